@@ -1,0 +1,1 @@
+"""The Faust apps and their agents."""

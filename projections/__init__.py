@@ -1,0 +1,1 @@
+"""What is kept: pure folds, tables and queries."""

@@ -1,0 +1,1 @@
+"""What flows through sendledger: topics, records, events, providers, errors, metrics, settings."""
