@@ -1,0 +1,52 @@
+"""The ids that the outside gives us, and the ids that we make.
+
+A message id is a UUID version 7 in its canonical text form; the time inside it is the message's Date Sent.
+An event id is a hash of the fact itself, so that every delivery of one fact has the same id.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+
+__all__ = ["account_id_or_blank", "fact_id", "message_id_or_blank", "sent_at_us", "uuid7"]
+
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@lru_cache(maxsize=1 << 14)
+def account_id_or_blank(text: str) -> str:
+    """Return `text` if it is an account id (1 to 64 of `[A-Za-z0-9_.-]`), else a blank."""
+    return text if _ACCOUNT.fullmatch(text) else ""
+
+
+def message_id_or_blank(text: str) -> str:
+    """Return `text` in lower case if it is a UUID version 7 in canonical form, else a blank."""
+    lowered = text.lower()
+    return lowered if _UUID7.fullmatch(lowered) else ""
+
+
+def sent_at_us(message_id: str) -> int:
+    """Return the time inside a message id: microseconds since 1970, to the millisecond."""
+    return int(message_id[:8] + message_id[9:13], 16) * 1000
+
+
+def uuid7(time_us: int, entropy: bytes) -> str:
+    """Return the UUID version 7 of a time (microseconds) and at least 10 bytes of randomness or of a hash."""
+    value = (time_us // 1000) << 80 | int.from_bytes(entropy[:10], "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def fact_id(natural_key: Sequence[object]) -> str:
+    """Return the BLAKE2b-128 of a natural key, as 32 hexadecimal digits.
+
+    The key is hashed as a JSON array, so that no text inside a part can pass for the border between two.
+    """
+    return blake2b(orjson.dumps(natural_key), digest_size=16).hexdigest()
