@@ -1,0 +1,55 @@
+"""What one event says of a message's delivery: its rank, and the sub-status that it would give.
+
+Both are functions of the event alone, so that they can be worked out where the event is written.
+"""
+
+from typing import Final
+
+from schemas.events import Event
+
+__all__ = ["DELIVERY_RANKS", "sub_status"]
+
+DELIVERY_RANKS: Final = {
+    "processed": 1,
+    "deferred": 2,
+    "sent": 3,
+    "delivered": 4,
+    "dropped": 5,
+    "failed": 6,
+    "blocked": 7,
+    "bounced": 8,
+}
+"""The delivery axis: of two events the one of the higher rank says what became of the message."""
+
+_DROP_REASONS: Final = {
+    # SendGrid's reasons (docs: Event Webhook reference, "Dropped"; glossary, "Drops")
+    "bounced address": "bounced",
+    "bounce": "bounced",
+    "unsubscribed address": "unsubscribed",
+    "spam reporting address": "spam",
+    "invalid": "invalid",
+    "invalid smtpapi header": "invalid",
+    "spam content": "content",
+    "spam content (if spam checker app is enabled)": "content",
+    "recipient list over package quota": "quota",
+    "duplicate message": "duplicate",
+}
+_DROP_CODES: Final = {"ManuallyDeactivated": "inactive"}  # Postmark's Type
+_BOUNCE_FAULTS: Final = {"recipient": "hard", "mailbox": "soft", "infrastructure": "soft", "sender": "blocked"}
+
+
+def sub_status(event: Event) -> str:
+    """Return the sub-status that `event` gives where it wins the delivery axis."""
+    match event.type:
+        case "failed":
+            return event.classification or "failed"  # Twilio's own word: failed or undelivered
+        case "blocked":
+            return "blocked"
+        case "bounced":
+            return _BOUNCE_FAULTS.get(event.fault, "unclassified")
+        case "dropped":
+            if event.provider == "twilio":
+                return "canceled"
+            return _DROP_CODES.get(event.code) or _DROP_REASONS.get(event.reason.strip().lower(), "other")
+        case _:
+            return ""

@@ -1,0 +1,363 @@
+"""Our own facts (requested, decided, dispatched), decoded for the fold.
+
+In:  the value of one record of `sends.*`, and its place in the log.
+Out: a `Request`, `Decision` or `Dispatch`; or `RecordInvalid`, whose record becomes a dead letter.
+
+"Ahead" and "old" are measured from the record's Kafka timestamp, never from a clock, so that a rebuild judges as the
+first reading did.
+"""
+
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+import orjson
+
+from schemas.addresses import address_key
+from schemas.errors import RecordInvalid
+from schemas.events import Event, EventType, Place
+from schemas.identity import fact_id, sent_at_us
+from schemas.records import MAX_REQUEST_BYTES, valid_account_id, valid_message_id, valid_nonblank, valid_time
+from schemas.times import DAY_US, rfc3339_us
+
+__all__ = [
+    "REFUSALS",
+    "Decision",
+    "Dispatch",
+    "Request",
+    "decode_decision",
+    "decode_dispatch",
+    "decode_request",
+]
+
+YEAR_2020_US: Final = 1_577_836_800_000_000
+REFUSALS: Final = frozenset({"blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"})
+_PROVIDER_ID_CUTS: Final = {"sendgrid": (".filter", ".recvd")}
+
+
+class Request(NamedTuple):
+    """The attributes of a message, as one request states them."""
+
+    account_id: str
+    message_id: str
+    content_hash: str
+    requested_us: int
+    channel: str
+    template_id: str
+    template_name: str
+    template_kind: str
+    recipient_kind: str
+    recipient_id: str
+    recipient_name: str
+    to: str
+    to_key: str
+    cc: tuple[str, ...]
+    sender: str
+    subject: str
+    appointment_id: str
+    place: Place
+    extra: str
+    """The request as JSON in our field names: what the timeline shows and a fresh fold reads."""
+
+
+class Decision(NamedTuple):
+    """What was decided; `request` is the request that was decided."""
+
+    account_id: str
+    message_id: str
+    decision_hash: str
+    decided_us: int
+    outcome: str
+    reason: str
+    detail: str
+    evidence: tuple[str, ...]
+    request: Request
+    place: Place
+
+
+class Dispatch(NamedTuple):
+    """That a provider took the message, under an id that is cut as the ids in its events are."""
+
+    account_id: str
+    message_id: str
+    dispatch_hash: str
+    dispatched_us: int
+    provider: str
+    provider_message_id: str
+    place: Place
+
+
+class _Template(msgspec.Struct, gc=False):
+    id: str
+    name: str
+    kind: Literal["transactional", "marketing", "invitation"]
+    unsubscribe_group: str | None = None
+
+
+class _Recipient(msgspec.Struct, gc=False):
+    kind: Literal["client", "staff"]
+    id: str
+    name: str | None = None
+
+
+class _Request(msgspec.Struct):
+    message_id: str
+    account_id: str
+    channel: Literal["email", "sms"]
+    template: _Template
+    recipient: _Recipient
+    to: str
+    requested_at: str
+    cc: list[str] | None = None
+    sender: Annotated[str | None, msgspec.Meta()] = msgspec.field(name="from", default=None)
+    subject: str | None = None
+    appointment_id: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class _Decision(msgspec.Struct):
+    message_id: str
+    account_id: str
+    outcome: Literal["approved", "blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"]
+    reason: str
+    detail: str
+    evidence: list[str]
+    decided_at: str
+    channel: Literal["email", "sms"]
+    to: str
+    request: _Request
+
+
+class _Dispatched(msgspec.Struct):
+    message_id: str
+    account_id: str
+    provider: Literal["sendgrid", "twilio", "postmark"]
+    provider_message_id: str
+    dispatched_at: str
+
+
+_decode_request: Final = msgspec.json.Decoder(_Request).decode
+_decode_decision: Final = msgspec.json.Decoder(_Decision).decode
+_decode_dispatched: Final = msgspec.json.Decoder(_Dispatched).decode
+
+
+def decode_request(value: bytes, place: Place, *, decision_days: int) -> Request:
+    """Return the request of one record of `sends.requested`. Raises RecordInvalid."""
+    if len(value) > MAX_REQUEST_BYTES:
+        raise RecordInvalid("record_too_large", f"{len(value)} bytes; a request has at most {MAX_REQUEST_BYTES}", place)
+    try:
+        request = _request(_decode_request(value), place)
+        sent_us = sent_at_us(request.message_id)
+        if sent_us < YEAR_2020_US:
+            raise ValueError("message_id: its time is before 2020")
+        if sent_us < place.received_us - decision_days * DAY_US:
+            raise ValueError(f"message_id: its time is more than {decision_days} days old")
+        _not_ahead("message_id", sent_us, place)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise _invalid(value, error, place) from error
+    return request
+
+
+def decode_decision(value: bytes, place: Place) -> Decision:
+    """Return the decision of one record of `sends.decided`. Raises RecordInvalid."""
+    try:
+        raw = _decode_decision(value)
+        request = _request(raw.request, place)
+        account_id, message_id = _pair(raw.account_id, raw.message_id)
+        if (request.account_id, request.message_id) != (account_id, message_id):
+            raise ValueError("request: is another message's")
+        decided_us = _time("decided_at", raw.decided_at, place)
+        _nonblank("to", raw.to)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise _invalid(value, error, place) from error
+    natural = ["decided", account_id, message_id, raw.outcome, raw.reason, raw.detail, raw.evidence, decided_us]
+    natural += [raw.channel, raw.to, request.content_hash]
+    return Decision(
+        account_id,
+        message_id,
+        fact_id(natural),
+        decided_us,
+        raw.outcome,
+        raw.reason,
+        raw.detail,
+        tuple(raw.evidence),
+        request,
+        place,
+    )
+
+
+def decode_dispatch(value: bytes, place: Place) -> Dispatch:
+    """Return the dispatch of one record of `sends.dispatched`. Raises RecordInvalid."""
+    try:
+        raw = _decode_dispatched(value)
+        account_id, message_id = _pair(raw.account_id, raw.message_id)
+        dispatched_us = _time("dispatched_at", raw.dispatched_at, place)
+        _nonblank("provider_message_id", raw.provider_message_id)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise _invalid(value, error, place) from error
+    provider_id = raw.provider_message_id.strip()
+    for cut in _PROVIDER_ID_CUTS.get(raw.provider, ()):
+        provider_id = provider_id.partition(cut)[0]
+    hashed = fact_id(["dispatched", account_id, message_id, raw.provider, provider_id, dispatched_us])
+    return Dispatch(account_id, message_id, hashed, dispatched_us, raw.provider, provider_id, place)
+
+
+def _request(raw: _Request, place: Place) -> Request:
+    account_id, message_id = _pair(raw.account_id, raw.message_id)
+    _nonblank("to", raw.to)
+    requested_us = _time("requested_at", raw.requested_at, place)
+    template, recipient, cc = raw.template, raw.recipient, raw.cc or []
+    content = {
+        "requested_us": requested_us,
+        "channel": raw.channel,
+        "template_id": template.id,
+        "template_name": template.name,
+        "template_kind": template.kind,
+        "unsubscribe_group": template.unsubscribe_group or "",
+        "recipient_kind": recipient.kind,
+        "recipient_id": recipient.id,
+        "recipient_name": recipient.name or "",
+        "to": raw.to,
+        "cc": cc,
+        "from": raw.sender or "",
+        "subject": raw.subject or "",
+        "appointment_id": raw.appointment_id or "",
+        "metadata": raw.metadata or {},
+    }
+    extra = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    return Request(
+        account_id,
+        message_id,
+        fact_id(["requested", account_id, message_id, extra.decode()]),
+        requested_us,
+        raw.channel,
+        template.id,
+        template.name,
+        template.kind,
+        recipient.kind,
+        recipient.id,
+        recipient.name or "",
+        raw.to,
+        address_key(raw.to, raw.channel),
+        tuple(cc),
+        raw.sender or "",
+        raw.subject or "",
+        raw.appointment_id or "",
+        place,
+        extra.decode(),
+    )
+
+
+def _pair(account_id: str, message_id: str) -> tuple[str, str]:
+    try:
+        valid_account_id(account_id)
+    except ValueError as error:
+        raise ValueError(f"account_id: {error}") from None
+    try:
+        return account_id, valid_message_id(message_id)
+    except ValueError as error:
+        raise ValueError(f"message_id: {error}") from None
+
+
+def _nonblank(field: str, text: str) -> None:
+    try:
+        valid_nonblank(text)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+def _time(field: str, text: str, place: Place) -> int:
+    us = rfc3339_us(text)
+    if us is None:
+        try:
+            valid_time(text)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+        raise AssertionError("valid_time and rfc3339_us differ")
+    _not_ahead(field, us, place)
+    return us
+
+
+def _not_ahead(field: str, us: int, place: Place) -> None:
+    if us > place.received_us + DAY_US:
+        raise ValueError(f"{field}: is more than a day ahead of the record's own time")
+
+
+def _invalid(value: bytes, error: Exception, place: Place) -> RecordInvalid:
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError as not_json:
+        return RecordInvalid("record_not_json", str(not_json), place)
+    return RecordInvalid("record_invalid", str(error), place)
+
+
+def _event(fact_hash: str, kind: EventType, pair: tuple[str, str], at_us: int, place: Place, **said: str) -> Event:
+    return Event(
+        event_id=fact_hash,
+        provider=said.get("provider", ""),
+        type=kind.value,
+        account_id=pair[0],
+        message_id=pair[1],
+        provider_message_id=said.get("provider_message_id", ""),
+        provider_event_id="",
+        address=said.get("address", ""),
+        occurred_us=at_us,
+        received_us=place.received_us,
+        code=said.get("code", ""),
+        enhanced_code="",
+        reason=said.get("reason", ""),
+        classification=said.get("classification", ""),
+        fault="",
+        machine=False,
+        url="",
+        user_agent="",
+        ip="",
+        attempt="",
+        group="",
+        extra=said.get("extra", ""),
+        topic=place.topic,
+        partition=place.partition,
+        offset=place.offset,
+        position=0,
+    )
+
+
+def event_of(fact: Request | Decision | Dispatch) -> Event:
+    """Return the fact as an event of its message's timeline, with all that a fresh fold needs in `extra`."""
+    pair = (fact.account_id, fact.message_id)
+    match fact:
+        case Request():
+            address, extra = fact.to_key, fact.extra
+            return _event(
+                fact.content_hash,
+                EventType.REQUESTED,
+                pair,
+                fact.requested_us,
+                fact.place,
+                address=address,
+                extra=extra,
+            )
+        case Decision():
+            return _event(
+                fact.decision_hash,
+                EventType.DECIDED,
+                pair,
+                fact.decided_us,
+                fact.place,
+                address=fact.request.to_key,
+                code=fact.reason,
+                reason=fact.detail,
+                classification=fact.outcome,
+                extra=orjson.dumps(
+                    {"evidence": fact.evidence, "request": orjson.Fragment(fact.request.extra)}
+                ).decode(),
+            )
+        case Dispatch():
+            return _event(
+                fact.dispatch_hash,
+                EventType.DISPATCHED,
+                pair,
+                fact.dispatched_us,
+                fact.place,
+                provider=fact.provider,
+                provider_message_id=fact.provider_message_id,
+            )
