@@ -326,15 +326,14 @@ def event_of(fact: Request | Decision | Dispatch) -> Event:
     pair = (fact.account_id, fact.message_id)
     match fact:
         case Request():
-            address, extra = fact.to_key, fact.extra
             return _event(
                 fact.content_hash,
                 EventType.REQUESTED,
                 pair,
                 fact.requested_us,
                 fact.place,
-                address=address,
-                extra=extra,
+                address=fact.to_key,
+                extra=fact.extra,
             )
         case Decision():
             return _event(
