@@ -1,14 +1,15 @@
-"""The errors of sendledger. The family decides what is done; the message says what, where and the mend.
+"""Every error of ours. The family decides what is done about it; the message says what, where and the mend.
 
-SendledgerError
-├── EventError        a record is at fault          park it, answer 2xx
-│   └── RecordInvalid
-├── RequestError      a caller is at fault          answer 4xx
-│   └── SignatureInvalid
-├── WorldError        Kafka or ClickHouse is away   retry in place, answer 503
-│   ├── StoreError
-│   └── BrokerError
-└── ConfigError       an operator is at fault       refuse to start, exit 3
+    SendledgerError
+    ├── EventError            the record is at fault: park it and go on
+    │   └── RecordInvalid
+    ├── RequestError          the caller is at fault: 400, 401, 404 or 422; exit 2
+    │   └── SignatureInvalid
+    ├── StoreError            ClickHouse is away: retry in place; 503; exit 4
+    ├── BrokerError           Kafka is away: retry in place; 503; exit 4
+    └── ConfigError           the operator is at fault: refuse to start; exit 3
+
+Logs show `where` and `mend`; an HTTP answer shows `what` only. None of the three ever holds a secret or a body.
 """
 
 from schemas.events import Place
@@ -22,52 +23,58 @@ __all__ = [
     "SendledgerError",
     "SignatureInvalid",
     "StoreError",
-    "WorldError",
 ]
 
 
 class SendledgerError(Exception):
-    """Something is wrong: `what`, `where`, and the `mend`."""
+    """An error that somebody can act upon."""
 
-    def __init__(self, what: str, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, where: str, mend: str) -> None:
         super().__init__(what, where, mend)
-        self.what, self.where, self.mend = what, where, mend
+        self.what = what
+        self.where = where
+        self.mend = mend
 
     def __str__(self) -> str:
-        return "".join((self.what, f" (at {self.where})" if self.where else "", f". {self.mend}" if self.mend else ""))
+        return f"{self.what} (where: {self.where}; mend: {self.mend})"
 
 
 class EventError(SendledgerError):
-    """A record is at fault: it is parked as a dead letter."""
+    """The record is at fault: it is parked as a dead letter, and the rest goes on."""
 
 
 class RecordInvalid(EventError):
-    """A record of ours that breaks its model. `reason` is a stable code, `detail` names the field."""
+    """A record that its topic's schema refuses. `reason` is the stable code that `dlq.reason` shows."""
 
     def __init__(self, reason: str, detail: str, place: Place) -> None:
-        super().__init__(detail, f"{place.topic}/{place.partition}/{place.offset}", "Mend the sender, then redrive it")
-        self.reason, self.detail = reason, detail
+        super().__init__(
+            what=f"{reason}: {detail}",
+            where=f"{place.topic} partition {place.partition} offset {place.offset}",
+            mend="mend what writes this topic, then redrive the dead letter",
+        )
+        self.reason = reason
+        self.detail = detail
+        self.place = place
+
+    def __reduce__(self) -> tuple[type["RecordInvalid"], tuple[str, str, Place]]:
+        return type(self), (self.reason, self.detail, self.place)
 
 
 class RequestError(SendledgerError):
-    """A caller is at fault; the HTTP answer shows `what` only."""
+    """The caller is at fault: a signature, a token, a parameter."""
 
 
 class SignatureInvalid(RequestError):
-    """A webhook's signature is missing or does not match its body."""
+    """A webhook that its provider did not sign, as far as we can tell."""
 
 
-class WorldError(SendledgerError):
-    """Something outside is away or overloaded; the same call may go through later."""
+class StoreError(SendledgerError):
+    """ClickHouse is away or refuses: retried in place."""
 
 
-class StoreError(WorldError):
-    """ClickHouse is away."""
-
-
-class BrokerError(WorldError):
-    """Kafka is away."""
+class BrokerError(SendledgerError):
+    """Kafka is away or refuses: retried in place."""
 
 
 class ConfigError(SendledgerError):
-    """A setting is missing or wrong."""
+    """The operator is at fault: the program refuses to start."""
