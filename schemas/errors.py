@@ -6,6 +6,7 @@
     ├── RequestError          the caller is at fault: 400, 401, 404 or 422; exit 2
     │   └── SignatureInvalid
     ├── StoreError            ClickHouse is away: retry in place; 503; exit 4
+    ├── StoreRefused          ClickHouse says no: find the record at fault, park it
     ├── BrokerError           Kafka is away: retry in place; 503; exit 4
     └── ConfigError           the operator is at fault: refuse to start; exit 3
 
@@ -23,6 +24,7 @@ __all__ = [
     "SendledgerError",
     "SignatureInvalid",
     "StoreError",
+    "StoreRefused",
 ]
 
 
@@ -70,6 +72,10 @@ class SignatureInvalid(RequestError):
 
 class StoreError(SendledgerError):
     """ClickHouse is away or refuses: retried in place."""
+
+
+class StoreRefused(SendledgerError):
+    """ClickHouse refuses a statement or a row, and may refuse it for ever."""
 
 
 class BrokerError(SendledgerError):
