@@ -139,7 +139,8 @@ class _translated:  # noqa: N801 - read as a word: `with _translated(...)`
             code = int(match[1]) if match else None
             text = str(error)[:1000]
             if isinstance(error, DatabaseError) and code is not None and code not in _TRANSIENT:
-                raise StoreRefused(f"ClickHouse refuses: {text}", self._where, "Mend the statement or the row") from error
+                mend = "Mend the statement or the row"
+                raise StoreRefused(f"ClickHouse refuses: {text}", self._where, mend) from error
             raise StoreError(f"ClickHouse can't do it now: {text}", self._where, "It is tried again") from error
         if isinstance(error, OSError):
             raise StoreError(f"ClickHouse is away: {type(error).__name__}", self._where, "It is tried again") from error

@@ -1,0 +1,111 @@
+"""Settings: one frozen class for each program, read from the environment once, in its main.
+
+Every variable has the prefix `SENDLEDGER_`; several keys are separated by commas. Secrets are `SecretStr`, so that no
+log, error or `doctor` shows them. All problems are reported at once, each with its variable (`read`).
+"""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import ConfigError
+
+__all__ = ["GatewaySettings", "LedgerSettings", "Settings", "StoreSettings", "TokenSettings", "TopicSettings", "read"]
+
+PREFIX: Final = "SENDLEDGER_"
+_LOOPBACK: Final = "127.0.0.1"
+
+
+class Settings(BaseSettings):
+    """What every program may read."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+
+class StoreSettings(Settings):
+    """Where ClickHouse is."""
+
+    clickhouse_url: SecretStr = Field(
+        description="ClickHouse over HTTP with its credentials: http://user:password@host:8123"
+    )
+    clickhouse_database: str = Field("sendledger", pattern=r"\A[a-z_][a-z0-9_]{0,62}\Z", description="The database")
+
+
+class BrokerSettings(Settings):
+    """Where Kafka is."""
+
+    kafka_bootstrap: str = Field(description="Kafka's bootstrap servers: host:port, several separated by commas")
+
+
+class TopicSettings(BrokerSettings):
+    """How topics are made by `sendledger topics`."""
+
+    partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of a topic that is made")
+    replication: Annotated[int, Field(ge=1, le=10)] = Field(1, description="Copies of each partition")
+    content_retention_days: Annotated[int, Field(ge=1)] = Field(
+        30, description="Days after which what was sent (`sends.content`) is deleted"
+    )
+
+
+class LedgerSettings(StoreSettings, BrokerSettings):
+    """The ledger worker."""
+
+    decision_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        30, description="A request whose message_id is older is invalid; decisions are remembered as long"
+    )
+    instance: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-0",
+        description="A name of this worker that stays the same over its restarts and that no other has",
+    )
+    worker_dir: Path = Field(Path(".data/worker"), description="A folder for what the worker library writes")
+    group_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Records of one write at the most")
+    group_seconds: Annotated[float, Field(gt=0)] = Field(
+        0.25, description="Seconds that a write waits for more records"
+    )
+    consumer_group: str = Field("ledger", description="The consumer group of the ledger workers")
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="Port on which a worker shows its metrics; 0 for none"
+    )
+    metrics_host: str = Field(_LOOPBACK, description="Address on which metrics are shown")
+
+
+class TokenSettings(Settings):
+    """What tokens are signed with."""
+
+    token_secret: SecretStr = Field(min_length=32, description="Signs the API's tokens: at least 32 characters")
+
+
+class GatewaySettings(TokenSettings, StoreSettings, BrokerSettings):
+    """The HTTP edge."""
+
+    host: str = Field(_LOOPBACK, description="Address that the gateway listens on")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8480, description="Port that the gateway listens on")
+    public_url: str = Field("", description="The gateway's address as providers call it: https://host[/path]")
+    sendgrid_public_keys: SecretStr = Field(
+        SecretStr(""), description="Public keys of SendGrid's Event Webhooks (base64), for rotation several"
+    )
+    insecure_webhooks: bool = Field(False, description="Take webhooks that nobody signed. Never in production")
+    client_url: str = Field("", description="Link to a client, with {account_id} and {client_id}")
+    appointment_url: str = Field("", description="Link to an appointment, with {account_id} and {appointment_id}")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read(kind: type[S], **given: Any) -> S:
+    """Return the settings of one program. Raises ConfigError naming every variable that is missing or wrong."""
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        problems = [
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise ConfigError(
+            "Settings are missing or wrong: " + "; ".join(problems),
+            "the environment",
+            "Set them; docs/reference/settings.md lists them all",
+        ) from None  # the cause would show the values

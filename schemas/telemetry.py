@@ -1,0 +1,98 @@
+"""Every metric, in one place: name, kind, labels, and what a rise means.
+
+Labels are bounded: never an id, an address or a text from outside. Counters are raised once a batch.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+__all__ = ["CATALOGUE", "Metric", "Telemetry"]
+
+PREFIX: Final = "sendledger_"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `help` says what it counts, and what a rise asks for."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_RECORDS: Final = (1, 10, 100, 500, 1000, 2500, 5000, 10_000, 20_000, 50_000)
+
+CATALOGUE: Final = {
+    metric.name: metric
+    for metric in (
+        Metric("events_total", "counter", "Events folded, copies included.", ("provider", "type")),
+        Metric("records_total", "counter", "Kafka records read and written, by topic.", ("topic",)),
+        Metric("groups_total", "counter", "Groups written: one insert for each table."),
+        Metric(
+            "group_records", "histogram", "Records in a group. All small under load: raise group_seconds.", (), _RECORDS
+        ),
+        Metric("decode_seconds", "histogram", "Seconds to decode and fold a group.", (), _SECONDS),
+        Metric(
+            "insert_seconds",
+            "histogram",
+            "Seconds to insert a group. A rise: look at ClickHouse's parts.",
+            (),
+            _SECONDS,
+        ),
+        Metric(
+            "delay_seconds",
+            "histogram",
+            "From the arrival of a webhook, or from a record's own time, to its row being queryable.",
+            ("topic",),
+            _SECONDS,
+        ),
+        Metric(
+            "unknown_total", "counter", "Events of a type that we don't know: kept; look at their extra.", ("provider",)
+        ),
+        Metric("orphans_total", "counter", "Events that name no message of ours.", ("provider",)),
+        Metric("dead_letters_total", "counter", "Records or elements parked, by reason.", ("topic", "reason")),
+        Metric("retries_total", "counter", "Waits because Kafka or ClickHouse was away.", ("of",)),
+        Metric("webhooks_total", "counter", "Webhook POSTs answered, by HTTP status.", ("provider", "status")),
+        Metric("signature_failures_total", "counter", "Webhooks refused: forged, or a key is missing.", ("provider",)),
+        Metric("webhook_seconds", "histogram", "Seconds to answer a webhook.", ("provider",), _SECONDS),
+        Metric("requests_total", "counter", "API requests answered, by route and HTTP status.", ("route", "status")),
+        Metric("request_seconds", "histogram", "Seconds to answer an API request.", ("route",), _SECONDS),
+        Metric("up", "gauge", "1 while the program is ready.", ("program",)),
+    )
+}
+
+
+class Telemetry:
+    """The metrics of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._collectors: dict[str, Counter | Gauge | Histogram] = {}
+
+    def counter(self, name: str, *labels: str) -> Counter:
+        """Return a counter of the catalogue, for these label values."""
+        return cast(Counter, self._labelled(name, Counter, labels))
+
+    def gauge(self, name: str, *labels: str) -> Gauge:
+        """Return a gauge of the catalogue, for these label values."""
+        return cast(Gauge, self._labelled(name, Gauge, labels))
+
+    def histogram(self, name: str, *labels: str) -> Histogram:
+        """Return a histogram of the catalogue, for these label values."""
+        return cast(Histogram, self._labelled(name, Histogram, labels))
+
+    def _labelled(self, name: str, kind: type[Counter | Gauge | Histogram], labels: tuple[str, ...]) -> object:
+        collector = self._collectors.get(name)
+        if collector is None:
+            metric = CATALOGUE[name]
+            more = {"buckets": metric.buckets} if metric.buckets else {}
+            full = PREFIX + metric.name
+            collector = kind(full, metric.help, metric.labels, registry=self.registry, **more)  # type: ignore[arg-type]
+            # (buckets go to histograms alone)
+            self._collectors[name] = collector
+        return collector.labels(*labels) if labels else collector
