@@ -1,0 +1,81 @@
+"""Records of the log, read into what the tables are made of.
+
+In:  records of `sends.*` and `webhooks.*`, in any order.
+Out: a `Sheet`: events of messages, events of none, facts, and what could not be read.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from processors.dead_letters import Letter, Record
+from schemas.errors import RecordInvalid
+from schemas.events import Bad, Event, Place
+from schemas.facts import Decision, Dispatch, Request, decode_decision, decode_dispatch, decode_request, event_of
+from schemas.providers import ADAPTERS
+from schemas.times import rfc3339_us
+from schemas.topics import SENDS_DECIDED, SENDS_DISPATCHED, SENDS_REQUESTED, WEBHOOKS
+
+__all__ = ["Sheet", "place_of", "read_records"]
+
+
+@dataclass(slots=True)
+class Sheet:
+    """What a group of records says."""
+
+    events: list[Event] = field(default_factory=list)
+    """Providers' events that name a message."""
+    orphans: list[Event] = field(default_factory=list)
+    """Providers' events that name none."""
+    requests: list[Request] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    dispatches: list[Dispatch] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+
+    def timeline(self) -> list[Event]:
+        """All that goes to the messages' timelines: the events, and our own facts as events."""
+        facts = (*self.requests, *self.decisions, *self.dispatches)
+        return [*self.events, *map(event_of, facts)]
+
+
+_ADAPTERS: Final = {WEBHOOKS[name].name: to_events for name, to_events in ADAPTERS.items()}
+
+
+def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
+    """Return what the records say. A malformed one becomes a letter; only a fault of our own code raises."""
+    sheet = Sheet()
+    for record in records:
+        value = record.value or b""
+        try:
+            if to_events := _ADAPTERS.get(record.topic):
+                parsed = to_events(value, place_of(record))
+                for event in parsed.events:
+                    (sheet.events if event.message_id else sheet.orphans).append(event)
+                sheet.letters.extend(Letter(record, bad) for bad in parsed.bad)
+            elif record.topic == SENDS_REQUESTED.name:
+                sheet.requests.append(decode_request(value, place_of(record), decision_days=decision_days))
+            elif record.topic == SENDS_DECIDED.name:
+                sheet.decisions.append(decode_decision(value, place_of(record)))
+            elif record.topic == SENDS_DISPATCHED.name:
+                sheet.dispatches.append(decode_dispatch(value, place_of(record)))
+            else:
+                raise AssertionError(f"the ledger does not read {record.topic}")
+        except RecordInvalid as invalid:
+            sheet.letters.append(Letter(record, Bad(invalid.reason, invalid.detail, value, None)))
+    return sheet
+
+
+def place_of(record: Record) -> Place:
+    """Return where a record stands and when it came: by the gateway's header, else by Kafka's own time."""
+    received_us = record.timestamp * 1000
+    if record.topic in _ADAPTERS:
+        stated = _header(record.headers, "received_at")
+        received_us = (rfc3339_us(stated) if stated else None) or received_us
+    return Place(record.topic, record.partition, record.offset, received_us)
+
+
+def _header(headers: Sequence[tuple[str, bytes]], name: str) -> str | None:
+    for key, value in headers:
+        if key == name:
+            return value.decode("ascii", "replace")
+    return None

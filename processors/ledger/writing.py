@@ -1,0 +1,114 @@
+"""A group of batches, written: rows first, then the letters; the engine acknowledges after that.
+
+Two groups may be under way, so decoding (a thread) overlaps with inserting (another). Every step may be repeated.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from time import perf_counter, time
+
+from processors.dead_letters import DeadLetters, Letter, Record
+from processors.engine import Fault, FaultLimit, RecordBatch, bisect, retrying
+from processors.ledger.reading import Sheet, place_of, read_records
+from projections.messages.columns import events_table, state_table
+from projections.store import Store
+from schemas.errors import BrokerError, StoreError, StoreRefused
+from schemas.events import Bad
+from schemas.telemetry import Telemetry
+
+__all__ = ["WORLD", "LedgerWriter"]
+
+WORLD = (StoreError, BrokerError)
+"""Faults that are waited out."""
+
+
+class LedgerWriter:
+    """Writes groups into one store. Knows nothing of what it wrote before."""
+
+    def __init__(
+        self, store: Store, letters: DeadLetters, telemetry: Telemetry, limit: FaultLimit, *, decision_days: int
+    ) -> None:
+        self._store, self._letters, self._telemetry, self._limit = store, letters, telemetry, limit
+        self._decision_days = decision_days
+        self._decoding = asyncio.Lock()
+        self._inserting = asyncio.Lock()
+
+    async def write(self, group: Sequence[RecordBatch]) -> None:
+        """Return when all rows and letters of the group are stored. Raises StoreError or BrokerError to be repeated."""
+        records: list[Record] = list(chain.from_iterable(batch.records for batch in group))
+        try:
+            sheet = await retrying(lambda: self._take(records), world=(), unclear=(StoreRefused,))
+        except WORLD:
+            raise
+        except Exception:  # whose fault it is, bisecting tells
+            sheet = await self._take_apart(records)
+        await self._park(sheet.letters)
+        self._count(records, sheet)
+
+    async def _take(self, records: Sequence[Record]) -> Sheet:
+        async with self._decoding:
+            started = perf_counter()
+            sheet = await asyncio.to_thread(read_records, records, decision_days=self._decision_days)
+            tables = await asyncio.to_thread(_tables, sheet)
+            self._telemetry.histogram("decode_seconds").observe(perf_counter() - started)
+        async with self._inserting:
+            started = perf_counter()
+            for table, rows in tables.items():
+                await asyncio.to_thread(self._store.insert, table, rows)
+            self._telemetry.histogram("insert_seconds").observe(perf_counter() - started)
+        return sheet
+
+    async def _take_apart(self, records: Sequence[Record]) -> Sheet:
+        """Write all records but those at fault, which become letters."""
+        whole = Sheet()
+
+        async def attempt(some: Sequence[Record]) -> None:
+            sheet = await self._take(some)
+            whole.letters.extend(sheet.letters)
+            whole.events.extend(sheet.events)
+            whole.orphans.extend(sheet.orphans)
+
+        faults: list[Fault[Record]] = await bisect(records, attempt, passing=WORLD)
+        self._limit.count(faults)
+        for fault in faults:
+            reason = "store_refused" if isinstance(fault.error, StoreRefused) else "code_failed"
+            bad = Bad(reason, f"{type(fault.error).__name__}: {fault.error}", fault.item.value or b"", None)
+            whole.letters.append(Letter(fault.item, bad))
+        return whole
+
+    async def _park(self, letters: Sequence[Letter]) -> None:
+        if letters:
+            await self._letters.park(letters)
+        for (topic, reason), count in Counter((x.record.topic, x.bad.reason) for x in letters).items():
+            self._telemetry.counter("dead_letters_total", topic, reason).inc(count)
+
+    def _count(self, records: Sequence[Record], sheet: Sheet) -> None:
+        measure, now_us = self._telemetry, time() * 1e6
+        for topic, count in Counter(r.topic for r in records).items():
+            measure.counter("records_total", topic).inc(count)
+        for (provider, kind), count in Counter(
+            (e.provider, e.type) for e in chain(sheet.events, sheet.orphans)
+        ).items():
+            measure.counter("events_total", provider, kind).inc(count)
+            if kind == "unknown":
+                measure.counter("unknown_total", provider).inc(count)
+        for provider, count in Counter(e.provider for e in sheet.orphans).items():
+            measure.counter("orphans_total", provider).inc(count)
+        measure.counter("groups_total").inc()
+        measure.histogram("group_records").observe(len(records))
+        for record in records:
+            delay = measure.histogram("delay_seconds", record.topic)
+            delay.observe(max(0.0, (now_us - place_of(record).received_us) / 1e6))
+
+
+def _tables(sheet: Sheet) -> dict[str, object]:
+    timeline = sheet.timeline()
+    tables: dict[str, object] = {}
+    if timeline:
+        tables["events"] = events_table(timeline)
+        tables["message_state"] = state_table(sheet.events, sheet.requests, sheet.decisions, sheet.dispatches)
+    if sheet.orphans:
+        tables["orphans"] = events_table(sheet.orphans)
+    return tables
