@@ -34,8 +34,8 @@ class Sheet:
 
     def timeline(self) -> list[Event]:
         """All that goes to the messages' timelines: the events, and our own facts as events."""
-        facts = (*self.requests, *self.decisions, *self.dispatches)
-        return [*self.events, *map(event_of, facts)]
+        facts: list[Request | Decision | Dispatch] = [*self.requests, *self.decisions, *self.dispatches]
+        return [*self.events, *(event_of(fact) for fact in facts)]
 
 
 _ADAPTERS: Final = {WEBHOOKS[name].name: to_events for name, to_events in ADAPTERS.items()}

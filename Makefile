@@ -1,0 +1,51 @@
+# sendledger: two commands do everything: `make run` and `make test`.
+PYTHON ?= python3.11
+DATA_DIR ?= .data
+PORT_BASE ?= 8480
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock fmt lint type test test-fast run golden bench
+
+help: ## show the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.venv/.ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as $(PYTHON): make setup PYTHON=…" >&2; exit 3; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: .venv/.ready ## make .venv with the locked requirements
+
+lock: ## lock requirements.in and requirements-dev.in anew (needs uv)
+	uv pip compile requirements-dev.in --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock --quiet
+
+fmt: setup ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup ## check the style and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+type: setup ## check the types
+	$(BIN)/mypy
+
+test: setup ## everything, on real Kafka and the real ClickHouse engine
+	$(BIN)/python -m pytest
+
+test-fast: setup ## what needs no services, in under a minute
+	$(BIN)/python -m pytest -m "not kafka and not clickhouse and not stack"
+
+run: setup ## everything on this machine, with live simulated traffic (DATA_DIR=, PORT_BASE=)
+	$(BIN)/sendledger up --demo --data-dir $(DATA_DIR) --port-base $(PORT_BASE)
+
+golden: setup ## write the expected events of the golden cases anew; review the diff like code
+	$(BIN)/python -m tests.golden.rewrite
+
+bench: setup ## the benchmarks, each beside its peer
+	$(BIN)/python -m benchmarks

@@ -1,0 +1,289 @@
+"""SendGrid's Event Webhook as events.
+
+In:  the body of one POST: a JSON list of elements, or one element alone; a UTF-8 byte order mark is accepted.
+Out: one `Event` or one `Bad` for each element, in order; a body that is no such list is one `Bad` in all.
+Promise: pure and total. One bad element costs only itself, and no field is lost: what has no column is in `extra`.
+
+An `account_status_change` is about the SendGrid account and names no message and no address. It becomes a
+`provider_alert`, with its `type` ("compliance_suspend") in `classification`.
+
+The mapping, the ids and the limits are told in docs/reference/providers/sendgrid.md. Source of the field names:
+github.com/sendgrid/docs, content/docs/for-developers/tracking-events/event.md (read 2026-11-24).
+"""
+
+import json
+import math
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from schemas.addresses import email_key
+from schemas.events import Bad, Event, EventType, Fault, Parsed, Place
+from schemas.faults import enhanced_code_in, fault_of
+from schemas.identity import account_id_or_blank, fact_id, message_id_or_blank
+from schemas.times import epoch_us, occurred_us
+
+__all__ = ["cut_message_id", "cut_smtp_id", "to_events"]
+
+_TYPES: Final = {
+    "processed": EventType.PROCESSED,
+    "deferred": EventType.DEFERRED,
+    "delivered": EventType.DELIVERED,
+    "bounce": EventType.BOUNCED,  # but see _BLOCKS
+    "dropped": EventType.DROPPED,
+    "open": EventType.OPENED,
+    "click": EventType.CLICKED,
+    "spamreport": EventType.COMPLAINED,
+    "unsubscribe": EventType.UNSUBSCRIBED,
+    "group_unsubscribe": EventType.UNSUBSCRIBED,
+    "group_resubscribe": EventType.RESUBSCRIBED,
+    "account_status_change": EventType.PROVIDER_ALERT,
+}
+_BLOCKS: Final = frozenset({"blocked", "expired"})
+"""A `bounce` of these types refused one mail, not the address: SendGrid itself doesn't suppress after it."""
+
+_FAULTS: Final = {
+    "invalid address": Fault.RECIPIENT,
+    "mailbox unavailable": Fault.MAILBOX,
+    "content": Fault.SENDER,
+    "reputation": Fault.SENDER,
+    "frequency or volume too high": Fault.SENDER,
+    "technical": Fault.INFRASTRUCTURE,  # the webhook's word
+    "technical failure": Fault.INFRASTRUCTURE,  # the suppression API's word for the same
+}
+
+_BOM: Final = b"\xef\xbb\xbf"
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_TRUE: Final = frozenset({"true", "1"})
+
+
+def to_events(body: bytes, place: Place) -> Parsed:
+    """Return what one POST of SendGrid says. Never raises."""
+    events: list[Event] = []
+    bad: list[Bad] = []
+    try:
+        elements = _decode(body)
+    except (ValueError, RecursionError) as error:
+        return Parsed(events, [Bad("body_not_json", str(error), body, None)])
+    if type(elements) is dict:
+        elements = [elements]
+    elif type(elements) is not list:
+        return Parsed(events, [Bad("body_not_events", "neither a list nor an object", body, None)])
+    for position, element in enumerate(elements):
+        if type(element) is not dict:
+            bad.append(Bad("element_not_object", "an element must be an object", _json(element, body), position))
+            continue
+        name = element.get("event")
+        if type(name) is not str or not name.strip():
+            bad.append(Bad("event_missing", "`event` must be a text", _json(element, body), position))
+            continue
+        try:
+            events.append(_event(element, name, place, position))
+        except Exception as error:  # a mistake of ours must not cost the other elements
+            bad.append(Bad("element_failed", f"{type(error).__name__}: {error}", _again(body, position), position))
+    return Parsed(events, bad)
+
+
+def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Event:
+    """Return the event of one element. What is left in `rest` at the end has no column: it is the `extra`."""
+    take = rest.pop
+    del rest["event"]
+    word, type_ = _word_and_type(name)
+    kind = _text(rest.get("type")).strip().lower()
+    if kind and type_ == "bounced" and kind in _BLOCKS:
+        type_ = "blocked"
+    elif type_ == "unknown":
+        rest["event"] = name
+
+    provider_message_id = cut_message_id(_text(take("sg_message_id", "")))
+    if not provider_message_id:
+        provider_message_id = cut_smtp_id(_text(take("smtp-id", "")))
+    account_id = account_id_or_blank(_text(rest.get("sl_account", "")))
+    message_id = message_id_or_blank(_text(rest.get("sl_message", "")))
+    if account_id and message_id:
+        del rest["sl_account"], rest["sl_message"]
+    else:
+        account_id = message_id = ""
+
+    email = _text(take("email", ""))
+    address = email_key(email)
+    if address != email:
+        rest["email"] = email
+
+    timestamp = take("timestamp", None)
+    said_us = epoch_us(timestamp)
+    at_us = occurred_us(said_us, place.received_us)
+    if at_us is None:
+        at_us = place.received_us
+        rest["occurred_at"] = "received_at"
+        if timestamp is not None:
+            rest["timestamp"] = timestamp
+
+    attempt = _text(take("attempt", "")).strip()
+    group = _text(take("asm_group_id", "")).strip()
+    url = _text(take("url", ""))
+    machine = take("sg_machine_open", False)
+    if machine is not False:
+        machine = _text(machine).strip().lower() in _TRUE
+    code = _text(take("status", "")).strip()
+    classification = _text(take("bounce_classification", ""))
+    reason = _text(take("reason", "")) or _text(take("response", ""))
+    if type_ == "provider_alert":
+        classification = _text(take("type", ""))
+    enhanced_code = enhanced_code_in(code) or enhanced_code_in(reason)
+    url_offset = rest.get("url_offset")
+
+    return Event(
+        fact_id(
+            [
+                "sendgrid",
+                provider_message_id or (account_id and f"sl:{account_id}/{message_id}"),
+                address,
+                word,
+                kind,
+                "" if said_us is None else said_us,
+                attempt,
+                url,
+                "" if url_offset is None else _canonical(url_offset),
+                group,
+                machine,
+            ]
+        ),
+        "sendgrid",
+        type_,
+        account_id,
+        message_id,
+        provider_message_id,
+        _text(take("sg_event_id", "")),
+        address,
+        at_us,
+        place.received_us,
+        code,
+        enhanced_code,
+        reason,
+        classification,
+        fault_of(type_, _FAULTS.get(classification.strip().lower()), enhanced_code),
+        machine,
+        url,
+        _text(take("useragent", "")),
+        _text(take("ip", "")),
+        attempt,
+        group,
+        orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode() if rest else "",
+        place.topic,
+        place.partition,
+        place.offset,
+        position,
+    )
+
+
+def cut_message_id(text: str) -> str:
+    """Return an `sg_message_id` up to its first `.filter` or `.recvd`: the `X-Message-Id` of the send.
+
+    Behind the cut SendGrid names its own machines and the recipient's number; the word changed in January 2024.
+    """
+    return text.partition(".filter")[0].partition(".recvd")[0].strip()
+
+
+def cut_smtp_id(text: str) -> str:
+    """Return an `smtp-id` without its angle brackets, up to the `@`. Its rest names a machine."""
+    return text.strip().strip("<>").partition("@")[0].strip()
+
+
+@lru_cache(maxsize=1 << 10)
+def _word_and_type(name: str) -> tuple[str, str]:
+    """Return an event's name as it is compared, and our type. Vendor's examples say `Processed`, too."""
+    word = name.strip().lower()
+    return word, _TYPES.get(word, EventType.UNKNOWN).value
+
+
+def _text(value: object) -> str:
+    """Return any JSON value as a text: numbers alike whether they come as `1`, `1.0` or `"1"`."""
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _canonical(value: object) -> str:
+    """Return a JSON value in one spelling: keys in order, and all that stands at the keys as texts."""
+    if isinstance(value, dict):
+        value = {key: _text(part) for key, part in value.items()}
+    return _text(value)
+
+
+def _json(element: object, body: bytes) -> bytes:
+    """Return the JSON of a bad element; the whole `body` where the element nests too deep to be written alone."""
+    try:
+        return orjson.dumps(element)
+    except TypeError:
+        pass
+    try:
+        return json.dumps(element).encode()
+    except (ValueError, RecursionError):
+        return body
+
+
+def _again(body: bytes, position: int) -> bytes:
+    """Return the JSON of the element at `position`, decoded anew: `_event` has used up the first decoding."""
+    elements = _decode(body)
+    return _json(elements[position] if type(elements) is list else elements, body)
+
+
+def _decode(body: bytes) -> Any:
+    """Return the JSON value of a body. Raises ValueError or RecursionError."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return orjson.loads(body.removeprefix(_BOM))
+    except orjson.JSONDecodeError:
+        return _decode_leniently(body.removeprefix(_BOM))
+
+
+def _decode_leniently(body: bytes) -> Any:
+    """Return the JSON value of a body that orjson refuses. Raises ValueError or RecursionError.
+
+    Met are halves of surrogate pairs (an emoji cut in two), bytes that are no UTF-8, NaN, and numbers beyond any
+    float. The first two become U+FFFD, the others texts.
+    """
+    text = body.decode("utf-8", "replace")
+    value = json.loads(text, strict=False, parse_int=_number, parse_float=_number, parse_constant=str)
+    return [_clean_or_same(part) for part in value] if type(value) is list else _clean_or_same(value)
+
+
+def _number(text: str) -> object:
+    """Return a number as orjson does; as text if it is beyond any float."""
+    if len(text) < 20 and text.lstrip("-").isdecimal():
+        whole = int(text)
+        if -(2**63) <= whole < 2**64:
+            return whole
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _clean_or_same(value: Any) -> Any:
+    try:
+        return _clean(value)
+    except RecursionError:  # then this element alone will fail, not its neighbours
+        return value
+
+
+def _clean(value: Any) -> Any:
+    if type(value) is str:
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if type(value) is list:
+        return [_clean(part) for part in value]
+    if type(value) is dict:
+        return {_clean(key): _clean(part) for key, part in value.items()}
+    return value

@@ -1,0 +1,95 @@
+"""The law of a message's row: what each fact does to it, and that order and repeats do nothing."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.messages.law import COUNT_LIMIT, Known, MessageRow, fold
+from tests.building import ACCOUNT, MESSAGE, NOW_US, a_decision, a_request, an_event, everything_known
+
+SECOND = 1_000_000
+
+
+def row(**known: object) -> MessageRow:
+    return fold(ACCOUNT, MESSAGE, Known(**known))  # type: ignore[arg-type]  # a Known's fields, by name
+
+
+@given(everything_known(), st.data())
+def test_the_row_ignores_order_and_repeats(known: Known, data: st.DataObject) -> None:
+    shuffled = Known(
+        *(data.draw(st.permutations([*facts, *list(facts)[:3]])) for facts in (known.requests, known.decisions)),
+        *(data.draw(st.permutations([*facts, *list(facts)[:3]])) for facts in (known.dispatches, known.events)),
+    )
+    assert fold(ACCOUNT, MESSAGE, shuffled) == fold(ACCOUNT, MESSAGE, known)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status"),
+    [
+        pytest.param([], "Pending", id="nothing heard"),
+        pytest.param(["unknown"], "Pending", id="an unknown event says nothing of delivery"),
+        pytest.param(["processed"], "Processed", id="processed"),
+        pytest.param(["processed", "deferred"], "Processed", id="deferred is shown as processed"),
+        pytest.param(["opened", "delivered"], "Opened", id="delivered after opened does not hide it"),
+        pytest.param(["opened", "clicked"], "Clicked", id="a click is more than an open"),
+        pytest.param(["bounced", "delivered"], "Bounced", id="a later delivered never hides a bounce"),
+        pytest.param(["bounced", "opened"], "Bounced", id="an open never hides a bounce"),
+        pytest.param(["delivered", "blocked"], "Bounced", id="a block is a bounce"),
+        pytest.param(["delivered", "failed"], "Bounced", id="a failure is a bounce"),
+        pytest.param(["delivered", "dropped"], "Dropped", id="dropped"),
+        pytest.param(["clicked", "subscription_changed"], "Subscriptionchange", id="a subscription change"),
+        pytest.param(["delivered", "complained"], "Delivered", id="a complaint is a flag, no status"),
+    ],
+)
+def test_the_status_follows_from_the_events(kinds: list[str], status: str) -> None:
+    assert row(events=[an_event(kind) for kind in kinds]).status == status
+
+
+def test_a_machine_open_proves_delivery_and_is_no_open() -> None:
+    opened = row(events=[an_event("opened", machine=True)])
+    assert (opened.status, opened.opens, opened.machine_opens, opened.opened_at) == ("Delivered", 0, 1, None)
+
+
+def test_an_event_of_a_cc_changes_nothing_of_the_message() -> None:
+    alone = row(requests=[a_request()])
+    with_cc = row(requests=[a_request()], events=[an_event("bounced", address="cc@example.com")])
+    assert replace(with_cc, provider="", provider_message_id="") == alone
+
+
+def test_until_a_request_tells_the_to_every_address_counts() -> None:
+    assert row(events=[an_event("bounced", address="cc@example.com")]).status == "Bounced"
+
+
+def test_a_refusal_is_shown_whatever_the_provider_says() -> None:
+    refused = row(decisions=[a_decision("declined")], events=[an_event("delivered")])
+    assert (refused.status, refused.code, refused.anomalies) == ("Declined", "manual", ("event_after_refusal",))
+
+
+def test_of_two_copies_the_one_received_first_is_kept() -> None:
+    first = an_event("bounced", code="", received_us=NOW_US)
+    second = first._replace(code="550", received_us=NOW_US + SECOND)
+    assert row(events=[second, first]).code == ""
+
+
+def test_a_repeated_delivered_is_no_delivery_after_the_bounce() -> None:
+    delivered = an_event("delivered")
+    repeated = delivered._replace(occurred_us=NOW_US + 9 * SECOND, received_us=NOW_US + 9 * SECOND)
+    bounced = an_event("bounced", occurred_us=NOW_US + SECOND)
+    assert row(events=[delivered, bounced, repeated]).anomalies == ()
+
+
+def test_delivered_after_a_bounce_is_an_anomaly() -> None:
+    bounced = an_event("bounced")
+    assert row(events=[bounced, an_event("delivered", occurred_us=NOW_US + 1)]).anomalies == ("delivered_after_bounce",)
+
+
+def test_two_contents_of_one_request_are_an_anomaly() -> None:
+    conflict = row(requests=[a_request(), a_request(subject="Another")])
+    assert conflict.anomalies == ("conflicting_requests",)
+
+
+def test_counts_stop_at_their_limit() -> None:
+    opens = [an_event("opened", occurred_us=NOW_US + n) for n in range(COUNT_LIMIT + 5)]
+    assert row(events=opens).opens == COUNT_LIMIT
