@@ -1,0 +1,213 @@
+"""`faust.App` with batch topics, and with settings under which a worker fails instead of losing.
+
+In:  the names of topics that exist already, and an agent for each.
+Out: an app that `run_app` runs. It refuses to start where an acknowledgement could be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import faust
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
+from faust.sensors import Sensor
+from faust.transport.drivers import aiokafka as driver
+from mode.supervisors import CrashingSupervisor
+
+from processors.engine.batch import RecordBatch
+from processors.engine.errors import BrokerAway, SetupError
+from processors.engine.groups import GroupWriter
+from processors.engine.transport import BatchConsumer, BatchTransport
+
+LARGEST_RECORD_BYTES = 8 * 2**20
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What is the engine's own, beside Faust's settings; README.md says why each has its value."""
+
+    inflight: int
+    drain_seconds: float
+    stall_seconds: float
+    isolation: Isolation
+    fetch_bytes: int
+
+
+FAIL_INSTEAD_OF_LOSING: dict[str, Any] = {
+    "agent_supervisor": CrashingSupervisor,  # the default restarts an agent as a zombie that takes nothing
+    "autodiscover": False,
+    "broker_commit_interval": 1.0,
+    "broker_max_poll_records": 5000,
+    "broker_session_timeout": 10.0,
+    "broker_heartbeat_interval": 3.0,
+    "consumer_auto_offset_reset": "earliest",
+    "stream_wait_empty": True,
+    "topic_allow_declare": False,  # topics are made by a command of their own, with the right partitions
+    "topic_disable_leader": True,
+    "web_enabled": False,
+}
+
+
+class _BatchSchema(faust.Schema):  # type: ignore[misc]  # faust is untyped
+    """Hands the batch through: decoding is the agent's, in bulk."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001 - Faust's signature
+            return app.create_event(None, message.value, None, message)
+
+        return decode
+
+
+class _Begun(Sensor):  # type: ignore[misc]  # faust is untyped
+    """Tells the consumer when an agent takes a batch: those are worth waiting for."""
+
+    def __init__(self, app: MicroBatchApp) -> None:
+        self._app = app
+        super().__init__()
+
+    def on_stream_event_in(self, tp: Any, offset: int, stream: Any, event: Any) -> None:  # noqa: ARG002 - Faust's signature
+        if isinstance(event.value, RecordBatch):
+            consumer: BatchConsumer = self._app.consumer
+            consumer.begun(event.value)
+
+
+class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
+    """An app whose agents take `RecordBatch`es, and acknowledge them themselves."""
+
+    def __init__(
+        self,
+        app_id: str,
+        *,
+        broker: str,
+        datadir: Path | str,
+        instance: str | None = None,
+        inflight: int = 2,
+        drain: float = 10.0,
+        stall: float = 120.0,
+        isolation: Isolation = "read_committed",
+        fetch_bytes: int = LARGEST_RECORD_BYTES + 2**16,
+        **settings: Any,
+    ) -> None:
+        """Make an app; nothing is opened before it starts.
+
+        `app_id` is the consumer group. `instance` names this replica and stays the same over restarts, so that a
+        restart within the session timeout moves no partitions. `inflight` is how many batches of one partition may be
+        out; `drain`, the seconds that a rebalance or a stop waits for begun batches; `stall`, the seconds without any
+        acknowledgement after which the worker ends; `fetch_bytes`, of one partition in one fetch, must hold the
+        largest record. Other `settings` are Faust's.
+        """
+        self.engine = EngineSettings(inflight, drain, stall, isolation, fetch_bytes)
+        self.stopping = asyncio.Event()
+        self._batch_topics: dict[str, Any] = {}
+        self._writers: list[GroupWriter] = []
+        super().__init__(
+            app_id,
+            broker=broker,
+            datadir=str(datadir),
+            consumer_group_instance_id=instance,
+            **{**FAIL_INSTEAD_OF_LOSING, **settings},
+        )
+        self.sensors.add(_Begun(self))
+
+    # -- wiring
+
+    def batch_topic(self, name: str, **options: Any) -> Any:
+        """Return the Faust topic `name`, whose stream yields `RecordBatch`es. The topic must exist."""
+        self._batch_topics[name] = topic = self.topic(name, acks=False, schema=_BatchSchema(), **options)
+        return topic
+
+    def attach(self, topic: Any, writer: GroupWriter) -> None:
+        """Make the agent that feeds `topic` to `writer`."""
+
+        async def feed(batches: Any) -> None:
+            async for batch in batches:
+                await writer.put(batch)
+
+        self.agent(topic, name=f"feed.{topic.get_topic_name()}")(feed)
+
+    def adopt(self, writer: GroupWriter) -> None:
+        """Close `writer` when the app stops."""
+        self._writers.append(writer)
+
+    def excuse(self) -> None:
+        """Say that nothing is acknowledged for a known reason, so that it is no stall."""
+        self._batch_consumer.excuse()
+
+    @property
+    def _batch_consumer(self) -> BatchConsumer:
+        consumer: BatchConsumer = self.consumer
+        return consumer
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    # -- life
+
+    async def on_first_start(self) -> None:
+        self._refuse_unsafe_agents()
+        await self._refuse_missing_topics()
+        Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything runs
+        await super().on_first_start()
+
+    async def on_stop(self) -> None:
+        self.stopping.set()  # before the drain: who waits for the world gives up, and is not waited for
+        await super().on_stop()
+        for writer in self._writers:
+            await writer.close()
+
+    def _refuse_unsafe_agents(self) -> None:
+        readers = Counter(name for agent in self.agents.values() for name in agent.channel.topics)
+        shared = sorted(name for name, count in readers.items() if count > 1)
+        if shared:
+            raise SetupError(
+                f"two agents read {', '.join(shared)}, and one's acknowledgement would count for the other",
+                where=f"app {self.conf.id}",
+                mend="Give each topic one agent, or the second one an app (a consumer group) of its own.",
+            )
+        plain = sorted(set(readers) - set(self._batch_topics))
+        if plain:
+            raise SetupError(
+                f"{', '.join(plain)} is read as a plain Faust topic, which acknowledges what an agent failed on",
+                where=f"app {self.conf.id}",
+                mend="Make the topic with batch_topic().",
+            )
+        if not readers:
+            raise SetupError(
+                "no agent reads anything", where=f"app {self.conf.id}", mend="Attach one to a batch topic."
+            )
+
+    async def _refuse_missing_topics(self) -> None:
+        existing = await self._existing_topics()
+        missing = sorted(set(self._batch_topics) - existing)
+        if missing:
+            raise SetupError(
+                f"no such topic: {', '.join(missing)}",
+                where=f"broker {self._brokers}",
+                mend="Create the topics first; the worker does not, since it can't know their partition counts.",
+            )
+
+    async def _existing_topics(self) -> set[str]:
+        conf = self.conf
+        auth = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
+        client = AIOKafkaClient(bootstrap_servers=self._brokers, client_id=conf.broker_client_id, **auth)
+        try:
+            await client.bootstrap()
+            metadata = await client.fetch_all_metadata()
+            return set(metadata.topics())
+        except KafkaConnectionError as error:
+            raise BrokerAway(
+                "no Kafka broker answers", where=f"broker {self._brokers}", mend="Start it; a restart then succeeds."
+            ) from error
+        finally:
+            await client.close()
+
+    @property
+    def _brokers(self) -> list[str]:
+        brokers: list[str] = driver.server_list(self.conf.broker_consumer, BatchTransport.default_port)
+        return brokers

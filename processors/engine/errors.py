@@ -1,0 +1,51 @@
+"""What can go wrong in the engine, and whose fault it is: the family decides what happens.
+
+    Exception
+    ├── WorldFault        a dependency is away: wait in place, the records stay unacknowledged
+    ├── RecordFault       one record is malformed: find it, dead-letter it, go on
+    └── EngineError       the worker can't go on: exit, be restarted, read again
+        ├── SetupError        refused to start: the operator mends it
+        │   └── BrokerAway    …but only Kafka's absence is at fault: start again later
+        ├── BatchStalled      nothing was acknowledged for too long
+        ├── BatchLost         a batch was skipped inside the machinery
+        └── TooManyFaults     our own code fails on too many records: a bad deploy
+
+The programs that use the engine have an error tree of their own; they name its classes wherever the engine asks for
+`world=`.
+"""
+
+
+class WorldFault(Exception):
+    """The world is at fault (Kafka, a store): the same attempt may succeed later, so it is made again."""
+
+
+class RecordFault(Exception):
+    """One record is at fault: no retry helps, and the records around it are fine."""
+
+
+class EngineError(RuntimeError):
+    """The worker has to end; what it did not acknowledge is read again."""
+
+    def __init__(self, what: str, *, where: str, mend: str) -> None:
+        super().__init__(f"{what} ({where}). {mend}")
+        self.what, self.where, self.mend = what, where, mend
+
+
+class SetupError(EngineError):
+    """The worker refuses to start."""
+
+
+class BrokerAway(SetupError):
+    """No broker answered at the start. A worker that is restarted with back-off gets over it by itself."""
+
+
+class BatchStalled(EngineError):
+    """A batch was fetched and not acknowledged in time."""
+
+
+class BatchLost(EngineError):
+    """A batch was never begun though a later one of its partition was."""
+
+
+class TooManyFaults(EngineError):
+    """Our own code failed on more records than a handful of odd ones explains."""

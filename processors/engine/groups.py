@@ -1,0 +1,170 @@
+"""Groups worth one write, and the one writer that several agents feed.
+
+In:  `RecordBatch`es of any topics, as agents take them.
+Out: `write(group)` for lists of batches; each batch is acknowledged after its group's write returned, only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from time import monotonic
+from typing import Protocol
+
+from processors.engine.batch import RecordBatch
+from processors.engine.errors import WorldFault
+from processors.engine.faults import Backoff, Faults, GivenUp, Retry, retrying
+
+Group = list[RecordBatch]
+Write = Callable[[Group], Awaitable[None]]
+
+
+async def grouped(
+    batches: AsyncIterable[RecordBatch],
+    records: int = 20_000,
+    within: float = 0.25,
+    body_bytes: int = 64 * 2**20,
+) -> AsyncGenerator[Group, None]:
+    """Merge batches into groups, to be written as one and acknowledged after that.
+
+    A group is closed at `records` records, at `body_bytes` bytes of values, or `within` seconds after its first
+    batch. A last group that was never closed is not given out: it is unacknowledged, hence read again.
+    """
+    source = aiter(batches)
+    coming: asyncio.Future[RecordBatch] | None = None
+    try:
+        while True:
+            group: Group = []
+            size = weight = 0
+            closes_at: float | None = None
+            while size < records and weight < body_bytes:
+                coming = coming or asyncio.ensure_future(_next(source))
+                wait = None if closes_at is None else max(closes_at - monotonic(), 0)
+                done, _ = await asyncio.wait({coming}, timeout=wait)
+                if not done:
+                    break  # not cancelled: the batch that is coming opens the next group
+                try:
+                    batch = coming.result()
+                except StopAsyncIteration:
+                    return
+                finally:
+                    coming = None
+                group.append(batch)
+                size += len(batch)
+                weight += batch.body_bytes
+                closes_at = closes_at or monotonic() + within
+            yield group
+    finally:
+        if coming is not None:
+            coming.cancel()
+
+
+async def _next(source: AsyncIterator[RecordBatch]) -> RecordBatch:
+    return await anext(source)
+
+
+class Host(Protocol):
+    """What the writer needs of the app."""
+
+    stopping: asyncio.Event
+
+    def excuse(self) -> None:
+        """Nothing is acknowledged for a known reason: no stall."""
+
+    async def crash(self, reason: BaseException) -> None: ...
+    def adopt(self, writer: GroupWriter) -> None: ...
+
+
+class GroupWriter:
+    """The one writer of an app: groups span topics, and up to `depth` of them are under way at once.
+
+    So group n+1 can be decoded while group n is being inserted; a `write` that must not overlap with itself in some
+    stage takes a lock there. Agents wait in `put` when the writer is busy: that is the back-pressure.
+
+    `write` may raise a fault of the `world`: the same group is tried again, for ever, with back-off. Anything else that
+    it raises ends the app with nothing of that group acknowledged.
+    """
+
+    def __init__(
+        self,
+        app: Host,
+        write: Write,
+        *,
+        records: int = 20_000,
+        body_bytes: int = 64 * 2**20,
+        within: float = 0.25,
+        depth: int = 2,
+        world: Faults = (WorldFault,),
+        backoff: Backoff | None = None,
+        on_retry: Callable[[Retry], None] | None = None,
+    ) -> None:
+        self._app = app
+        self._write = write
+        self._records, self._body_bytes, self._within = records, body_bytes, within
+        self._world, self._backoff, self._on_retry = world, backoff, on_retry
+        self._inbox: asyncio.Queue[RecordBatch] = asyncio.Queue(maxsize=1)
+        self._slots = asyncio.Semaphore(depth)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._grouping: asyncio.Task[None] | None = None
+        app.adopt(self)
+
+    async def put(self, batch: RecordBatch) -> None:
+        """Hand over a batch; returns when the writer has taken it in, long before it is written."""
+        if self._grouping is None:
+            self._grouping = asyncio.create_task(self._group(), name="group-writer")
+        await self._inbox.put(batch)
+
+    async def close(self) -> None:
+        """Stop; what is under way is cut off, unacknowledged."""
+        tasks = [task for task in (self._grouping, *self._tasks) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _group(self) -> None:
+        try:
+            async for group in grouped(self._arrivals(), self._records, self._within, self._body_bytes):
+                await self._slots.acquire()
+                task = asyncio.create_task(self._carry(group), name="group-write")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        except Exception as reason:
+            await self._app.crash(reason)
+
+    async def _arrivals(self) -> AsyncIterator[RecordBatch]:
+        while True:
+            yield await self._inbox.get()
+
+    async def _carry(self, group: Group) -> None:
+        try:
+            await retrying(
+                lambda: self._attempt(group),
+                world=self._world,
+                backoff=self._backoff,
+                stopping=self._app.stopping,
+                on_retry=self._retrying,
+            )
+        except GivenUp:
+            for batch in group:
+                batch.abandon()
+        except Exception as reason:
+            await self._app.crash(reason)
+        else:
+            for batch in group:
+                batch.ack()
+        finally:
+            self._slots.release()
+
+    async def _attempt(self, group: Group) -> None:
+        # Partitions may have gone to another worker meanwhile: it writes those records, we need not.
+        live = [batch for batch in group if batch.live]
+        now = monotonic()
+        for batch in live:
+            batch.since = now
+        if live:
+            await self._write(live)
+
+    def _retrying(self, retry: Retry) -> None:
+        self._app.excuse()
+        if self._on_retry is not None:
+            self._on_retry(retry)

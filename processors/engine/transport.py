@@ -1,0 +1,332 @@
+"""The Faust transport that hands an agent one `RecordBatch` for each fetched run of records of a partition.
+
+Promises at-least-once: a batch is in flight from the moment it is fetched until `RecordBatch.ack()`, and nothing else
+acknowledges; not the end of an iteration, not an exception, not a cancelled agent. Faust's own acknowledgement and
+commit are replaced whole, not steered: see the numbered list in README.md for what each part guards against.
+
+Two threads: aiokafka lives in Faust's consumer thread (`BatchThread`), agents and all bookkeeping in the main one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import ConsumerMessage
+from mode import Service
+
+from processors.engine.batch import TP, Inflight, Record, RecordBatch
+from processors.engine.errors import BatchStalled
+
+if TYPE_CHECKING:
+    from processors.engine.app import MicroBatchApp
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one poll brought: records, and how far each assigned partition was read when they were taken out."""
+
+    records: Mapping[TP, Sequence[Record]] = field(default_factory=dict)
+    positions: Mapping[TP, int] = field(default_factory=dict)
+
+
+NOTHING = Fetched()
+
+
+class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust is untyped
+    """aiokafka's consumer, in a thread and loop of its own."""
+
+    app: MicroBatchApp
+
+    async def on_start(self) -> None:
+        self._wake = asyncio.Event()
+        await super().on_start()
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        return aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset=conf.consumer_auto_offset_reset,
+            isolation_level=self.app.engine.isolation,
+            max_poll_records=conf.broker_max_poll_records,
+            max_partition_fetch_bytes=self.app.engine.fetch_bytes,
+            fetch_max_bytes=max(self.app.engine.fetch_bytes, 50 * 2**20),
+            max_poll_interval_ms=_milliseconds(conf.broker_max_poll_interval),
+            request_timeout_ms=_milliseconds(conf.broker_request_timeout),
+            session_timeout_ms=_milliseconds(conf.broker_session_timeout),
+            rebalance_timeout_ms=_milliseconds(conf.broker_rebalance_timeout),
+            heartbeat_interval_ms=_milliseconds(conf.broker_heartbeat_interval),
+            check_crcs=conf.broker_check_crcs,
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+
+    def wake(self) -> None:
+        """End a running `fetch` early. Callable from any thread."""
+        if self.thread_loop.is_running():
+            self.thread_loop.call_soon_threadsafe(self._wake.set)
+
+    async def fetch(self, tps: set[TP], seconds: float) -> Fetched:
+        """Take out what has arrived for `tps`, waiting up to `seconds` for something."""
+        fetched: Fetched = await self.call_thread(self._fetch, self._ensure_consumer(), tps, seconds)
+        return fetched
+
+    async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer, tps: set[TP], seconds: float) -> Fetched:
+        if not self.consumer.flow_active:
+            return NOTHING
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        # Inside the context aiokafka counts us as polling, so that a slow sink, all partitions full, stays a member.
+        with fetcher._subscriptions.fetch_context():
+            records = await self._first_of_records_or_wake(fetcher, tps, seconds, consumer._max_poll_records)
+            return Fetched(records, self._positions(consumer))
+
+    async def _first_of_records_or_wake(
+        self, fetcher: Any, tps: set[TP], seconds: float, max_records: int
+    ) -> Mapping[TP, Sequence[Record]]:
+        woken = asyncio.ensure_future(self._wake.wait())
+        waits: set[asyncio.Future[Any]] = {woken}
+        arrived: asyncio.Future[Any] | None = None
+        if tps:  # to aiokafka, no partitions would mean all of them
+            arrived = asyncio.ensure_future(fetcher.fetched_records(tps, timeout=seconds, max_records=max_records))
+            waits.add(arrived)
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Safe: fetched_records takes records out right before it returns, so a cancelled one has taken none.
+            for wait in waits:
+                wait.cancel()
+        self._wake.clear()
+        if arrived is None or not arrived.done():
+            return {}
+        records: Mapping[TP, Sequence[Record]] = arrived.result()
+        return records
+
+    def _positions(self, consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int]:
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None or not assignment.active:
+            return {}
+        states = {tp: assignment.state_value(tp) for tp in assignment.tps}
+        return {TP(*tp): state.position for tp, state in states.items() if state.has_valid_position}
+
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        offsets: Mapping[TP, int | None] = await self.call_thread(self._seek_to_committed, self._ensure_consumer())
+        return offsets
+
+    async def _seek_to_committed(self, consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
+        # aiokafka's own leaves the position alone where nothing (or 0) is committed, and so would skip what was
+        # fetched and dropped before the first commit.
+        offsets: dict[TP, int | None] = {}
+        for tp in consumer.assignment():
+            offsets[TP(*tp)] = offset = await consumer.committed(tp)
+            if offset is None:
+                await consumer.seek_to_beginning(tp)
+            else:
+                consumer.seek(tp, offset)
+        return offsets
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; False where the group has moved on, and the records are some other member's.
+
+        While the broker is away this does not return: aiokafka retries for ever.
+        """
+        try:
+            await self._ensure_consumer().commit({aiokafka.TopicPartition(*tp): o for tp, o in offsets.items()})
+        except (CommitFailedError, IllegalStateError) as exc:
+            self.log.info("commit refused, the records are read again: %s", type(exc).__name__)
+            return False
+        return True
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
+    """Fetches batches, keeps account of them, commits what is acknowledged, and minds rebalances."""
+
+    app: MicroBatchApp
+    _thread: BatchThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._inflight = Inflight(self.app.engine.inflight)
+        self._epoch = 0  # changes with every revocation and assignment
+        self._progress = asyncio.Event()
+        self._committing = asyncio.Lock()
+
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- fetching
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - Faust's signature
+    ) -> Mapping[TP, Sequence[RecordBatch]]:
+        epoch = self._epoch
+        room = {tp for tp in active_partitions or () if self._inflight.has_room(tp)}
+        fetched = await self._thread.fetch(room, timeout)
+        if epoch != self._epoch or not self.flow_active:
+            if fetched.records:
+                await self._unread()
+            return {}
+        batches: dict[TP, Sequence[RecordBatch]] = {}
+        for raw, records in fetched.records.items():
+            tp = TP(*raw)
+            batch = RecordBatch(tp, records, self)
+            self._inflight.opened(batch)
+            # Faust drops what lies before its own idea of the position; ours is the in-flight account.
+            self._read_offset[tp] = None
+            batches[tp] = [batch]
+        for tp, position in fetched.positions.items():
+            self._inflight.reached(tp, position)
+        return batches
+
+    async def _unread(self) -> None:
+        """Records came in during a rebalance: whose are they? Read them again, from the committed offsets."""
+        if self.flow_active:  # else the seek is still to come, before the flow resumes
+            try:
+                await self.perform_seek()
+            except IllegalStateError:
+                self.log.info("another rebalance came; it seeks by itself")
+
+    def _to_message(self, tp: TP, record: RecordBatch) -> ConsumerMessage:
+        message = ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=record.first,
+            timestamp=record.records[0].timestamp / 1000.0,
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=record,
+            checksum=None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+        # Born acknowledged, as far as Faust is concerned: streams acknowledge what they skip in a rebalance even
+        # with noack(), and the compiled path goes around Consumer.ack.
+        message.acked = message.tracked = True
+        return message
+
+    async def perform_seek(self) -> None:
+        self._inflight.resumed(await self._thread.seek_to_committed())
+
+    # -- the way of a batch
+
+    def begun(self, batch: RecordBatch) -> None:
+        """An agent took this batch."""
+        self._inflight.begun(batch)
+
+    def acknowledge(self, batch: RecordBatch) -> bool:
+        if not self._inflight.acked(batch):
+            return False
+        self._moved()
+        return True
+
+    def abandon(self, batch: RecordBatch) -> None:
+        self._inflight.abandoned(batch)
+        self._moved()
+
+    def holds(self, batch: RecordBatch) -> bool:
+        return self._inflight.holds(batch)
+
+    def excuse(self) -> None:
+        self._inflight.excuse()
+
+    def _moved(self) -> None:
+        self._progress.set()
+        self._thread.wake()
+
+    # -- committing
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002 - Faust's signature
+        """Commit every offset that is safe. Replaces Faust's commit, which can pass an unacknowledged message."""
+        async with self._committing:
+            epoch, offsets = self._epoch, self._inflight.committable()
+            if not offsets or not await self._thread.commit(offsets):
+                return False
+            if epoch == self._epoch:
+                self._inflight.committed(offsets)
+            self.app.monitor.on_tp_commit(offsets)
+            return True
+
+    # -- rebalance and stop
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self._epoch += 1
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()  # not begun: the next owner reads them
+        self._thread.wake()
+        if not self.app.should_stop:
+            await self._drain()
+        self._inflight.forget()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._epoch += 1
+        self._inflight.forget()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def wait_empty(self) -> None:
+        """Faust calls this on a rebalance and on a stop."""
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Wait a bounded moment for what agents have begun, then commit what is acknowledged."""
+        until = monotonic() + self.app.engine.drain_seconds
+        while self._inflight.worth_waiting() and not self.app.crashed and not self.crashed:
+            left = until - monotonic()
+            if left <= 0:
+                break
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(min(left, 0.5)):  # looks up now and then: a crash sets no event
+                    await self._progress.wait()
+            except TimeoutError:
+                continue
+        await self.commit()
+
+    # -- watching
+
+    @Service.task  # type: ignore[untyped-decorator]  # mode is untyped
+    async def _watch_stall(self) -> None:
+        limit = self.app.engine.stall_seconds
+        async for _ in self.itertimer(min(limit / 4, 5.0), name="stall"):
+            batch = self._inflight.stalled(limit)
+            if batch is not None:
+                await self.crash(
+                    BatchStalled(
+                        f"{batch!r} was not acknowledged, nor anything else of its topic, in {limit} s",
+                        where=f"topic {batch.tp.topic}, partition {batch.tp.partition}, offset {batch.first}",
+                        mend="The worker ends and reads it again; if it comes back, look at what the agent waits for.",
+                    )
+                )
+                return
+
+    async def verify_all_partitions_active(self) -> None:
+        """Faust's livelock detector takes a full partition for a dead one; `_watch_stall` stands in for it."""
+
+
+class BatchTransport(driver.Transport):  # type: ignore[misc]  # faust is untyped
+    """Kafka, in batches."""
+
+    Consumer = BatchConsumer
+
+
+def _milliseconds(seconds: float | None) -> int:
+    return int((seconds or 0) * 1000)

@@ -1,0 +1,113 @@
+"""A worker process for the tests: it notes what it has processed in a file, fsynced before the acknowledgement.
+
+    python -m tests.engine.worker '{"broker": …, "group": …, "topics": […], "datadir": …, "oracle": …}'
+
+Lines of the oracle are `topic:partition:offset`; control lines start with `#`. What is in the topic and not in the file
+was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from processors.engine import Group, GroupWriter, MicroBatchApp, WorldFault, run_app
+
+
+class Orders(BaseModel):
+    """What a test tells its worker to do."""
+
+    broker: str
+    group: str
+    topics: list[str]
+    datadir: Path
+    oracle: Path
+    instance: str | None = None
+    within: float = 0.05
+    records: int = 20_000
+    max_poll_records: int = 500
+    drain: float = 10.0
+    stall: float = 120.0
+    grace: float = 20.0
+    session: float = 10.0
+    two_agents: bool = False
+    gate: Path | None = None
+    """Each write waits until this file exists."""
+    fail_at: int | None = None
+    """Raise in the write that would bring the records written to this number."""
+    world_away: bool = False
+    """Every write fails as if the store were away."""
+    log_level: str = "ERROR"
+
+
+class Oracle:
+    """The file, written in the order of events."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+
+    def note(self, *lines: str) -> None:
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
+    app = MicroBatchApp(
+        orders.group,
+        broker=f"kafka://{orders.broker}",
+        instance=orders.instance,
+        datadir=orders.datadir,
+        drain=orders.drain,
+        stall=orders.stall,
+        broker_max_poll_records=orders.max_poll_records,
+        broker_session_timeout=orders.session,
+    )
+    written = 0
+
+    async def write(group: Group) -> None:
+        nonlocal written
+        oracle.note("# begun")
+        if orders.world_away:
+            raise WorldFault("the store is away")
+        while orders.gate is not None and not orders.gate.exists():
+            await asyncio.sleep(0.02)
+        count = sum(map(len, group))
+        if orders.fail_at is not None and written + count >= orders.fail_at:
+            raise RuntimeError("told to fail")
+        oracle.note(*(f"{r.topic}:{r.partition}:{r.offset}" for batch in group for r in batch))
+        written += count
+
+    writer = GroupWriter(app, write, records=orders.records, within=orders.within)
+    for name in orders.topics:
+        app.attach(app.batch_topic(name), writer)
+    if orders.two_agents:
+
+        @app.agent(app.batch_topic(orders.topics[0]), name="second")  # type: ignore[untyped-decorator]  # faust
+        async def second(batches: Any) -> None:
+            async for _ in batches:
+                pass
+
+    return app
+
+
+async def main(orders: Orders) -> int:
+    oracle = Oracle(orders.oracle)
+    code = await run_app(make_app(orders, oracle), ready=lambda: oracle.note("# ready"), grace=orders.grace)
+    oracle.note(f"# exit {code}")
+    return code
+
+
+if __name__ == "__main__":
+    told = Orders.model_validate(json.loads(sys.argv[1]))
+    logging.basicConfig(
+        level=told.log_level, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
+    sys.exit(asyncio.run(main(told)))
