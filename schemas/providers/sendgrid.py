@@ -57,6 +57,7 @@ _FAULTS: Final = {
 _BOM: Final = b"\xef\xbb\xbf"
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TRUE: Final = frozenset({"true", "1"})
+_FALSE: Final = frozenset({"false", "0", ""})
 
 
 def to_events(body: bytes, place: Place) -> Parsed:
@@ -126,7 +127,7 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
     url = _text(take("url", ""))
     machine = take("sg_machine_open", False)
     if machine is not False:
-        machine = _text(machine).strip().lower() in _TRUE
+        machine = _flag(machine, rest)
     code = _text(take("status", "")).strip()
     classification = _text(take("bounce_classification", ""))
     reason = _text(take("reason", "")) or _text(take("response", ""))
@@ -212,6 +213,14 @@ def _text(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _flag(value: object, rest: dict[str, Any]) -> bool:
+    """Return `sg_machine_open` as a truth value; what is neither true nor false counts as false and stays visible."""
+    word = _text(value).strip().lower()
+    if word not in _TRUE and word not in _FALSE:
+        rest["sg_machine_open"] = value
+    return word in _TRUE
 
 
 def _canonical(value: object) -> str:
