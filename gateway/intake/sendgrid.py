@@ -1,0 +1,103 @@
+"""The signature of SendGrid's Event Webhook.
+
+In:  the raw bytes of a POST, its headers, and the live public keys.
+Out: nothing if one of the keys signed these bytes; else `SignatureInvalid`, whatever the input is.
+
+SendGrid signs the timestamp header's bytes followed by the body's, with ECDSA on P-256 over SHA-256. The body is what
+came over the wire: the `\\r\\n` that follows its JSON is signed, too.
+
+There is no window of freshness, and none can be set. SendGrid goes on trying for 24 hours, so a narrow window would
+lose events for good after an outage of ours; and a replayed body does no harm, because its events have the ids that
+they had before. The archive is checked again years later by the same rule.
+
+Source: github.com/sendgrid/sendgrid-python, sendgrid/helpers/eventwebhook (read 2026-11-24).
+"""
+
+import hashlib
+import re
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from schemas.errors import ConfigError, SignatureInvalid
+
+__all__ = ["SIGNATURE_HEADER", "TIMESTAMP_HEADER", "PublicKey", "load_public_keys", "verify"]
+
+SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
+SETTING: Final = "SENDLEDGER_SENDGRID_PUBLIC_KEYS"
+
+PublicKey = ec.EllipticCurvePublicKey
+
+_WHERE_SIGNATURE: Final = f"header {SIGNATURE_HEADER}"
+_MEND: Final = f"compare {SETTING} with SendGrid's Mail Settings > Event Webhook"
+_MEND_UNSIGNED: Final = "switch the Signed Event Webhook on in SendGrid's Mail Settings > Event Webhook"
+_PREHASHED: Final = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+_PEM_FRAME_OR_BLANK: Final = re.compile(r"-----[A-Z ]+-----|\s+")
+_DECIMAL: Final = re.compile(r"[0-9]+")
+
+
+def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[PublicKey]) -> None:
+    """Return if one of `keys` signed `body`; raise SignatureInvalid if none did. Names of headers have no case.
+
+    Several keys are live while one replaces another, and where several webhooks of SendGrid post to us.
+    """
+    if not keys:
+        raise SignatureInvalid("no public key is configured for SendGrid", SETTING, _MEND)
+    signature = _signature(_header(headers, SIGNATURE_HEADER))
+    timestamp = _header(headers, TIMESTAMP_HEADER)
+    if not _DECIMAL.fullmatch(timestamp):
+        # Otherwise the start of a signed body could be passed off as the end of its timestamp.
+        raise SignatureInvalid("SendGrid's timestamp is no decimal number", f"header {TIMESTAMP_HEADER}", _MEND)
+    digest = hashlib.sha256(timestamp.encode("ascii"))
+    digest.update(body)
+    if not any(_signed_by(key, signature, digest.digest()) for key in keys):
+        raise SignatureInvalid("SendGrid's signature does not match the body", _WHERE_SIGNATURE, _MEND)
+
+
+def load_public_keys(text: str) -> tuple[PublicKey, ...]:
+    """Return the keys of a setting: each a base64 SubjectPublicKeyInfo (DER) or a PEM, with commas between them.
+
+    Raises ConfigError, which names the key by its place and never shows it.
+    """
+    parts = [part for part in (_PEM_FRAME_OR_BLANK.sub("", part) for part in text.split(",")) if part]
+    return tuple(_load(part, number) for number, part in enumerate(parts, start=1))
+
+
+def _load(text: str, number: int) -> PublicKey:
+    try:
+        key = load_der_public_key(b64decode(text, validate=True))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # From None: the cause's message may show parts of what was pasted, and that may be a private key.
+        raise ConfigError(f"key {number} is no base64 of a public key (SubjectPublicKeyInfo)", SETTING, _MEND) from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ConfigError(f"key {number} is not on the curve P-256, which SendGrid signs with", SETTING, _MEND)
+    return key
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    lowered = name.lower()
+    for key, value in headers.items():
+        if key.lower() == lowered and value.strip():
+            return value.strip()
+    raise SignatureInvalid("SendGrid's signature headers are missing", f"header {name}", _MEND_UNSIGNED)
+
+
+def _signature(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        raise SignatureInvalid("SendGrid's signature is no base64", _WHERE_SIGNATURE, _MEND) from None
+
+
+def _signed_by(key: PublicKey, signature: bytes, digest: bytes) -> bool:
+    try:
+        key.verify(signature, digest, _PREHASHED)
+    except InvalidSignature:
+        return False
+    return True

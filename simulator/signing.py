@@ -1,0 +1,37 @@
+"""Signatures as the providers make them, for traffic that the gateway accepts. Nothing here signs anything real."""
+
+from base64 import b64decode, b64encode
+from functools import lru_cache
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+
+__all__ = ["new_key_pair", "sign_sendgrid"]
+
+
+def new_key_pair() -> tuple[str, str]:
+    """Return a new P-256 pair: the private key (base64 of PKCS#8 DER) and the public one (base64 of SPKI DER)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b64encode(private).decode(), b64encode(public).decode()
+
+
+def sign_sendgrid(private_key: str, timestamp: str, body: bytes) -> str:
+    """Return the value of `X-Twilio-Email-Event-Webhook-Signature` for a body that is sent at `timestamp`."""
+    return b64encode(_load(private_key).sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))).decode()
+
+
+@lru_cache(maxsize=8)
+def _load(private_key: str) -> ec.EllipticCurvePrivateKey:
+    key = load_der_private_key(b64decode(private_key), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("a P-256 private key is needed")
+    return key
