@@ -121,9 +121,9 @@ WITH
     (v -> (to_key = '') OR (tupleElement(v, 'address') = '') OR (tupleElement(v, 'address') = to_key)) AS is_own,
     arrayFilter(v -> is_own(v), mapValues(marks)) AS own,
     arrayFilter((k, v) -> is_own(v), mapKeys(marks), mapValues(marks)) AS own_ids,
-    arrayReduce('argMin', own, arrayMap(
+    arrayReduce('argMinIf', own, arrayMap(
         (k, v) -> (8 - tupleElement(v, 'rank'), tupleElement(v, 'code') = '', tupleElement(v, 'at'), k),
-        own_ids, own)) AS winner,
+        own_ids, own), arrayMap(v -> tupleElement(v, 'rank') > 0, own)) AS winner,
     arrayReduce('argMaxIf', own, arrayMap((k, v) -> (tupleElement(v, 'at'), k), own_ids, own),
         arrayMap(v -> tupleElement(v, 'rank') = 0, own)) AS subscription,
     arrayMax(v -> if(tupleElement(v, 'rank') = 4, tupleElement(v, 'at'), 0), own) AS last_delivered,
