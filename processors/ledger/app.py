@@ -1,0 +1,73 @@
+"""The ledger worker: an agent a topic, all feeding one writer.
+
+Delivery guarantee: at least once, and idempotent, so every record counts once. A record is acknowledged after its rows
+and letters are stored; a worker that dies is followed by one that reads the same records again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from prometheus_client import start_http_server
+
+from processors.dead_letters import DeadLetters, producer
+from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, Retry, run_app
+from processors.ledger.writing import WORLD, LedgerWriter
+from projections.store import Store
+from schemas.settings import LedgerSettings
+from schemas.telemetry import Telemetry
+from schemas.topics import LEDGER_INPUTS
+
+__all__ = ["run_ledger"]
+
+log = structlog.get_logger()
+
+
+async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = lambda: None) -> int:
+    """Run the worker until it is stopped or crashes; return its exit code."""
+    telemetry = Telemetry()
+    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
+    kafka = producer(settings.kafka_bootstrap)
+    app = MicroBatchApp(
+        settings.consumer_group,
+        broker="kafka://" + ";kafka://".join(settings.kafka_bootstrap.split(",")),
+        datadir=settings.worker_dir / settings.instance,
+        instance=f"{settings.consumer_group}-{settings.instance}",
+        inflight=4,
+    )
+    letters = DeadLetters(kafka, "ledger")
+    ledger = LedgerWriter(store, letters, telemetry, FaultLimit(), decision_days=settings.decision_days)
+    writer = GroupWriter(
+        app,
+        ledger.write,
+        records=settings.group_records,
+        within=settings.group_seconds,
+        world=WORLD,
+        on_retry=_reporter(telemetry),
+    )
+    for topic in LEDGER_INPUTS:
+        app.attach(app.batch_topic(topic.name), writer)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, settings.metrics_host, telemetry.registry)
+
+    def announce() -> None:
+        telemetry.gauge("up", "ledger").set(1)
+        log.info("ledger.assigned", instance=settings.instance)
+        ready()
+
+    await kafka.start()
+    try:
+        return await run_app(app, ready=announce)
+    finally:
+        await kafka.stop()
+        store.close()
+
+
+def _reporter(telemetry: Telemetry) -> Callable[[Retry], None]:
+    def report(retry: Retry) -> None:
+        of = type(retry.fault).__name__
+        telemetry.counter("retries_total", of).inc()
+        said: dict[str, Any] = {"of": of, "attempts": retry.attempts, "wait_seconds": round(retry.wait_seconds, 2)}
+        log.warning("ledger.waited", fault=str(retry.fault)[:500], **said)
+
+    return report
