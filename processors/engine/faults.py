@@ -153,12 +153,11 @@ class FaultLimit:
         self._times.extend(now for _ in ours)
         while self._times and now - self._times[0] > self._within:
             self._times.popleft()
-        if len(self._times) > self._most:
+        if ours and len(self._times) > self._most:
+            last = ours[-1]
             raise TooManyFaults(
                 f"our own code failed on {len(self._times)} records in {self._within:.0f} s, over the limit of "
-                f"{self._most}; the last one: {ours[-1].error!r}"
-                if ours
-                else "too many faults",
-                where=repr(ours[-1].item)[:200] if ours else "earlier records",
-                mend="Roll back or mend the code; nothing was acknowledged, so the records are read again.",
-            ) from (ours[-1].error if ours else None)
+                f"{self._most}; the last time with {last.error!r}",
+                where=repr(last.item)[:200],
+                mend="Roll back or mend the code; nothing of this group is acknowledged, so it is read again.",
+            ) from last.error

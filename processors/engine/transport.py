@@ -125,19 +125,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         return {TP(*tp): state.position for tp, state in states.items() if state.has_valid_position}
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        offsets: Mapping[TP, int | None] = await self.call_thread(self._seek_to_committed, self._ensure_consumer())
-        return offsets
-
-    async def _seek_to_committed(self, consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
-        # aiokafka's own leaves the position alone where nothing (or 0) is committed, and so would skip what was
-        # fetched and dropped before the first commit.
-        offsets: dict[TP, int | None] = {}
-        for tp in consumer.assignment():
-            offsets[TP(*tp)] = offset = await consumer.committed(tp)
-            if offset is None:
-                await consumer.seek_to_beginning(tp)
-            else:
-                consumer.seek(tp, offset)
+        offsets: Mapping[TP, int | None] = await self.call_thread(seek_to_committed, self._ensure_consumer())
         return offsets
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -326,6 +314,22 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]  # faust is untype
     """Kafka, in batches."""
 
     Consumer = BatchConsumer
+
+
+async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
+    """Move every assigned partition to its committed offset, or to its beginning, and return what is committed.
+
+    aiokafka's own leaves the position alone where nothing (or 0) is committed, and so would skip what was fetched and
+    dropped before the first commit.
+    """
+    offsets: dict[TP, int | None] = {}
+    for tp in consumer.assignment():
+        offsets[TP(*tp)] = offset = await consumer.committed(tp)
+        if offset is None:
+            await consumer.seek_to_beginning(tp)
+        else:
+            consumer.seek(tp, offset)
+    return offsets
 
 
 def _milliseconds(seconds: float | None) -> int:

@@ -40,6 +40,11 @@ class Orders(BaseModel):
     two_agents: bool = False
     gate: Path | None = None
     """Each write waits until this file exists."""
+    restore: bool = False
+    """Restore some state after each assignment, as the gate does; it takes several turns of the loop."""
+    pause_seconds: float = 0.0
+    """A slow sink: each write takes so long."""
+    max_poll_interval: float = 300.0
     fail_at: int | None = None
     """Raise in the write that would bring the records written to this number."""
     world_away: bool = False
@@ -69,6 +74,7 @@ def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
         stall=orders.stall,
         broker_max_poll_records=orders.max_poll_records,
         broker_session_timeout=orders.session,
+        broker_max_poll_interval=orders.max_poll_interval,
     )
     written = 0
 
@@ -77,7 +83,8 @@ def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
         oracle.note("# begun")
         if orders.world_away:
             raise WorldFault("the store is away")
-        while orders.gate is not None and not orders.gate.exists():
+        await asyncio.sleep(orders.pause_seconds)
+        while orders.gate is not None and not orders.gate.exists():  # noqa: ASYNC110 - another process opens it
             await asyncio.sleep(0.02)
         count = sum(map(len, group))
         if orders.fail_at is not None and written + count >= orders.fail_at:
@@ -88,6 +95,14 @@ def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
     writer = GroupWriter(app, write, records=orders.records, within=orders.within)
     for name in orders.topics:
         app.attach(app.batch_topic(name), writer)
+    if orders.restore:
+
+        @app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]  # faust
+        async def restore(*_: object, **__: object) -> None:
+            for _turn in range(20):
+                await asyncio.sleep(0.01)
+            oracle.note("# restored")
+
     if orders.two_agents:
 
         @app.agent(app.batch_topic(orders.topics[0]), name="second")  # type: ignore[untyped-decorator]  # faust

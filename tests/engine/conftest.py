@@ -1,0 +1,51 @@
+"""Kafka as the engine's tests see it, and workers that never outlive their test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.processes import Worker
+from tests.engine.topics import Topics
+from tests.engine.worker import Orders
+
+NewWorker = Callable[..., Worker]
+
+
+@pytest.fixture
+def topics(kafka_bootstrap: str) -> Topics:
+    return Topics(kafka_bootstrap)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A name for this test's topic and group, unused so far."""
+    return f"{request.node.name[:60]}-{abs(hash(tmp_path)) % 10**8}".replace("[", "-").replace("]", "")
+
+
+@pytest.fixture
+async def new_worker(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> AsyncIterator[NewWorker]:
+    """Make workers of one group that read the test's topic; the oracle is the worker's own."""
+    made: list[Worker] = []
+    numbers = count()
+
+    def make(**orders: Any) -> Worker:
+        number = next(numbers)
+        defaults: dict[str, Any] = {
+            "group": name,
+            "topics": [name],
+            "datadir": tmp_path / f"data-{number}",
+            "oracle": tmp_path / f"oracle-{number}",
+        }
+        if "broker" not in orders:
+            defaults["broker"] = request.getfixturevalue("kafka_bootstrap")
+        made.append(Worker(Orders(**{**defaults, **orders})))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        await worker.kill()

@@ -1,0 +1,97 @@
+"""Worker processes, and what they wrote down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.engine.worker import Orders
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 60.0
+"""How long a test waits for what must come; no claim about speed."""
+
+Record = tuple[str, int, int]
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for something that another process brings about."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():  # noqa: ASYNC110 - nothing here could set an event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for {what}") from None
+
+
+class Worker:
+    """One worker process. Its file outlives it, so that several lives can share one."""
+
+    def __init__(self, orders: Orders) -> None:
+        self.orders = orders
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> Worker:
+        with self.errors.open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.engine.worker", self.orders.model_dump_json(),
+                cwd=self.orders.datadir.parent, env={"PYTHONPATH": str(ROOT)}, stderr=errors,
+            )  # fmt: skip
+        return self
+
+    @property
+    def errors(self) -> Path:
+        return self.orders.oracle.with_suffix(".log")
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    async def ended(self) -> int:
+        """Wait for its end, and return the exit code (negative: the signal)."""
+        assert self._process is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._process.wait()
+
+    async def terminate(self) -> int:
+        self.send(signal.SIGTERM)
+        return await self.ended()
+
+    async def kill(self) -> None:
+        """Leave nothing running."""
+        if self._process is not None and self._process.returncode is None:
+            self.send(signal.SIGKILL)
+            await self._process.wait()
+
+    def lines(self) -> list[str]:
+        return self.orders.oracle.read_text().splitlines() if self.orders.oracle.exists() else []
+
+    def notes(self, note: str) -> int:
+        return self.lines().count(note)
+
+    def processed(self) -> list[Record]:
+        found = []
+        for line in self.lines():
+            if not line.startswith("#"):
+                topic, partition, offset = line.split(":")
+                found.append((topic, int(partition), int(offset)))
+        return found
+
+    async def ready(self, times: int = 1) -> None:
+        await until(lambda: self.notes("# ready") >= times, f"{times} assignments; {self.complaints()}")
+
+    async def begun(self) -> None:
+        await until(lambda: self.notes("# begun") > 0, f"a write to begin; {self.complaints()}")
+
+    async def has(self, wanted: set[Record]) -> None:
+        await until(lambda: wanted <= set(self.processed()), f"{len(wanted)} records; {self.complaints()}")
+
+    async def has_more_than(self, count: int) -> None:
+        await until(lambda: len(self.processed()) > count, f"more than {count} records; {self.complaints()}")
+
+    def complaints(self) -> str:
+        return self.errors.read_text()[-2000:] if self.errors.exists() else "it said nothing"

@@ -1,0 +1,252 @@
+"""Groups worth one write, and the one writer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from processors.engine import Backoff, Group, GroupWriter, RecordBatch, Retry, WorldFault, grouped
+from tests.engine.building import Account, a_batch
+
+AT_ONCE = Backoff(first_seconds=0.0, most_seconds=0.0)
+LONG = 3600.0
+
+
+async def given(*batches: RecordBatch, then_wait: bool = True) -> AsyncIterator[RecordBatch]:
+    for batch in batches:
+        yield batch
+    if then_wait:
+        await asyncio.Event().wait()
+
+
+async def first_of(groups: AsyncIterator[Group]) -> Group:
+    async with asyncio.timeout(30):
+        return await anext(groups)
+
+
+async def test_a_group_closes_at_its_number_of_records() -> None:
+    a, b, c = a_batch(0, 3), a_batch(3, 3), a_batch(6, 3)
+    assert await first_of(grouped(given(a, b, c), records=6, within=LONG)) == [a, b]
+
+
+async def test_a_group_closes_at_its_bytes() -> None:
+    a, b = a_batch(0, value=b"x" * 600), a_batch(1, value=b"x" * 600)
+    assert await first_of(grouped(given(a, b), body_bytes=1000, within=LONG)) == [a, b]
+
+
+async def test_a_group_closes_some_time_after_its_first_batch() -> None:
+    a = a_batch()
+    assert await first_of(grouped(given(a), within=0.01)) == [a]
+
+
+async def test_a_batch_that_comes_after_the_close_opens_the_next_group() -> None:
+    release = asyncio.Event()
+
+    async def late() -> AsyncIterator[RecordBatch]:
+        yield a
+        await release.wait()
+        yield b
+
+    a, b = a_batch(0), a_batch(1)
+    groups = grouped(late(), within=0.01)
+    assert await first_of(groups) == [a]
+    release.set()
+    with pytest.raises(StopAsyncIteration):  # the stream ends with b in an open group: unacknowledged, read again
+        await first_of(groups)
+
+
+class App:
+    """What a writer needs of an app, and what it did with it."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self.crashed = asyncio.Event()
+        self.reason: BaseException | None = None
+        self.excuses = 0
+        self.writers: list[GroupWriter] = []
+
+    def excuse(self) -> None:
+        self.excuses += 1
+
+    async def crash(self, reason: BaseException) -> None:
+        self.reason = reason
+        self.crashed.set()
+
+    def adopt(self, writer: GroupWriter) -> None:
+        self.writers.append(writer)
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    app = App()
+    yield app
+    for writer in app.writers:
+        await writer.close()
+
+
+class Gated:
+    """A write that lets groups through one by one."""
+
+    def __init__(self) -> None:
+        self.begun: asyncio.Queue[Group] = asyncio.Queue()
+        self._gates: dict[int, asyncio.Event] = {}
+
+    async def __call__(self, group: Group) -> None:
+        gate = self._gates[group[0].first] = asyncio.Event()
+        await self.begun.put(group)
+        await gate.wait()
+
+    def let_through(self, group: Group) -> None:
+        self._gates[group[0].first].set()
+
+    async def next(self) -> Group:
+        async with asyncio.timeout(30):
+            return await self.begun.get()
+
+
+async def acked(*batches: RecordBatch) -> None:
+    await turns_until(lambda: all(batch.acked for batch in batches))
+
+
+async def turns_until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - tasks that set no event
+            await asyncio.sleep(0)
+
+
+async def quiescent() -> None:
+    """Let every task run as far as it can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_batch_is_acknowledged_after_its_write_and_not_before(app: App) -> None:
+    write = Gated()
+    writer = GroupWriter(app, write, records=1)
+    batch = a_batch()
+    await writer.put(batch)
+    group = await write.next()
+    await quiescent()
+    assert not batch.acked
+    write.let_through(group)
+    await acked(batch)
+
+
+async def test_a_group_spans_topics(app: App) -> None:
+    write = Gated()
+    writer = GroupWriter(app, write, records=2)
+    a, b = a_batch(topic="webhooks.sendgrid"), a_batch(topic="webhooks.twilio")
+    await writer.put(a)
+    await writer.put(b)
+    assert await write.next() == [a, b]
+
+
+async def test_two_groups_are_under_way_and_never_three(app: App) -> None:
+    write = Gated()
+    writer = GroupWriter(app, write, records=1, depth=2)
+    for i in range(3):
+        await writer.put(a_batch(i))
+    first, second = await write.next(), await write.next()
+    await quiescent()
+    assert write.begun.empty()
+    write.let_through(first)
+    assert (await write.next())[0].first == 2
+    write.let_through(second)
+
+
+async def test_a_busy_writer_holds_back_the_agents(app: App) -> None:
+    writer = GroupWriter(app, Gated(), records=1, depth=1)
+    taken = 0
+
+    async def agent() -> None:
+        nonlocal taken
+        for i in range(100):
+            await writer.put(a_batch(i))
+            taken += 1
+
+    feeding = asyncio.create_task(agent())
+    await quiescent()
+    assert taken <= 4  # one under way, one closed, one being taken in, one waiting
+    feeding.cancel()
+
+
+async def test_a_later_group_may_finish_first_and_the_commit_still_waits(app: App) -> None:
+    write, account = Gated(), Account()
+    writer = GroupWriter(app, write, records=1)
+    a, b = account.open(0), account.open(1)
+    await writer.put(a)
+    await writer.put(b)
+    first, second = await write.next(), await write.next()
+    write.let_through(second)
+    await acked(b)
+    assert account.inflight.committable() == {a.tp: 0}
+    write.let_through(first)
+    await acked(a)
+    assert account.inflight.committable() == {a.tp: 2}
+
+
+async def test_the_group_is_written_again_while_the_world_is_at_fault(app: App) -> None:
+    tries: list[Group] = []
+    seen: list[Retry] = []
+
+    async def away_three_times(group: Group) -> None:
+        tries.append(group)
+        if len(tries) <= 3:
+            assert not batch.acked
+            raise WorldFault
+
+    writer = GroupWriter(app, away_three_times, records=1, backoff=AT_ONCE, on_retry=seen.append)
+    batch = a_batch()
+    await writer.put(batch)
+    await acked(batch)
+    assert tries == [[batch]] * 4
+    assert len(seen) == app.excuses == 3
+
+
+async def test_a_crash_of_the_write_crashes_the_app_and_acknowledges_nothing(app: App) -> None:
+    async def broken(group: Group) -> None:
+        raise KeyError("total")
+
+    writer = GroupWriter(app, broken, records=1)
+    batch = a_batch()
+    await writer.put(batch)
+    async with asyncio.timeout(30):
+        await app.crashed.wait()
+    assert isinstance(app.reason, KeyError)
+    assert not batch.acked
+
+
+async def test_a_stop_while_the_world_is_away_lets_the_batches_go(app: App) -> None:
+    async def away(group: Group) -> None:
+        app.stopping.set()
+        raise WorldFault
+
+    account = Account()
+    batch = account.open(0)
+    account.inflight.begun(batch)
+    await GroupWriter(app, away, records=1).put(batch)
+    await turns_until(lambda: not account.inflight.worth_waiting())
+    assert not batch.acked
+    assert app.reason is None
+
+
+async def test_what_went_to_another_worker_is_not_written(app: App) -> None:
+    write, account = Gated(), Account()
+    writer = GroupWriter(app, write, records=2)
+    gone, kept = account.open(0), a_batch(7)
+    account.inflight.forget()
+    await writer.put(gone)
+    await writer.put(kept)
+    assert await write.next() == [kept]
+
+
+async def test_closing_cuts_off_what_is_under_way_unacknowledged(app: App) -> None:
+    write = Gated()
+    writer = GroupWriter(app, write, records=1)
+    batch = a_batch()
+    await writer.put(batch)
+    await write.next()
+    await writer.close()
+    assert not batch.acked

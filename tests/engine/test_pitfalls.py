@@ -1,0 +1,279 @@
+"""One test, at least, for each numbered pitfall of the design: what Faust and aiokafka do, and what it would cost.
+
+README.md lists them by the same numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from deploy.local.kafka import answers_metadata
+from processors.engine.transport import seek_to_committed
+from tests.engine.conftest import NewWorker
+from tests.engine.processes import ROOT, until
+from tests.engine.topics import Topics
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_01_an_agent_that_raises_acknowledges_nothing(topics: Topics, name: str, new_worker: NewWorker) -> None:
+    await topics.make(name)
+    await topics.fill_n(name, 100)
+    worker = await new_worker(fail_at=1).start()
+    assert await worker.ended() == 1
+    assert set((await topics.committed(name)).values()) <= {0}
+
+
+async def test_01_a_rebalance_acknowledges_nothing_that_it_skips(
+    topics: Topics, name: str, new_worker: NewWorker, tmp_path: Path
+) -> None:
+    await topics.make(name)
+    await topics.fill_n(name, 4_000)
+    worker = await new_worker(gate=tmp_path / "closed", max_poll_records=100, drain=0.2).start()
+    await worker.begun()
+    other = await new_worker(gate=tmp_path / "closed", max_poll_records=100).start()
+    await worker.ready(times=2)
+    await other.ready()
+    assert set((await topics.committed(name)).values()) <= {0}
+
+
+async def test_02_a_commit_never_passes_what_was_written(topics: Topics, name: str, new_worker: NewWorker) -> None:
+    await topics.make(name)
+    await topics.fill_n(name, 10_000)
+    worker = await new_worker(records=100, max_poll_records=100, within=0.01, pause_seconds=0.01, fail_at=6_000).start()
+    assert await worker.ended() == 1
+    written = set(worker.processed())
+    for (topic, partition), committed in (await topics.committed(name)).items():
+        assert {(topic, partition, offset) for offset in range(committed)} <= written
+
+
+async def test_03_a_new_group_reads_again_what_was_fetched_and_dropped(topics: Topics, name: str) -> None:
+    await topics.make(name, 1)
+    await topics.fill_n(name, 10, 1)
+    consumer = AIOKafkaConsumer(
+        name, bootstrap_servers=topics.bootstrap, group_id=name, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        dropped = await consumer.getone()
+        assert await seek_to_committed(consumer) == {(name, 0): None}
+        assert (await consumer.getone()).offset == dropped.offset
+    finally:
+        await consumer.stop()
+
+
+async def test_04_a_full_partition_keeps_its_membership_and_then_stalls(
+    topics: Topics, name: str, new_worker: NewWorker, tmp_path: Path
+) -> None:
+    """The write hangs far past max_poll_interval: no second assignment, and the stall ends the worker."""
+    await topics.make(name, 1)
+    await topics.fill_n(name, 1_000, 1)
+    worker = await new_worker(
+        gate=tmp_path / "closed", max_poll_records=100, max_poll_interval=1.0, session=6.0, stall=8.0, drain=1.0
+    ).start()
+    assert await worker.ended() == 1
+    assert "BatchStalled" in worker.complaints()
+    assert worker.notes("# ready") == 1
+
+
+async def test_05_a_late_acknowledgement_after_a_revocation_is_refused(
+    topics: Topics, name: str, new_worker: NewWorker, tmp_path: Path
+) -> None:
+    await topics.make(name, 2)
+    wanted = await topics.fill_n(name, 400, 2)
+    gate = tmp_path / "gate"
+    late = await new_worker(gate=gate, drain=0.2, max_poll_records=50).start()
+    await late.begun()
+    heir = await new_worker(gate=tmp_path / "closed", max_poll_records=50, session=6.0).start()
+    await late.ready(times=2)
+    await heir.begun()
+    gate.touch()  # the write of both partitions returns now, and one of them is the heir's
+    await late.has_more_than(199)
+    assert await late.terminate() == 0
+    await heir.ready(times=2)
+    await heir.kill()
+    third = await new_worker(session=6.0).start()
+    await third.has(wanted - set(late.processed()))
+    await topics.until_no_lag(name, await topics.ends(name, 2))
+
+
+async def test_06_state_is_restored_before_the_first_batch(topics: Topics, name: str, new_worker: NewWorker) -> None:
+    await topics.make(name)
+    wanted = await topics.fill_n(name, 100)
+    worker = await new_worker(restore=True).start()
+    await worker.has(wanted)
+    lines = worker.lines()
+    assert lines.index("# restored") < lines.index("# begun")
+
+
+class PrivateBroker:
+    """A broker that a test may stop and kill."""
+
+    def __init__(self, directory: Path, port: int, controller_port: int) -> None:
+        self.directory, self.port, self.controller_port = directory, port, controller_port
+        self.bootstrap = f"127.0.0.1:{port}"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "deploy.local.kafka", str(self.directory),
+            "--port", str(self.port), "--controller-port", str(self.controller_port),
+            cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            while not await answers_metadata(self.port):  # noqa: ASYNC110 - Java sets no event
+                await asyncio.sleep(0.1)
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        if self._process is not None:
+            await self._process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[PrivateBroker]:
+    broker = PrivateBroker(tmp_path / "kafka", *free_ports(2))
+    await broker.start()
+    yield broker
+    await broker.kill()
+
+
+async def test_07_a_stop_ends_though_the_broker_is_gone(
+    broker: PrivateBroker, name: str, new_worker: NewWorker, tmp_path: Path
+) -> None:
+    topics = Topics(broker.bootstrap)
+    await topics.make(name)
+    await topics.fill_n(name, 100)
+    gate = tmp_path / "gate"
+    worker = await new_worker(broker=broker.bootstrap, gate=gate, grace=3.0, drain=1.0).start()
+    await worker.begun()
+    await broker.kill()
+    gate.touch()
+    await worker.has_more_than(0)  # acknowledged, and nobody to commit it to
+    assert await worker.terminate() == 75
+
+
+async def test_07_a_broker_that_comes_back_is_gone_on_with(
+    broker: PrivateBroker, name: str, new_worker: NewWorker
+) -> None:
+    topics = Topics(broker.bootstrap)
+    await topics.make(name)
+    wanted = await topics.fill_n(name, 1_000)
+    worker = await new_worker(broker=broker.bootstrap).start()
+    await worker.has(wanted)
+    await broker.kill()
+    await broker.start()
+    wanted |= await topics.fill_n(name, 1_000)
+    await worker.has(wanted)
+    await topics.until_no_lag(name, await topics.ends(name, 4))
+    assert await worker.terminate() == 0
+
+
+async def test_07_a_broker_that_was_paused_is_gone_on_with(
+    broker: PrivateBroker, name: str, new_worker: NewWorker
+) -> None:
+    topics = Topics(broker.bootstrap)
+    await topics.make(name)
+    wanted = await topics.fill_n(name, 4_000)
+    worker = await new_worker(
+        broker=broker.bootstrap, records=100, max_poll_records=100, within=0.01, pause_seconds=0.02
+    ).start()
+    await worker.has_more_than(500)
+    broker.send(signal.SIGSTOP)
+    await worker.has_more_than(len(worker.processed()))  # what it holds already
+    broker.send(signal.SIGCONT)
+    await worker.has(wanted)
+    await topics.until_no_lag(name, await topics.ends(name, 4))
+    assert await worker.terminate() == 0
+
+
+async def test_07_a_start_without_a_broker_ends_at_once_and_says_why(name: str, new_worker: NewWorker) -> None:
+    (port,) = free_ports(1)
+    worker = await new_worker(broker=f"127.0.0.1:{port}").start()
+    assert await worker.ended() == 4
+    assert "no Kafka broker answers" in worker.complaints()
+
+
+async def test_08_two_agents_on_one_topic_are_refused(topics: Topics, name: str, new_worker: NewWorker) -> None:
+    await topics.make(name)
+    worker = await new_worker(two_agents=True).start()
+    assert await worker.ended() == 3
+    assert f"two agents read {name}" in worker.complaints()
+
+
+async def test_09_a_missing_topic_is_refused_and_not_made(topics: Topics, name: str, new_worker: NewWorker) -> None:
+    worker = await new_worker().start()
+    assert await worker.ended() == 3
+    assert f"no such topic: {name}" in worker.complaints()
+    assert name not in await topics.names()
+
+
+async def test_09_nothing_is_written_into_the_working_directory(
+    topics: Topics, name: str, new_worker: NewWorker, tmp_path: Path
+) -> None:
+    await topics.make(name)
+    worker = await new_worker().start()
+    await worker.ready()
+    assert await worker.terminate() == 0
+    written = {path.name for path in tmp_path.iterdir()}  # noqa: ASYNC240 - a test
+    assert written <= {"data-0", "oracle-0", "oracle-0.log"}
+
+
+@pytest.mark.parametrize("outcome", ["commit", "abort"])
+async def test_10_a_drained_partition_of_transactions_has_no_lag(
+    topics: Topics, name: str, new_worker: NewWorker, outcome: str
+) -> None:
+    await topics.make(name, 2)
+    worker = await new_worker().start()
+    await worker.ready()
+    async with topics.producer(transactional_id=name) as producer:
+        for round_number in range(5):
+            await producer.begin_transaction()
+            for partition in range(2):
+                await producer.send(name, b"%d" % round_number, partition=partition)
+            await (producer.commit_transaction() if outcome == "commit" else producer.abort_transaction())
+    ends = await topics.ends(name, 2)
+    assert set(ends.values()) == {10}  # five records and five markers
+    await topics.until_no_lag(name, ends)
+    assert set(worker.processed()) == await topics.read(name, 2)
+    assert await worker.terminate() == 0
+
+
+async def test_11_a_worker_that_joins_gets_its_share_of_every_topic(
+    topics: Topics, name: str, new_worker: NewWorker
+) -> None:
+    names = [await topics.make(f"{name}-{n}", 2) for n in range(2)]
+    first = await new_worker(topics=names).start()
+    await first.ready()
+    second = await new_worker(topics=names).start()
+    await second.ready()
+    await first.ready(times=2)
+    wanted = {record for topic in names for record in await topics.fill_n(topic, 100, 2)}
+    await first.has_more_than(0)
+    await second.has_more_than(0)
+    await until(lambda: wanted == set(first.processed()) | set(second.processed()), "all records")
+    assert await first.terminate() == 0
+    assert await second.terminate() == 0

@@ -1,0 +1,105 @@
+"""What tests do to a broker: make topics, fill them, ask what is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+Record = tuple[str, int, int]
+
+
+class Topics:
+    """A broker, seen from a test."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+
+    async def make(self, name: str, partitions: int = 4, **config: str) -> str:
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
+        finally:
+            await admin.close()
+        return name
+
+    async def names(self) -> set[str]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            return set(await admin.list_topics())
+        finally:
+            await admin.close()
+
+    @asynccontextmanager
+    async def producer(self, **settings: Any) -> Any:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, acks="all", linger_ms=10, max_request_size=9 * 2**20, **settings
+        )
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    async def fill(self, topic: str, values: Sequence[bytes], partitions: int = 4) -> set[Record]:
+        """Write the values, spread over the partitions, and return where they went."""
+        async with self.producer() as producer:
+            sent = [await producer.send(topic, value, partition=i % partitions) for i, value in enumerate(values)]
+            return {(m.topic, m.partition, m.offset) for m in await asyncio.gather(*sent)}
+
+    async def fill_n(self, topic: str, count: int, partitions: int = 4) -> set[Record]:
+        return await self.fill(topic, [b"%d" % i for i in range(count)], partitions)
+
+    async def read(self, topic: str, partitions: int) -> set[Record]:
+        """Read what is there, committed only."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        )
+        await consumer.start()
+        try:
+            tps = [TopicPartition(topic, p) for p in range(partitions)]
+            consumer.assign(tps)
+            await consumer.seek_to_beginning(*tps)
+            ends = await consumer.end_offsets(tps)
+            found: set[Record] = set()
+            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+                for tp, records in (await consumer.getmany(timeout_ms=100)).items():
+                    found |= {(tp.topic, tp.partition, record.offset) for record in records}
+            return found
+        finally:
+            await consumer.stop()
+
+    async def committed(self, group: str) -> dict[tuple[str, int], int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+            return {(tp.topic, tp.partition): meta.offset for tp, meta in found.items() if meta.offset >= 0}
+        finally:
+            await admin.close()
+
+    async def ends(self, topic: str, partitions: int) -> dict[tuple[str, int], int]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            found = await consumer.end_offsets([TopicPartition(topic, p) for p in range(partitions)])
+            return {(tp.topic, tp.partition): end for tp, end in found.items()}
+        finally:
+            await consumer.stop()
+
+    async def until_no_lag(self, group: str, ends: dict[tuple[str, int], int]) -> None:
+        """Wait until all that is below `ends` is committed."""
+        committed: dict[tuple[str, int], int] = {}
+        try:
+            async with asyncio.timeout(30):
+                while (committed := await self.committed(group)) != ends:  # noqa: ASYNC110 - the broker sets no event
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"lag stays: committed {committed}, end {ends}") from None
