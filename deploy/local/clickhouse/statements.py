@@ -1,0 +1,100 @@
+"""What a statement is, told from its text: an insert with data, a read, one of several."""
+
+import re
+from dataclasses import dataclass
+
+from deploy.local.clickhouse.codecs import Buffer
+from deploy.local.clickhouse.failures import Failure
+
+__all__ = ["Insert", "Statement", "find_insert", "mask"]
+
+_LITERAL = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*' | `(?:[^`\\]|\\.)*` | "(?:[^"\\]|\\.)*" | --[^\n]* | \#[ !][^\n]* | /\*.*?\*/""",
+    re.X | re.S,
+)
+_SEVERAL = re.compile(r";\s*\S")
+_FORMAT = re.compile(r"\sformat\s+(\w+)\s*(?:settings\s[^;]*)?;?\s*\Z", re.I)
+_READ = re.compile(r"[\s(]*(?:select|with)\b", re.I)
+_USE = re.compile(r"\s*use\s", re.I)
+
+_NAME = r"(?:`(?:[^`\\]|\\.)+`|\"(?:[^\"\\]|\\.)+\"|\w+)"
+_COLUMNS = r"\((?:`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|[^)`\"])*\)"
+_INSERT = re.compile(
+    (
+        r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*"
+        rf"(?P<sql>insert\s+into\s+(?:table\s+)?{_NAME}(?:\s*\.\s*{_NAME})?\s*(?:{_COLUMNS}\s*)?(?:settings\s+.*?\s)?)"
+        r"\s*format\s+(?P<format>\w+)[ \t]*;?(?:\r?\n|[ \t]|\Z)"
+    ).encode(),
+    re.I | re.S,
+)
+_INSERT_HEAD_BYTES = 256 * 1024  # an insert's own text; its data follow
+
+
+def mask(sql: str) -> str:
+    """The text with strings, quoted names and comments blanked, each as long as before; names keep their quotes."""
+    return _LITERAL.sub(_blank, sql)
+
+
+def _blank(found: re.Match[str]) -> str:
+    text = found[0]
+    if text[0] in '`"':
+        return text[0] + " " * (len(text) - 2) + text[0]
+    return " " * len(text)
+
+
+@dataclass(frozen=True)
+class Insert:
+    """`INSERT INTO … FORMAT …`, and the data that came with it."""
+
+    sql: str
+    format: str
+    data: memoryview
+
+
+def find_insert(query: bytes, body: Buffer) -> Insert | None:
+    """An insert whose data are in the body, or None. The data are not copied."""
+    if query:
+        found = _INSERT.fullmatch(query)
+        data = memoryview(body)
+    else:
+        found = _INSERT.match(body, 0, _INSERT_HEAD_BYTES)
+        data = memoryview(body)[found.end() if found else 0 :]
+    if found is None:
+        return None
+    return Insert(found["sql"].decode(), found["format"].decode(), data)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Any other statement, alone."""
+
+    sql: str
+    masked: str
+
+    @classmethod
+    def of(cls, query: bytes, body: Buffer) -> "Statement":
+        """From the URL's query and the body, joined as ClickHouse joins them."""
+        sql = b"\n".join(filter(None, (query, bytes(body)))).decode()
+        masked = mask(sql)
+        if _SEVERAL.search(masked):
+            raise Failure(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
+        return cls(sql, masked)
+
+    @property
+    def format(self) -> str | None:
+        """The FORMAT clause at its end."""
+        found = _FORMAT.search(self.masked)
+        return found[1] if found else None
+
+    @property
+    def without_format(self) -> str:
+        found = _FORMAT.search(self.masked)
+        return self.sql[: found.start()] if found else self.sql.rstrip().rstrip(";")
+
+    @property
+    def reads(self) -> bool:
+        return bool(_READ.match(self.masked))
+
+    @property
+    def uses_database(self) -> bool:
+        return bool(_USE.match(self.masked))

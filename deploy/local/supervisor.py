@@ -1,0 +1,346 @@
+"""Keep a few processes running on one machine, in order, over one data directory.
+
+In:  `Part`s, in the order in which they depend on each other.
+Out: each one started once its forerunners are healthy, started again with back-off when it dies, and stopped in
+     reverse order; its output in `logs/<name>.log`.
+Promised: one supervisor per directory. No part outlives its supervisor, not even after kill -9 (the kernel ends
+     them: Linux only). What an unclean stop left behind is found and ended at the next start. Processes are ended by
+     id, after a look at their environment proves them ours; never by name.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import functools
+import json
+import os
+import random
+import select
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from schemas.errors import ConfigError
+
+__all__ = ["Backoff", "Part", "Supervisor"]
+
+log = structlog.get_logger()
+
+STOP_WITHIN_SECONDS = 18.0  # all parts together; `up` promises 20
+POLL_SECONDS = 0.05
+STEADY_SECONDS = 30.0  # a part that ran this long is given a fresh back-off
+LEFTOVER_GRACE_SECONDS = 10.0
+LOG_TAIL_BYTES = 2000
+FAILS_FOR_GOOD = (2, 3)  # exit codes for usage and configuration: starting again can't help
+MARK = "SENDLEDGER_LOCAL_PART"  # in each part's environment; it survives exec, which the command line does not
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process.
+
+    `env` is added to our own environment. `ready` answers quickly and never raises. `ports` must be free at the
+    first start, so that `ready` can't be answered by a stranger.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    ready: Callable[[], Awaitable[bool]]
+    stop_within: float = 5.0
+    start_within: float = 60.0
+    ports: tuple[int, ...] = ()
+
+
+@dataclass
+class Backoff:
+    """Delays between starts: 0.5 s, doubled up to 10 s, fresh again after a steady run. Half of each is chance."""
+
+    first: float = 0.5
+    most: float = 10.0
+    steady: float = STEADY_SECONDS
+    chance: Callable[[], float] = random.random
+    failures: int = field(default=0, init=False)
+
+    def after(self, ran_seconds: float) -> float:
+        """The delay to keep after a process that ran for so long."""
+        if ran_seconds >= self.steady:
+            self.failures = 0
+        delay = min(self.most, self.first * 2.0**self.failures)
+        self.failures = min(self.failures + 1, 30)  # beyond that, 2**n is only a large number
+        return delay * (1 - self.chance() / 2)
+
+
+@dataclass
+class Running:
+    """A part and its present process."""
+
+    part: Part
+    keeper: "asyncio.Task[None] | None" = None
+    process: asyncio.subprocess.Process | None = None
+    starts: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+class Supervisor:
+    """Starts, keeps and stops parts. Not reusable: one start, one stop."""
+
+    def __init__(self, data_dir: Path, parts: Sequence[Part], backoff: Callable[[], Backoff] = Backoff) -> None:
+        self.data_dir = data_dir.absolute()
+        self.parts = tuple(parts)
+        self._backoff = backoff
+        self._running: list[Running] = []
+        self._stopping = False
+        self._lock: IO[str] | None = None
+
+    async def start(self) -> None:
+        """Start every part and return when all are ready; on any failure stop what runs, and raise ConfigError."""
+        for name in ("run", "logs"):
+            (self.data_dir / name).mkdir(parents=True, exist_ok=True)
+        self._lock = lock_directory(self.data_dir / "run" / "lock")
+        try:
+            await end_leftovers(self.data_dir)
+            for part in self.parts:
+                await self.add(part)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def add(self, part: Part) -> None:
+        """Start one more part, after those that run, and return when it is ready."""
+        refuse_taken_ports(part)
+        rotate(self._log_path(part))
+        running = Running(part)
+        self._running.append(running)
+        running.keeper = asyncio.create_task(self._keep(running), name=f"keep {part.name}")
+        await self._until_ready(running)
+        log.info("part.started", part=part.name, pid=running.process and running.process.pid)
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set. Parts that die meanwhile are started again."""
+        stopped = asyncio.create_task(stop.wait())
+        keepers = {running.keeper for running in self._running if running.keeper}
+        try:
+            done, _ = await asyncio.wait({stopped, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+            for keeper in done & keepers:
+                keeper.result()  # a keeper only ends by a fault of our own: raise it
+        finally:
+            stopped.cancel()
+
+    async def stop(self) -> None:
+        """Stop every part, the last one first. Each gets SIGTERM, then SIGKILL when its time is over."""
+        self._stopping = True
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + STOP_WITHIN_SECONDS
+        while self._running:
+            running = self._running.pop()
+            reserved = float(len(self._running))  # a second for each part still to come
+            await self._end(running, max(1.0, min(running.part.stop_within, deadline - clock() - reserved)))
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def pid(self, name: str) -> int | None:
+        """The process id of a part that runs now."""
+        for running in self._running:
+            if running.part.name == name and running.alive and running.process:
+                return running.process.pid
+        return None
+
+    async def _keep(self, running: Running) -> None:
+        backoff = self._backoff()
+        clock = asyncio.get_running_loop().time
+        while True:
+            born = clock()
+            process = await self._spawn(running)
+            code = await process.wait()
+            self._pid_path(running.part).unlink(missing_ok=True)
+            delay = backoff.after(clock() - born)
+            log.warning("part.died", part=running.part.name, exit_code=code, restart_in_seconds=round(delay, 2))
+            await asyncio.sleep(delay)
+
+    async def _spawn(self, running: Running) -> asyncio.subprocess.Process:
+        part = running.part
+        with self._log_path(part).open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *part.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                # The children's environment is ours and theirs: nothing is read from it here.
+                env={**os.environ, **part.env, MARK: mark(self.data_dir, part.name)},  # noqa: TID251
+                start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
+                preexec_fn=functools.partial(die_with, os.getpid(), libc()),
+            )
+        running.process = process
+        running.starts += 1
+        self._pid_path(part).write_text(json.dumps({"pid": process.pid, "part": part.name}))
+        return process
+
+    async def _until_ready(self, running: Running) -> None:
+        part = running.part
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + part.start_within
+        while not (running.alive and await part.ready() and running.alive):
+            code = running.process.returncode if running.process else None
+            if code in FAILS_FOR_GOOD or clock() > deadline:
+                ended = f"ended with exit code {code}" if code is not None else "did not become ready"
+                raise ConfigError(
+                    what=f"{part.name} {ended} within {part.start_within:g} s: {self._log_tail(part)}",
+                    where=str(self._log_path(part)),
+                    mend="read the end of that log",
+                )
+            if running.keeper and running.keeper.done():
+                running.keeper.result()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _end(self, running: Running, within: float) -> None:
+        if running.keeper:
+            running.keeper.cancel()
+            await asyncio.wait({running.keeper})
+        process = running.process
+        if process is None:
+            return
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), within)
+            except TimeoutError:
+                log.warning("part.killed", part=running.part.name, pid=process.pid, waited_seconds=round(within, 1))
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        self._pid_path(running.part).unlink(missing_ok=True)
+        log.info("part.stopped", part=running.part.name, exit_code=process.returncode)
+
+    def _log_path(self, part: Part) -> Path:
+        return self.data_dir / "logs" / f"{part.name}.log"
+
+    def _pid_path(self, part: Part) -> Path:
+        return self.data_dir / "run" / f"{part.name}.pid"
+
+    def _log_tail(self, part: Part) -> str:
+        data = self._log_path(part).read_bytes()[-LOG_TAIL_BYTES:]
+        return data.decode(errors="replace").strip() or "it wrote nothing"
+
+
+def mark(data_dir: Path, name: str) -> str:
+    return f"{name}@{data_dir}"
+
+
+def lock_directory(path: Path) -> IO[str]:
+    """Hold the directory until the returned file is closed, or our process ends in whatever way."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise ConfigError(
+            what=f"another sendledger runs on this data directory (process {holder})",
+            where=str(path),
+            mend="stop that one, or give this one another --data-dir",
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def refuse_taken_ports(part: Part) -> None:
+    for port in part.ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise ConfigError(
+                    what=f"port {port} is taken, and {part.name} needs it",
+                    where=f"127.0.0.1:{port}",
+                    mend="stop what listens there, or choose another --port-base",
+                ) from error
+
+
+def rotate(path: Path) -> None:
+    """Keep the log of the last run as `.log.1` and begin an empty one: two runs bound the size."""
+    if path.exists():
+        path.replace(path.with_suffix(".log.1"))
+
+
+@functools.cache
+def libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def die_with(parent: int, library: ctypes.CDLL | None) -> None:
+    """In the child, before exec: ask the kernel to kill us when the supervisor's thread ends."""
+    if library is None:
+        return
+    library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+
+
+async def end_leftovers(data_dir: Path) -> None:
+    """End the processes that an unclean stop left behind, so that their locks and ports are free."""
+    for path in sorted((data_dir / "run").glob("*.pid")):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn file names nobody
+            noted = json.loads(path.read_text())
+            await end_leftover(int(noted["pid"]), mark(data_dir, str(noted["part"])))
+        path.unlink(missing_ok=True)
+
+
+async def end_leftover(pid: int, expected: str) -> None:
+    with held(pid) as handle:
+        if handle is None or environment_mark(pid) != expected:
+            return  # gone, or the number belongs to somebody else by now
+        log.warning("leftover.found", pid=pid, part=expected.partition("@")[0])
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
+            if await has_ended(handle, LEFTOVER_GRACE_SECONDS):
+                return
+
+
+@contextlib.contextmanager
+def held(pid: int) -> Iterator[int | None]:
+    """A handle of the process, which stays its own even if the number is given to another one."""
+    try:
+        handle = os.pidfd_open(pid)
+    except (OSError, AttributeError):  # gone; or not Linux
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def environment_mark(pid: int) -> str | None:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    for entry in environment.split(b"\0"):
+        name, _, value = entry.partition(b"=")
+        if name == MARK.encode():
+            return value.decode(errors="replace")
+    return None
+
+
+async def has_ended(handle: int, within: float) -> bool:
+    """Wait for the end of a process that is not our child."""
+    return await asyncio.to_thread(lambda: bool(select.select([handle], [], [], within)[0]))
