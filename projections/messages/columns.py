@@ -15,6 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from projections.messages.outcomes import DELIVERY_RANKS, sub_status
+from schemas.addresses import address_key
 from schemas.events import Event
 from schemas.facts import Decision, Dispatch, Request
 
@@ -101,7 +102,7 @@ _STATE: Final = {
     "request": pa.struct(
         [("present", pa.uint8()), ("inverse_at", pa.uint64()), ("inverse_hash", _HASH)]
         + [(name, pa.string()) for name in _REQUEST_TEXTS[0]]
-        + [("cc", pa.list_(pa.string()))]
+        + [("cc", pa.list_(pa.string())), ("cc_keys", pa.list_(pa.string()))]
         + [(name, pa.string()) for name in _REQUEST_TEXTS[1]]
     ),
     "contents": pa.list_(_HASH),
@@ -247,6 +248,7 @@ def _attributes(requests: Sequence[Request], present: int, times: Iterable[int],
         [r.to for r in requests],
         [r.to_key for r in requests],
         [r.cc for r in requests],
+        [[address_key(cc, r.channel) for cc in r.cc] for r in requests],
         [r.subject for r in requests],
         [r.appointment_id for r in requests],
     )

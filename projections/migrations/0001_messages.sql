@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS message_state
     request SimpleAggregateFunction(max, Tuple(
         present UInt8, inverse_at UInt64, inverse_hash FixedString(16),
         channel String, template_id String, template_name String, recipient_kind String, recipient_id String,
-        to_address String, to_key String, cc Array(String), subject String, appointment_id String)),
+        to_address String, to_key String, cc Array(String), cc_keys Array(String), subject String, appointment_id String)),
     -- the contents that requests and decisions state; two of them are all that a conflict needs
     contents SimpleAggregateFunction(groupUniqArrayArray(2), Array(FixedString(16))),
     dispatch SimpleAggregateFunction(max, Tuple(
@@ -96,7 +96,6 @@ ORDER BY (account_id, sent_at, message_id);
 -- row's value, not the merged one.
 CREATE VIEW IF NOT EXISTS messages AS
 WITH
-    tupleElement(request, 'to_key') AS to_key,
     tupleElement(decision, 'outcome') AS outcome,
     (tupleElement(decision, 'present') = 1 AND outcome != 'approved') AS refused,
     tupleElement(dispatch, 'present') = 1 AS dispatched,
@@ -182,6 +181,8 @@ SELECT
     if(dispatched, tupleElement(dispatch, 'provider_message_id'), tupleElement(seen, 'provider_message_id'))
         AS provider_message_id,
     tupleElement(request, 'appointment_id') AS appointment_id,
+    tupleElement(request, 'to_key') AS to_key,
+    tupleElement(request, 'cc_keys') AS cc_keys,
     arrayFilter(anomaly -> anomaly != '', [
         if(length(contents) > 1, 'conflicting_requests', ''),
         if(refused AND tupleElement(seen, 'present') > 0, 'event_after_refusal', ''),
