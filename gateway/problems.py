@@ -27,7 +27,7 @@ TITLES = {
 RETRY_SECONDS = "5"
 
 
-class Problem(Exception):  # noqa: N818 - the RFC's word
+class Problem(Exception):
     """An answer that is an error: `detail` names the field and the mend."""
 
     def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from schemas.addresses import email_key, phone_key
 
-__all__ = ["STATUSES", "Cursor", "Filter", "Query", "messages_page", "messages_with_id", "timeline"]
+__all__ = ["EVERY", "STATUSES", "Cursor", "Filter", "Query", "messages_page", "messages_with_id", "timeline"]
+
+EVERY: Final = "*"
+"""As an account: all that the caller may see."""
 
 STATUSES: Final = (
     "Processed",

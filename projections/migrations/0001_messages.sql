@@ -176,7 +176,7 @@ SELECT
     count_of('machine_opened') AS machine_opens,
     count_of('clicked') AS clicks,
     count_of('deferred') AS attempts,
-    first_of('complained') > 0 AS complained,
+    (first_of('complained') > 0)::Bool AS complained,
     if(dispatched, tupleElement(dispatch, 'provider'), tupleElement(seen, 'provider')) AS provider,
     if(dispatched, tupleElement(dispatch, 'provider_message_id'), tupleElement(seen, 'provider_message_id'))
         AS provider_message_id,
@@ -202,7 +202,7 @@ SELECT
     e.occurred_at AS occurred_at,
     e.received_at AS received_at,
     e.address AS address,
-    (e.address != '') AND (s.to_key != '') AND (e.address != s.to_key) AS cc,
+    ((e.address != '') AND (s.to_key != '') AND (e.address != s.to_key))::Bool AS cc,
     e.code AS code,
     e.enhanced_code AS enhanced_code,
     e.classification AS classification,
