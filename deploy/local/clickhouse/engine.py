@@ -31,6 +31,8 @@ __all__ = ["Answer", "Engine"]
 
 # Their blocks simply follow each other, so a result can be sent as it comes.
 _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
+# The engine's own default is on: it gathers rows of several inserts, which a writer of batches has done already.
+_DEFAULTS = {"async_insert": "0"}
 _APPEND_BYTES = 1 << 20
 _SETTING_NAME = re.compile(r"\w+")
 _SESSION_SECONDS = 60.0
@@ -52,12 +54,39 @@ class Answer:
 
 @dataclass
 class Session:
-    """A connection that several requests of one user share, one at a time."""
+    """A connection that several requests of one user share, one at a time.
+
+    What a request's URL says holds for that request; what the session's own SET and USE said holds until its end.
+    Clients send the same settings with each request, so they stay in force and only differences are applied.
+    """
 
     connection: Connection
+    own_settings: dict[str, str]
+    own_database: str = "default"
+    applied: dict[str, str] = field(default_factory=dict)  # the settings of the last request's URL
     expires: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    own_database: str = "default"  # what its own USE chose; a request's `database` is for that request
+
+    def apply(self, database: str | None, settings: Mapping[str, str]) -> None:
+        """Put one request's database and settings in force, in place of the last one's."""
+        for name in self.applied.keys() - settings.keys():
+            if name in self.own_settings:
+                _set(self.connection, {name: self.own_settings[name]})
+            else:
+                self.connection.query(f"SET {name} = DEFAULT")
+            del self.applied[name]
+        new = {name: value for name, value in settings.items() if self.applied.get(name) != value}
+        _set(self.connection, new)
+        self.applied |= new
+        _use(self.connection, database or self.own_database)
+
+    def remember(self, statement: Statement) -> None:
+        """Keep what a SET or USE of the session has changed."""
+        if statement.sets:
+            sql = "SELECT name, value FROM system.settings WHERE changed"
+            self.own_settings = dict(_rows(self.connection, sql))
+        if statement.uses_database:
+            self.own_database = _rows(self.connection, "SELECT currentDatabase()")[0][0]
 
 
 class Engine:
@@ -92,15 +121,14 @@ class Engine:
         _refuse_pinned(user, exchange.settings)
         stack = contextlib.ExitStack()
         try:
-            session, connection = stack.enter_context(self._connection(exchange, user))
             insert = find_insert(exchange.query, exchange.body)
             if insert:
+                connection = stack.enter_context(self._connection(exchange, user, None))
                 return self._answer(exchange, stack, "Null", iter(()), written=_insert(connection, insert))
             statement = Statement.of(exchange.query, exchange.body)
             user.check_statement(statement.masked)
+            connection = stack.enter_context(self._connection(exchange, user, statement))
             answer = self._query(exchange, stack, connection, statement)
-            if session and statement.uses_database:
-                session.own_database = _one_value(connection, "SELECT currentDatabase()")
         except BaseException:
             stack.close()
             raise
@@ -118,11 +146,13 @@ class Engine:
                 chunks = (chunk.bytes() for chunk in itertools.chain([first], stream))
                 return self._answer(exchange, stack, format_, chunks)
             stream.cancel()
-            empty = _empty_native(connection, statement, parameters) if format_ == "Native" else b""
-            return self._answer(exchange, stack, format_, iter((empty,)))
-        result = connection.query(statement.sql, format_, params=parameters)
-        read = (result.rows_read(), result.bytes_read())
-        return self._answer(exchange, stack, format_, iter((result.bytes(),)), read=read)
+            body, read = b"", (0, 0)
+        else:
+            result = connection.query(statement.sql, format_, params=parameters)
+            body, read = result.bytes(), (result.rows_read(), result.bytes_read())
+        if not body and statement.reads and format_ == "Native":
+            body = _empty_native(connection, statement, parameters)
+        return self._answer(exchange, stack, format_, iter((body,)), read=read)
 
     def _answer(
         self,
@@ -149,27 +179,29 @@ class Engine:
         return Answer(headers, _holding(stack, encode(encoding, chunks)))
 
     @contextlib.contextmanager
-    def _connection(self, exchange: Exchange, user: User) -> Iterator[tuple[Session | None, Connection]]:
+    def _connection(self, exchange: Exchange, user: User, statement: Statement | None) -> Iterator[Connection]:
         """A connection with user, database and settings in force: fresh, or the session's."""
         session_id = exchange.arguments.get("session_id")
         if session_id:
             with self._session(exchange, user, session_id) as session:
-                if not exchange.database:
-                    _use(session.connection, session.own_database)
-                with _settings_for_now(session.connection, exchange):
-                    yield session, session.connection
+                own = statement is not None and statement.sets  # the URL's settings must not pass for the session's
+                session.apply(exchange.database, {} if own else exchange.settings)
+                yield session.connection
+                if statement:
+                    session.remember(statement)
             return
         connection = self._open(user, readonly=user.readonly or 2 * (exchange.method == "GET"))
         try:
-            _prepare(connection, exchange)
-            yield None, connection
+            if exchange.database:
+                _use(connection, exchange.database)
+            _set(connection, exchange.settings)
+            yield connection
         finally:
             connection.close()
 
     def _open(self, user: User, readonly: int) -> Connection:
         connection = chdb.connect(self._path)
-        # The engine's own default is on, and a batch writer then waits for nothing.
-        _set(connection, {"async_insert": "0", **user.settings, "readonly": str(readonly)})
+        _set(connection, {**_DEFAULTS, **user.settings, "readonly": str(readonly)})
         return connection
 
     @contextlib.contextmanager
@@ -181,7 +213,7 @@ class Engine:
             if session is None:
                 if exchange.arguments.get("session_check") == "1":
                     raise Failure(372, "SESSION_NOT_FOUND", f"Session {session_id} not found")
-                session = Session(self._open(user, user.readonly))
+                session = Session(self._open(user, user.readonly), {**_DEFAULTS, **user.settings})
                 self._sessions[user.name, session_id] = session
             if not session.lock.acquire(blocking=False):
                 raise Failure(373, "SESSION_IS_LOCKED", f"Session {session_id} is locked by a concurrent client")
@@ -234,9 +266,8 @@ def _insert(connection: Connection, insert: Insert) -> tuple[int, int]:
 
 def _empty_native(connection: Connection, statement: Statement, parameters: Mapping[str, str]) -> bytes:
     """A Native block of no rows that names the columns: chDB writes nothing at all for an empty result."""
-    described = connection.query(f"DESCRIBE ({statement.without_format})", "JSONCompactEachRow", params=parameters)
-    columns = [json.loads(line)[:2] for line in described.bytes().splitlines()]
-    texts = (text.encode() for column in columns for text in column)
+    columns = _rows(connection, f"DESCRIBE ({statement.without_format}\n)", parameters)
+    texts = (text.encode() for column in columns for text in column[:2])
     return _varint(len(columns)) + _varint(0) + b"".join(_varint(len(text)) + text for text in texts)
 
 
@@ -248,31 +279,6 @@ def _varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
-
-
-def _prepare(connection: Connection, exchange: Exchange) -> None:
-    if exchange.database:
-        _use(connection, exchange.database)
-    _set(connection, exchange.settings)
-
-
-@contextlib.contextmanager
-def _settings_for_now(connection: Connection, exchange: Exchange) -> Iterator[None]:
-    """A request's settings in a session: in force for the request, and as before after it."""
-    names = ", ".join(_quoted(name) for name in exchange.settings)
-    before: dict[str, str] = {}
-    if names:
-        sql = f"SELECT name, value FROM system.settings WHERE changed AND name IN ({names})"  # noqa: S608 - quoted
-        before = dict(json.loads(line) for line in connection.query(sql, "JSONCompactEachRow").bytes().splitlines())
-    _prepare(connection, exchange)
-    try:
-        yield
-    finally:
-        for name in exchange.settings:
-            if name in before:
-                _set(connection, {name: before[name]})
-            else:
-                connection.query(f"SET {name} = DEFAULT")
 
 
 def _use(connection: Connection, database: str) -> None:
@@ -295,9 +301,10 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _one_value(connection: Connection, sql: str) -> str:
-    value: str = json.loads(connection.query(sql, "JSONCompactEachRow").bytes())[0]
-    return value
+def _rows(connection: Connection, sql: str, parameters: Mapping[str, str] | None = None) -> list[list[str]]:
+    """A result of strings."""
+    result = connection.query(sql, "JSONCompactEachRow", params=dict(parameters or {}))
+    return [json.loads(line) for line in result.bytes().splitlines()]
 
 
 def _holding(stack: contextlib.ExitStack, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:

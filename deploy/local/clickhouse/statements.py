@@ -15,6 +15,7 @@ _LITERAL = re.compile(
 _SEVERAL = re.compile(r";\s*\S")
 _FORMAT = re.compile(r"\sformat\s+(\w+)\s*(?:settings\s[^;]*)?;?\s*\Z", re.I)
 _READ = re.compile(r"[\s(]*(?:select|with)\b", re.I)
+_SET = re.compile(r"\s*set\s", re.I)
 _USE = re.compile(r"\s*use\s", re.I)
 
 _NAME = r"(?:`(?:[^`\\]|\\.)+`|\"(?:[^\"\\]|\\.)+\"|\w+)"
@@ -94,6 +95,10 @@ class Statement:
     @property
     def reads(self) -> bool:
         return bool(_READ.match(self.masked))
+
+    @property
+    def sets(self) -> bool:
+        return bool(_SET.match(self.masked))
 
     @property
     def uses_database(self) -> bool:
