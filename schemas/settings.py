@@ -13,7 +13,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError
 
-__all__ = ["GatewaySettings", "LedgerSettings", "Settings", "StoreSettings", "TokenSettings", "TopicSettings", "read"]
+__all__ = [
+    "PREFIX",
+    "GatewaySettings",
+    "LedgerSettings",
+    "Settings",
+    "SimulatorSettings",
+    "StoreSettings",
+    "TokenSettings",
+    "TopicSettings",
+    "read",
+]
 
 PREFIX: Final = "SENDLEDGER_"
 _LOOPBACK: Final = "127.0.0.1"
@@ -31,7 +41,7 @@ class StoreSettings(Settings):
     clickhouse_url: SecretStr = Field(
         description="ClickHouse over HTTP with its credentials: http://user:password@host:8123"
     )
-    clickhouse_database: str = Field("sendledger", pattern=r"\A[a-z_][a-z0-9_]{0,62}\Z", description="The database")
+    clickhouse_database: str = Field("sendledger", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The database")
 
 
 class BrokerSettings(Settings):
@@ -90,6 +100,15 @@ class GatewaySettings(TokenSettings, StoreSettings, BrokerSettings):
     insecure_webhooks: bool = Field(False, description="Take webhooks that nobody signed. Never in production")
     client_url: str = Field("", description="Link to a client, with {account_id} and {client_id}")
     appointment_url: str = Field("", description="Link to an appointment, with {account_id} and {appointment_id}")
+
+
+class SimulatorSettings(BrokerSettings):
+    """The simulator."""
+
+    dev_sendgrid_private_key: SecretStr = Field(
+        SecretStr(""),
+        description="Signs simulated SendGrid posts (base64 PKCS#8 DER): the pair of the public key in force",
+    )
 
 
 S = TypeVar("S", bound=Settings)

@@ -1,0 +1,215 @@
+"""The `sendledger` command: one file of commands, each of which reads its settings and calls what does the work.
+
+Data goes to stdout, progress and logs to stderr. Exit codes: 0 done, 1 found wrong, 2 usage, 3 configuration,
+4 a dependency is down.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import structlog
+import typer
+
+from schemas.errors import BrokerError, ConfigError, RequestError, SendledgerError, StoreError
+from schemas.settings import Settings, read
+
+__all__ = ["app", "main"]
+
+DEV_ENV = Path(".data/dev.env")
+"""What `up` writes. Commands on the same machine find its settings there; the environment has precedence."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Knows what became of every email and SMS that a booking service wanted to send.",
+)
+token_app = typer.Typer(no_args_is_help=True, help="Tokens of the API.")
+app.add_typer(token_app, name="token")
+
+S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
+EXIT_CODES: dict[type[SendledgerError], int] = {RequestError: 2, ConfigError: 3, StoreError: 4, BrokerError: 4}
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes a line on stderr and its exit code."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.LogfmtRenderer(sort_keys=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    try:
+        app()
+    except SendledgerError as error:
+        typer.echo(f"error: {error.what}\n  where: {error.where}\n  mend:  {error.mend}", err=True)
+        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+
+
+def settings_of(kind: type[S], **given: Any) -> S:
+    """Return settings from the environment, completed by those of a local `up`."""
+    return read(kind, **({"_env_file": DEV_ENV} if DEV_ENV.exists() else {}), **given)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine as this process's whole work."""
+    return asyncio.run(coroutine)
+
+
+@app.command()
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Add live simulated traffic.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".data"),
+    port_base: Annotated[int, typer.Option(help="Gateway's port; the others follow it.", min=1024, max=65000)] = 8480,
+) -> None:
+    """Run everything on this machine, and print `ready URL` when it does.
+
+    Example: sendledger up --demo --data-dir .data --port-base 8480
+    """
+    from cli.up import run_up
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    sys.exit(run(run_up(data_dir.absolute(), port_base, demo=demo)))
+
+
+@app.command()
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to the newest version; safe to run twice and by several at once.
+
+    Example: sendledger migrate
+    """
+    from cli.output import show
+    from projections import migrate as migrations
+    from projections.store import Store
+    from schemas.settings import StoreSettings
+
+    settings = settings_of(StoreSettings)
+    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
+    applied = migrations.apply(store)
+    show([{"applied": m.version, "name": m.name} for m in applied], as_json=as_json, none="Nothing to apply.")
+
+
+@app.command()
+def topics(as_json: AsJson = False) -> None:
+    """Make the topics that are missing.
+
+    Example: sendledger topics
+    """
+    from cli.output import show
+    from processors.topics import make_topics
+    from schemas.settings import TopicSettings
+
+    made = run(make_topics(settings_of(TopicSettings)))
+    show([{"made": name} for name in made], as_json=as_json, none="All topics are there.")
+
+
+worker_app = typer.Typer(no_args_is_help=True, help="A worker, until it is stopped.")
+app.add_typer(worker_app, name="worker")
+
+
+@worker_app.callback()
+def worker() -> None:
+    """A worker, until it is stopped. Example: sendledger worker ledger"""
+
+
+@worker_app.command()
+def ledger() -> None:
+    """Fold the log into ClickHouse.
+
+    Example: SENDLEDGER_INSTANCE=ledger-0 sendledger worker ledger
+    """
+    from processors.ledger.app import run_ledger
+    from schemas.settings import LedgerSettings
+
+    sys.exit(run(run_ledger(settings_of(LedgerSettings))))
+
+
+@app.command()
+def gateway() -> None:
+    """Serve webhooks and the API, until it is stopped.
+
+    Example: SENDLEDGER_PORT=8480 sendledger gateway
+    """
+    from gateway.app import serve
+    from schemas.settings import GatewaySettings
+
+    sys.exit(run(serve(settings_of(GatewaySettings))))
+
+
+@token_app.command("create")
+def token_create(
+    role: Annotated[str, typer.Option(help="publisher, viewer, support or operator.")],
+    account: Annotated[list[str], typer.Option(help="An account, or * for all; may be repeated.")],
+    subject: Annotated[str, typer.Option(help="Whose token it is; stands beside what is done with it.")] = "cli",
+    days: Annotated[int | None, typer.Option(help="Days until it ends; without, it holds on.", min=1)] = None,
+) -> None:
+    """Print a new token, alone on stdout.
+
+    Example: sendledger token create --role viewer --account demo
+    """
+    from gateway.tokens import issue
+    from schemas.settings import TokenSettings
+
+    secret = settings_of(TokenSettings).token_secret.get_secret_value()
+    seconds = None if days is None else days * 86_400
+    typer.echo(issue(secret, subject=subject, role=role, accounts=account, expires_in=seconds))
+
+
+@app.command()
+def status(
+    email_id: Annotated[str | None, typer.Argument(help="An Email ID; without one, the newest messages.")] = None,
+    account: Annotated[str | None, typer.Option(help="Its account, where two share the id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the row of a message, or the newest ones.
+
+    Example: sendledger status 01a20d1b-631b-730d-aec5-7edcf163a9d1
+    """
+    from cli.output import show
+    from cli.reading import message_rows
+    from projections.store import Store
+    from schemas.settings import StoreSettings
+
+    settings = settings_of(StoreSettings)
+    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
+    rows = message_rows(store, email_id, account)
+    show(rows, as_json=as_json, none="No such message.", upright=email_id is not None)
+    if email_id is not None and not rows:
+        sys.exit(1)
+
+
+@app.command()
+def simulate(
+    messages: Annotated[int, typer.Option(help="How many messages.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same traffic.")] = 1,
+    via: Annotated[str, typer.Option(help="kafka, or http for signed POSTs.")] = "kafka",
+    live: Annotated[bool, typer.Option("--live", help="Endless traffic of account `demo` instead, over HTTP.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send life-like traffic: requests, decisions, signed webhooks with duplicates and disorder.
+
+    Example: sendledger simulate --messages 1000 --seed 3 --via http
+    """
+    from cli.output import show
+    from cli.simulating import run_live, run_once
+    from schemas.settings import GatewaySettings, SimulatorSettings
+
+    if via not in ("kafka", "http"):
+        raise RequestError(f"--via {via!r} is no way in", "--via", "Use kafka or http")
+    settings = settings_of(SimulatorSettings)
+    url = f"http://127.0.0.1:{settings_of(GatewaySettings).port}" if live or via == "http" else ""
+    if live:
+        sys.exit(run(run_live(settings, url)))
+    show([run(run_once(settings, url, messages, seed, via))], as_json=as_json, upright=True)

@@ -1,0 +1,175 @@
+"""`sendledger up`: everything on one machine, in order, and kept running.
+
+Kafka and the ClickHouse endpoint are started unless the environment names servers; then topics, migrations, the
+workers and the gateway. `dev.env` in the data directory has every setting, for the commands beside it.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import httpx
+import typer
+
+from deploy.local.clickhouse.users import User
+from deploy.local.stack import Ports, clickhouse_part, kafka_part
+from deploy.local.supervisor import Part, Supervisor
+from gateway.tokens import issue
+from processors.topics import make_topics
+from projections import migrate
+from projections.store import DATABASE, Store
+from schemas.settings import PREFIX, GatewaySettings, TopicSettings, read
+from simulator.signing import new_key_pair
+
+__all__ = ["run_up"]
+
+LOOPBACK = "127.0.0.1"
+DEV_TOKENS = {"PUBLISHER": "demo", "VIEWER": "demo", "SUPPORT": "*", "OPERATOR": "*"}
+CLICKHOUSE_USER = "sendledger"
+
+
+async def run_up(data_dir: Path, port_base: int, *, demo: bool) -> int:
+    """Run until SIGINT or SIGTERM, all in `data_dir`, which exists. Returns the exit code.
+
+    Raises ConfigError where something can't start.
+    """
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    ports = Ports(port_base)
+    given = _given()
+    env = _settings(data_dir, ports, given)
+    supervisor = Supervisor(data_dir, _services(data_dir, ports, env, given))
+    starting = asyncio.create_task(_start(supervisor, data_dir, env, demo=demo))
+    told = asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            typer.echo(f"ready http://{LOOPBACK}:{env[PREFIX + 'PORT']}")
+            sys.stdout.flush()
+            await told
+    finally:
+        starting.cancel()
+        await supervisor.stop()
+    return 0
+
+
+async def _start(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str], *, demo: bool) -> None:
+    await supervisor.start()
+    await make_topics(read(TopicSettings, kafka_bootstrap=env[PREFIX + "KAFKA_BOOTSTRAP"]))
+    store = Store(env[PREFIX + "CLICKHOUSE_URL"], database=env[PREFIX + "CLICKHOUSE_DATABASE"])
+    await asyncio.to_thread(migrate.apply, store)
+    store.close()
+    _write(data_dir / "dev.env", env)
+    for part in _programs(env, demo=demo):
+        await supervisor.add(part)
+
+
+def _given() -> dict[str, str]:
+    """The settings of our own environment: they override every default."""
+    return {k: v for k, v in os.environ.items() if k.startswith(PREFIX)}  # noqa: TID251 - this is a main
+
+
+def _settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[str, str]:
+    """Every setting of this stack: what a first start made is kept, the environment goes before it."""
+    kept = _read(data_dir / "dev.env")
+    private, public = new_key_pair()
+    password = kept.get("SENDLEDGER_DEV_CLICKHOUSE_PASSWORD") or secrets.token_urlsafe(24)
+    made = {
+        "TOKEN_SECRET": secrets.token_urlsafe(48),
+        "SENDGRID_PUBLIC_KEYS": public,
+        "DEV_SENDGRID_PRIVATE_KEY": private,
+    }
+    fixed = {
+        "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",
+        "CLICKHOUSE_URL": f"http://{CLICKHOUSE_USER}:{password}@{LOOPBACK}:{ports.clickhouse}",
+        "CLICKHOUSE_DATABASE": DATABASE,
+        "DEV_CLICKHOUSE_PASSWORD": password,
+        "HOST": LOOPBACK,
+        "PORT": str(ports.gateway),
+        "PUBLIC_URL": f"http://{LOOPBACK}:{ports.gateway}",
+        "WORKER_DIR": str(data_dir / "worker"),
+        "METRICS_PORT": str(ports.gateway + 4),
+        "INSTANCE": "ledger-0",
+    }
+    known = {k: v for k, v in kept.items() if k in {PREFIX + name for name in made}}
+    env = {PREFIX + name: value for name, value in (made | fixed).items()} | known | dict(given)
+    secret = env[PREFIX + "TOKEN_SECRET"]
+    for role, account in DEV_TOKENS.items():
+        token = issue(secret, subject=f"dev-{role.lower()}", role=role.lower(), accounts=[account])
+        env[f"{PREFIX}DEV_TOKEN_{role}"] = token
+    read(GatewaySettings, **{k.removeprefix(PREFIX).lower(): v for k, v in env.items()})  # refuse early, all at once
+    return env
+
+
+def _services(data_dir: Path, ports: Ports, env: Mapping[str, str], given: Mapping[str, str]) -> list[Part]:
+    parts = []
+    if PREFIX + "CLICKHOUSE_URL" not in given:
+        user = User(CLICKHOUSE_USER, env[PREFIX + "DEV_CLICKHOUSE_PASSWORD"])
+        parts.append(clickhouse_part(data_dir, ports.clickhouse, [user]))
+    if PREFIX + "KAFKA_BOOTSTRAP" not in given:
+        parts.append(kafka_part(data_dir, ports.kafka))
+    return parts
+
+
+def _programs(env: Mapping[str, str], *, demo: bool) -> list[Part]:
+    # The script by its own path, so that a worker is seen as `sendledger worker ledger`.
+    command = [sys.executable, str(Path(sys.executable).with_name("sendledger"))]
+    gateway_url = f"http://{LOOPBACK}:{env[PREFIX + 'PORT']}"
+    metrics_url = f"http://{LOOPBACK}:{env[PREFIX + 'METRICS_PORT']}/metrics"
+    parts = [
+        Part(
+            "worker-ledger",
+            [*command, "worker", "ledger"],
+            env,
+            _answers(metrics_url, 'sendledger_up{program="ledger"} 1.0'),
+            stop_within=8.0,
+            ports=(int(env[PREFIX + "METRICS_PORT"]),),
+        ),
+        Part(
+            "gateway",
+            [*command, "gateway"],
+            env,
+            _answers(f"{gateway_url}/readyz", "ready"),
+            ports=(int(env[PREFIX + "PORT"]),),
+        ),
+    ]
+    if demo:
+        parts.append(Part("demo", [*command, "simulate", "--live"], env, _at_once))
+    return parts
+
+
+def _answers(url: str, text: str) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        try:
+            async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+                answer = await client.get(url)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == 200 and text in answer.text
+
+    return ready
+
+
+async def _at_once() -> bool:
+    return True
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
+    return {name: value for name, _, value in lines}
+
+
+def _write(path: Path, env: Mapping[str, str]) -> None:
+    """Write the settings where only we may read them; whole or not at all."""
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text("".join(f"{name}={value}\n" for name, value in sorted(env.items())))
+    new.replace(path)
