@@ -129,10 +129,8 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
     if machine is not False:
         machine = _flag(machine, rest)
     code = _text(take("status", "")).strip()
-    classification = _text(take("bounce_classification", ""))
+    classification = _text(take("type" if type_ == "provider_alert" else "bounce_classification", ""))
     reason = _text(take("reason", "")) or _text(take("response", ""))
-    if type_ == "provider_alert":
-        classification = _text(take("type", ""))
     enhanced_code = enhanced_code_in(code) or enhanced_code_in(reason)
     url_offset = rest.get("url_offset")
 
@@ -195,7 +193,7 @@ def cut_smtp_id(text: str) -> str:
 
 @lru_cache(maxsize=1 << 10)
 def _word_and_type(name: str) -> tuple[str, str]:
-    """Return an event's name as it is compared, and our type. Vendor's examples say `Processed`, too."""
+    """Return an event's name as it is compared, and our type. The vendor's examples say `Processed`, too."""
     word = name.strip().lower()
     return word, _TYPES.get(word, EventType.UNKNOWN).value
 
@@ -273,7 +271,7 @@ def _decode_leniently(body: bytes) -> Any:
 
 def _number(text: str) -> object:
     """Return a number as orjson does; as text if it is beyond any float."""
-    if len(text) < 20 and text.lstrip("-").isdecimal():
+    if len(text) <= 20 and text.lstrip("-").isdecimal():
         whole = int(text)
         if -(2**63) <= whole < 2**64:
             return whole
