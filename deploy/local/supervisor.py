@@ -158,6 +158,12 @@ class Supervisor:
                 return running.process.pid
         return None
 
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a part that runs now."""
+        for running in self._running:
+            if running.part.name == name and running.alive and running.process:
+                running.process.send_signal(number)
+
     async def _keep(self, running: Running) -> None:
         backoff = self._backoff()
         clock = asyncio.get_running_loop().time

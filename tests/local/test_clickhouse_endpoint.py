@@ -260,30 +260,31 @@ class TestSessions:
         assert (second.status_code, second.headers["X-ClickHouse-Exception-Code"]) == (423, "373")
 
 
+@pytest.fixture(scope="module")
+async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EndpointProcess]:
+    """An endpoint with a writer, a reader, and a reader of one account's rows."""
+    one_account = json.dumps({"additional_table_filters": "{'default.t': 'account = 1'}"})
+    endpoint = EndpointProcess(
+        tmp_path_factory.mktemp("users") / "data", "writer:w", "reader:r:1", f"tenant:t:1:{one_account}"
+    )
+    await endpoint.start()
+    async with httpx.AsyncClient(base_url=endpoint.url, auth=("writer", "w")) as http:
+        await http.post("/", content="CREATE TABLE t (account UInt8) ENGINE = MergeTree ORDER BY account")
+        await http.post("/", content="INSERT INTO t VALUES (1), (2), (2)")
+    yield endpoint
+    await endpoint.end(signal.SIGTERM)
+
+
+Ask = Callable[..., httpx.Response]
+
+
 class TestUsers:
-    """Users of an endpoint of their own: a writer, a reader, and a reader of one account's rows."""
-
-    @pytest.fixture(scope="class")
-    async def endpoint(self, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EndpointProcess]:
-        one_account = json.dumps({"additional_table_filters": "{'default.t': 'account = 1'}"})
-        endpoint = EndpointProcess(
-            tmp_path_factory.mktemp("users") / "data", "writer:w", "reader:r:1", f"tenant:t:1:{one_account}"
-        )
-        await endpoint.start()
-        async with httpx.AsyncClient(base_url=endpoint.url, auth=("writer", "w")) as http:
-            await http.post("/", content="CREATE TABLE t (account UInt8) ENGINE = MergeTree ORDER BY account")
-            await http.post("/", content="INSERT INTO t VALUES (1), (2), (2)")
-        yield endpoint
-        await endpoint.end(signal.SIGTERM)
-
     @pytest.fixture
-    def ask(self, endpoint: EndpointProcess) -> Callable[..., httpx.Response]:
+    def ask(self, guarded: EndpointProcess) -> Ask:
         def ask(user: str, password: str, sql: str, **arguments: str) -> httpx.Response:
-            return httpx.post(endpoint.url, auth=(user, password), content=sql, params=arguments)
+            return httpx.post(guarded.url, auth=(user, password), content=sql, params=arguments)
 
         return ask
-
-    Ask = Callable[..., httpx.Response]
 
     @pytest.mark.parametrize(("user", "password"), [("writer", "wrong"), ("nobody", ""), ("default", "")])
     def test_a_wrong_password_is_refused(self, ask: Ask, user: str, password: str) -> None:
@@ -298,9 +299,9 @@ class TestUsers:
         ],
     )
     def test_credentials_come_in_headers_or_the_url(
-        self, endpoint: EndpointProcess, headers: dict[str, str], arguments: dict[str, str]
+        self, guarded: EndpointProcess, headers: dict[str, str], arguments: dict[str, str]
     ) -> None:
-        assert httpx.post(endpoint.url, headers=headers, params=arguments, content="SELECT 1").text == "1\n"
+        assert httpx.post(guarded.url, headers=headers, params=arguments, content="SELECT 1").text == "1\n"
 
     @pytest.mark.parametrize(
         "sql", ["INSERT INTO t VALUES (3)", "INSERT INTO t FORMAT CSV\n3", "DROP TABLE t", "SET readonly = 0"]

@@ -2,8 +2,6 @@
 
 import re
 
-import chdb
-
 __all__ = ["Failure"]
 
 _CODE = re.compile(r"Code: (\d+)\.")
@@ -19,7 +17,7 @@ class Failure(Exception):
 
     def __init__(self, code: int, name: str, text: str) -> None:
         self.code = code
-        self.text = f"Code: {code}. DB::Exception: {text}. ({name}) (version {chdb.engine_version})"
+        self.text = f"Code: {code}. DB::Exception: {text}. ({name}) (version {_version()})"
         super().__init__(self.text)
 
     @property
@@ -35,5 +33,11 @@ class Failure(Exception):
         found = _CODE.search(said)
         failure = cls(int(found[1]) if found else UNKNOWN_EXCEPTION, "UNKNOWN_EXCEPTION", said)
         if found:
-            failure.text = f"{said[found.start() :].strip()} (version {chdb.engine_version})"
+            failure.text = f"{said[found.start() :].strip()} (version {_version()})"
         return failure
+
+
+def _version() -> str:
+    import chdb  # hundreds of megabytes, which a program that only names users does without
+
+    return str(chdb.engine_version)

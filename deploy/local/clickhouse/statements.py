@@ -90,7 +90,8 @@ class Statement:
     @property
     def without_format(self) -> str:
         found = _FORMAT.search(self.masked)
-        return self.sql[: found.start()] if found else self.sql.rstrip().rstrip(";")
+        text = self.sql[: found.start()] if found else self.sql.rstrip().rstrip(";")
+        return text.rstrip()
 
     @property
     def reads(self) -> bool:
