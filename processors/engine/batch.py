@@ -151,6 +151,8 @@ class Inflight:
     def begun(self, batch: RecordBatch) -> None:
         """Take in that an agent has this batch in hand. Raises BatchLost where it should have had another first."""
         batch.begun, batch.since = True, self._clock()
+        if not self.holds(batch):
+            return  # of an assignment that is over
         for earlier in self._queue(batch.tp):
             if earlier is batch:
                 return

@@ -8,6 +8,7 @@
         │   └── BrokerAway    …but only Kafka's absence is at fault: start again later
         ├── BatchStalled      nothing was acknowledged for too long
         ├── BatchLost         a batch was skipped inside the machinery
+        ├── InstanceTaken     two workers under one name
         └── TooManyFaults     our own code fails on too many records: a bad deploy
 
 The programs that use the engine have an error tree of their own; they name its classes wherever the engine asks for
@@ -45,6 +46,10 @@ class BatchStalled(EngineError):
 
 class BatchLost(EngineError):
     """A batch was never begun though a later one of its partition was."""
+
+
+class InstanceTaken(EngineError):
+    """Two workers run under one instance name, and put each other out of the group."""
 
 
 class TooManyFaults(EngineError):

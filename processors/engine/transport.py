@@ -23,7 +23,8 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from processors.engine.batch import TP, Inflight, Record, RecordBatch
-from processors.engine.errors import BatchStalled
+from processors.engine.errors import BatchStalled, InstanceTaken
+from processors.engine.twins import Twins
 
 if TYPE_CHECKING:
     from processors.engine.app import MicroBatchApp
@@ -73,6 +74,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
+
+    @property
+    def member_id(self) -> str:
+        member: str = self._ensure_consumer()._coordinator.member_id
+        return member
 
     def wake(self) -> None:
         """End a running `fetch` early. Callable from any thread."""
@@ -151,6 +157,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         super().__init__(*args, **kwargs)
         self._inflight = Inflight(self.app.engine.inflight)
         self._epoch = 0  # changes with every revocation and assignment
+        self._revoked = False  # from a revocation to the assignment that follows
+        self._passed_over = False  # aiokafka's position is past records that were dropped here
+        self._twins = Twins(self.app.conf.consumer_group_instance_id)
         self._progress = asyncio.Event()
         self._committing = asyncio.Lock()
 
@@ -164,12 +173,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109 - Faust's signature
     ) -> Mapping[TP, Sequence[RecordBatch]]:
+        if self._passed_over:
+            await self._seek_again()
         epoch = self._epoch
         room = {tp for tp in active_partitions or () if self._inflight.has_room(tp)}
         fetched = await self._thread.fetch(room, timeout)
         if epoch != self._epoch or not self.flow_active:
-            if fetched.records:
-                await self._unread()
+            # Whose records are these? A rebalance came between. Its own seek may lie before or behind this fetch.
+            self._passed_over |= bool(fetched.records)
             return {}
         batches: dict[TP, Sequence[RecordBatch]] = {}
         for raw, records in fetched.records.items():
@@ -183,13 +194,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
             self._inflight.reached(tp, position)
         return batches
 
-    async def _unread(self) -> None:
-        """Records came in during a rebalance: whose are they? Read them again, from the committed offsets."""
-        if self.flow_active:  # else the seek is still to come, before the flow resumes
-            try:
-                await self.perform_seek()
-            except IllegalStateError:
-                self.log.info("another rebalance came; it seeks by itself")
+    async def _seek_again(self) -> None:
+        self._passed_over = False
+        try:
+            await self.perform_seek()
+        except IllegalStateError:
+            self._passed_over = True  # another rebalance came; nothing is fetched before it is over
 
     def _to_message(self, tp: TP, record: RecordBatch) -> ConsumerMessage:
         message = ConsumerMessage(
@@ -211,6 +221,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         return message
 
     async def perform_seek(self) -> None:
+        """Start over from the committed offsets. Faust calls this before the flow resumes, and whenever it stopped."""
+        if self._revoked or self.app.should_stop:
+            return  # what agents have begun is being waited for, and may still be acknowledged
         self._inflight.resumed(await self._thread.seek_to_committed())
 
     # -- the way of a batch
@@ -256,6 +269,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self._epoch += 1
+        self._revoked = True
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()  # not begun: the next owner reads them
@@ -267,7 +281,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self._epoch += 1
+        self._revoked = False
         self._inflight.forget()
+        try:
+            self._twins.joined_as(self._thread.member_id)
+        except InstanceTaken as error:
+            await self.crash(error)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def wait_empty(self) -> None:
@@ -277,7 +296,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
     async def _drain(self) -> None:
         """Wait a bounded moment for what agents have begun, then commit what is acknowledged."""
         until = monotonic() + self.app.engine.drain_seconds
-        while self._inflight.worth_waiting() and not self.app.crashed and not self.crashed:
+        while self._inflight.worth_waiting() and not self._ending_by_crash:
             left = until - monotonic()
             if left <= 0:
                 break
@@ -287,7 +306,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
                     await self._progress.wait()
             except TimeoutError:
                 continue
-        await self.commit()
+        if not self._ending_by_crash:
+            await self.commit()
+
+    @property
+    def _ending_by_crash(self) -> bool:
+        # A crash stops the queue of calls into the consumer thread first: a commit might never come back from it.
+        return bool(self.app.crashed or self.crashed)
+
+    async def on_task_error(self, exc: BaseException) -> None:
+        """Faust would commit here, in the middle of a crash. What is acknowledged but not committed is read again."""
 
     # -- watching
 

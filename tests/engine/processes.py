@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from tests.engine.worker import Orders
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0
 """How long a test waits for what must come; no claim about speed."""
+
+RECORD_LINE = re.compile(r"(?P<topic>[^#:]+):(?P<partition>\d+):(?P<offset>\d+)")
 
 Record = tuple[str, int, int]
 
@@ -68,18 +71,17 @@ class Worker:
             await self._process.wait()
 
     def lines(self) -> list[str]:
-        return self.orders.oracle.read_text().splitlines() if self.orders.oracle.exists() else []
+        """Whole lines: the last one may be in the writing."""
+        text = self.orders.oracle.read_text() if self.orders.oracle.exists() else ""
+        return text[: text.rfind("\n") + 1].splitlines()
 
     def notes(self, note: str) -> int:
         return self.lines().count(note)
 
     def processed(self) -> list[Record]:
-        found = []
-        for line in self.lines():
-            if not line.startswith("#"):
-                topic, partition, offset = line.split(":")
-                found.append((topic, int(partition), int(offset)))
-        return found
+        """What it wrote, in order. A line that kill -9 tore is no record."""
+        found = [RECORD_LINE.fullmatch(line) for line in self.lines()]
+        return [(m["topic"], int(m["partition"]), int(m["offset"])) for m in found if m]
 
     async def ready(self, times: int = 1) -> None:
         await until(lambda: self.notes("# ready") >= times, f"{times} assignments; {self.complaints()}")

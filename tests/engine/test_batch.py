@@ -100,6 +100,14 @@ def test_a_batch_that_the_machinery_skipped_is_noticed_when_the_next_one_is_begu
         account.inflight.begun(later)
 
 
+def test_a_batch_of_an_assignment_that_is_over_says_nothing_about_this_one() -> None:
+    account = Account()
+    before = account.open(0)
+    account.inflight.forget()
+    account.open(0)
+    account.inflight.begun(before)
+
+
 def test_only_begun_batches_are_worth_waiting_for() -> None:
     account = Account()
     batch = account.open(0)

@@ -39,7 +39,7 @@ async def test_01_a_rebalance_acknowledges_nothing_that_it_skips(
     await topics.fill_n(name, 4_000)
     worker = await new_worker(gate=tmp_path / "closed", max_poll_records=100, drain=0.2).start()
     await worker.begun()
-    other = await new_worker(gate=tmp_path / "closed", max_poll_records=100).start()
+    other = await new_worker(gate=tmp_path / "closed", max_poll_records=100, drain=0.2).start()
     await worker.ready(times=2)
     await other.ready()
     assert set((await topics.committed(name)).values()) <= {0}
@@ -92,7 +92,7 @@ async def test_05_a_late_acknowledgement_after_a_revocation_is_refused(
     gate = tmp_path / "gate"
     late = await new_worker(gate=gate, drain=0.2, max_poll_records=50).start()
     await late.begun()
-    heir = await new_worker(gate=tmp_path / "closed", max_poll_records=50, session=6.0).start()
+    heir = await new_worker(gate=tmp_path / "closed", drain=0.2, max_poll_records=50, session=6.0).start()
     await late.ready(times=2)
     await heir.begun()
     gate.touch()  # the write of both partitions returns now, and one of them is the heir's

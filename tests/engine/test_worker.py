@@ -5,6 +5,7 @@ Lost is what is in the topic and in no worker's file. Twice is allowed: at-least
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import pytest
@@ -59,7 +60,7 @@ async def test_a_crash_exits_1_and_loses_nothing(topics: Topics, name: str, new_
     assert await mended.terminate() == 0
 
 
-async def test_a_second_worker_joins_and_leaves_and_nothing_is_lost(
+async def test_a_second_worker_joins_and_leaves_with_nothing_lost_and_nothing_twice(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
     await topics.make(name)
@@ -74,6 +75,8 @@ async def test_a_second_worker_joins_and_leaves_and_nothing_is_lost(
     await first.ready(times=3)
     await first.has(wanted - processed_by(second))
     assert await first.terminate() == 0
+    # What had been begun was finished and committed before its partition went: nothing was read twice.
+    assert len(first.processed()) + len(second.processed()) == len(wanted)
 
 
 async def test_a_worker_that_was_paused_past_its_session_loses_nothing(
@@ -119,6 +122,24 @@ async def test_a_compacted_topic_with_holes_is_read_to_its_end(
     await topics.until_no_lag(name, ends)
     assert len(worker.processed()) < ends[name, 0]
     assert await worker.terminate() == 0
+
+
+async def test_two_workers_under_one_name_lose_nothing_and_one_says_so_and_ends(
+    topics: Topics, name: str, new_worker: NewWorker
+) -> None:
+    await topics.make(name)
+    wanted = await topics.fill_n(name, 1_000)
+    twins = [await new_worker(instance=f"{name}-0", session=6.0).start() for _ in range(2)]
+    ends = [asyncio.create_task(twin.ended()) for twin in twins]
+    done, going_on = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    assert {end.result() for end in done} == {1}
+    assert any("InstanceTaken" in twin.complaints() for twin in twins)
+    for end, twin in zip(ends, twins, strict=True):
+        if end in going_on:
+            await twin.has(wanted - processed_by(*twins))
+            twin.send(signal.SIGTERM)
+    await asyncio.gather(*going_on)
+    assert wanted <= processed_by(*twins)
 
 
 async def test_topics_with_different_partition_counts_are_all_read(
