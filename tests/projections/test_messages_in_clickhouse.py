@@ -46,13 +46,13 @@ def for_message(known: Known, message_id: str) -> Known:
 
 def one_axis_each(known: Known) -> Iterator[Any]:
     """The state rows of all facts and events, cut up so that each states one axis."""
-    for part in (
-        *([e] for e in known.events),
-        *({"requests": [r]} for r in known.requests),
-        *({"decisions": [d]} for d in known.decisions),
-        *({"dispatches": [d]} for d in known.dispatches),
-    ):
-        row = state_table(part) if isinstance(part, list) else state_table([], **part)
+    whole = [
+        *(state_table([event]) for event in known.events),
+        *(state_table([], requests=[request]) for request in known.requests),
+        *(state_table([], decisions=[decision]) for decision in known.decisions),
+        *(state_table([], dispatches=[dispatch]) for dispatch in known.dispatches),
+    ]
+    for row in whole:
         for axis in AXES:
             yield row.select(["account_id", "message_id", axis])
 

@@ -1,0 +1,230 @@
+"""Our own records: what is accepted, and that the published models and the workers' decoders mean the same."""
+
+import copy
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from schemas.errors import RecordInvalid
+from schemas.events import Place
+from schemas.facts import decode_decision, decode_dispatch, decode_request, event_of
+from schemas.identity import uuid7
+from schemas.records import SendDecision, SendDispatched, SendRequest
+from schemas.times import DAY_US, rfc3339
+
+NOW_US = 1_780_000_000_000_000
+PLACE = Place("sends.requested", 0, 7, NOW_US)
+REQUEST: dict[str, Any] = {
+    "message_id": uuid7(NOW_US, b"0123456789"),
+    "account_id": "acme",
+    "channel": "email",
+    "template": {"id": "t1", "name": "Reminder", "kind": "transactional"},
+    "recipient": {"kind": "client", "id": "c1"},
+    "to": "Ann@Example.com",
+    "requested_at": rfc3339(NOW_US),
+}
+FULL = REQUEST | {
+    "template": REQUEST["template"] | {"unsubscribe_group": "7"},
+    "recipient": REQUEST["recipient"] | {"name": "Ann"},
+    "cc": ["bob@example.com"],
+    "from": "shop@example.com",
+    "subject": "Tomorrow",
+    "appointment_id": "a1",
+    "metadata": {"k": "v"},
+}
+DECISION: dict[str, Any] = {
+    "message_id": REQUEST["message_id"],
+    "account_id": "acme",
+    "outcome": "declined",
+    "reason": "template_declined",
+    "detail": "The client wants no reminders",
+    "evidence": ["p1"],
+    "decided_at": rfc3339(NOW_US),
+    "channel": "email",
+    "to": "Ann@Example.com",
+    "request": FULL,
+}
+DISPATCHED: dict[str, Any] = {
+    "message_id": REQUEST["message_id"],
+    "account_id": "acme",
+    "provider": "sendgrid",
+    "provider_message_id": "abc.filter0001",
+    "dispatched_at": rfc3339(NOW_US),
+}
+
+
+def decode(record: object, place: Place = PLACE) -> Any:
+    return decode_request(orjson.dumps(record), place, decision_days=30)
+
+
+def without(record: dict[str, Any], path: str) -> dict[str, Any]:
+    copied = copy.deepcopy(record)
+    inner = copied
+    *above, last = path.split(".")
+    for name in above:
+        inner = inner[name]
+    del inner[last]
+    return copied
+
+
+@pytest.mark.parametrize(
+    "path", [*REQUEST, "template.id", "template.name", "template.kind", "recipient.kind", "recipient.id"]
+)
+def test_a_missing_field_makes_a_request_invalid(path: str) -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        decode(without(REQUEST, path))
+    assert caught.value.reason == "record_invalid"
+    assert path.rpartition(".")[2] in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        pytest.param({"message_id": "no uuid"}, "message_id", id="malformed id"),
+        pytest.param({"message_id": "018bcfe5-6800-4fff-bfff-ffffffffffff"}, "message_id", id="another version"),
+        pytest.param({"message_id": uuid7(1_500_000_000_000_000, b"0" * 10)}, "message_id", id="before 2020"),
+        pytest.param(
+            {"message_id": uuid7(NOW_US + DAY_US + 1000, b"0" * 10)}, "message_id", id="more than a day ahead"
+        ),
+        pytest.param(
+            {"message_id": uuid7(NOW_US - 30 * DAY_US - 1000, b"0" * 10)}, "message_id", id="older than 30 days"
+        ),
+        pytest.param({"account_id": "a b"}, "account_id", id="no account id"),
+        pytest.param({"account_id": ""}, "account_id", id="blank account id"),
+        pytest.param({"channel": "fax"}, "channel", id="unknown channel"),
+        pytest.param({"to": "  "}, "to", id="blank To"),
+        pytest.param({"requested_at": "yesterday"}, "requested_at", id="no time"),
+        pytest.param({"requested_at": rfc3339(NOW_US + DAY_US + 1)}, "requested_at", id="a time more than a day ahead"),
+        pytest.param({"cc": "bob@example.com"}, "cc", id="a CC that is no list"),
+        pytest.param({"metadata": {"k": 1}}, "metadata", id="metadata that is no text"),
+    ],
+)
+def test_a_wrong_value_makes_a_request_invalid(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        decode(REQUEST | change)
+    assert field in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(b"{", "record_not_json"), (b"", "record_not_json"), (b"[]", "record_invalid"), (b'"\xff"', "record_not_json")],
+)
+def test_what_is_no_object_is_named(value: bytes, reason: str) -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        decode_request(value, PLACE, decision_days=30)
+    assert caught.value.reason == reason
+
+
+def test_a_request_of_more_than_256_kib_is_too_large() -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        decode(REQUEST | {"subject": "x" * 256 * 1024})
+    assert caught.value.reason == "record_too_large"
+
+
+def test_unknown_fields_are_ignored_and_change_no_content() -> None:
+    assert decode(REQUEST | {"colour": "red"}).content_hash == decode(REQUEST).content_hash
+
+
+def test_a_message_id_in_capitals_is_the_same_message() -> None:
+    assert decode(REQUEST | {"message_id": REQUEST["message_id"].upper()}) == decode(REQUEST)
+
+
+def test_absent_and_null_options_are_one_content() -> None:
+    assert decode(REQUEST | {"cc": None, "subject": None}).content_hash == decode(REQUEST).content_hash
+
+
+@pytest.mark.parametrize("name", ["subject", "from", "appointment_id", "cc", "metadata", "requested_at", "to"])
+def test_every_field_is_part_of_the_content(name: str) -> None:
+    other = {"cc": ["x@example.com"], "metadata": {"k": "w"}, "requested_at": rfc3339(NOW_US - 1)}.get(
+        name, "other@example.com"
+    )
+    assert decode(FULL | {name: other}).content_hash != decode(FULL).content_hash
+
+
+def test_a_decision_brings_the_content_of_its_request() -> None:
+    assert decode_decision(orjson.dumps(DECISION), PLACE).request.content_hash == decode(FULL).content_hash
+
+
+def test_a_decision_about_another_message_is_invalid() -> None:
+    with pytest.raises(RecordInvalid):
+        decode_decision(orjson.dumps(DECISION | {"account_id": "other"}), PLACE)
+
+
+def test_a_dispatch_id_is_cut_as_the_events_ids_are() -> None:
+    assert decode_dispatch(orjson.dumps(DISPATCHED), PLACE).provider_message_id == "abc"
+
+
+def test_the_event_of_a_decision_tells_why() -> None:
+    event = event_of(decode_decision(orjson.dumps(DECISION), PLACE))
+    assert (event.type, event.code, event.classification) == ("decided", "template_declined", "declined")
+    assert orjson.loads(event.extra)["evidence"] == ["p1"]
+
+
+_odd = st.sampled_from([None, "", " ", "x", 1, True, 1.5, [], ["x"], [1], {}, {"k": "v"}, {"k": None}, "a@example.com"])
+
+
+@st.composite
+def _nearly(draw: st.DrawFn, record: dict[str, Any]) -> dict[str, Any]:
+    """The record with some fields replaced by something odd, or left out."""
+    made = copy.deepcopy(record)
+    places = [(made, name) for name in made]
+    for name in ("template", "recipient", "request"):
+        if isinstance(made.get(name), dict):
+            places += [(made[name], inner) for inner in made[name]]
+    for holder, name in draw(st.lists(st.sampled_from(places), max_size=3)):
+        if draw(st.booleans()):
+            holder[name] = draw(_odd)
+        else:
+            holder.pop(name, None)
+    return made
+
+
+def model_accepts(model: Any, record: object) -> bool:
+    try:
+        model.model_validate_json(orjson.dumps(record))
+    except ValidationError:
+        return False
+    return True
+
+
+def decoder_accepts(decoder: Any, record: object) -> bool:
+    try:
+        decoder(orjson.dumps(record))
+    except RecordInvalid:
+        return False
+    return True
+
+
+@given(_nearly(FULL))
+def test_model_and_decoder_accept_the_same_requests(record: dict[str, Any]) -> None:
+    assert model_accepts(SendRequest, record) == decoder_accepts(
+        lambda value: decode_request(value, PLACE, decision_days=30), record
+    )
+
+
+@given(_nearly(DECISION))
+def test_model_and_decoder_accept_the_same_decisions(record: dict[str, Any]) -> None:
+    request = record.get("request")
+    same = isinstance(request, dict) and all(request.get(n) == record.get(n) for n in ("account_id", "message_id"))
+    accepted = decoder_accepts(lambda value: decode_decision(value, PLACE), record)
+    # The models check fields; that the request is this message's is the decoder's own rule.
+    assert accepted == (model_accepts(SendDecision, record) and same)
+
+
+@given(_nearly(DISPATCHED))
+def test_model_and_decoder_accept_the_same_dispatches(record: dict[str, Any]) -> None:
+    accepted = decoder_accepts(lambda value: decode_dispatch(value, PLACE), record)
+    assert accepted == model_accepts(SendDispatched, record)
+
+
+@given(_nearly(FULL))
+def test_model_and_decoder_mean_the_same(record: dict[str, Any]) -> None:
+    if not model_accepts(SendRequest, record):
+        return
+    model = SendRequest.model_validate_json(orjson.dumps(record))
+    again = decode(orjson.loads(model.model_dump_json(by_alias=True)))
+    assert again == decode(record)
