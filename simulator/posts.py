@@ -12,9 +12,9 @@ from random import Random
 from typing import Any, Final, Literal
 
 from simulator.scripts import HOUR, MINUTE, SECOND, randomness
-from simulator.stories import SPREAD_US, Element, Story, stories
+from simulator.stories import RARE_EVERY, SPREAD_US, Element, Story, stories
 
-__all__ = ["Delivery", "Plan", "Totals", "pack", "plan"]
+__all__ = ["Delivery", "Plan", "Totals", "body_of", "pack", "plan"]
 
 Kind = Literal["request", "decision", "post"]
 
@@ -124,9 +124,10 @@ def plan(
     accounts: Sequence[str],
     spread_us: int = SPREAD_US,
     bad_elements: int = 0,
+    rare_every: int = RARE_EVERY,
 ) -> Plan:
     """Return the plan of `messages` messages. `bad_elements` of the elements can't be read, and are meant so."""
-    told = stories(messages, seed, now_us=now_us, accounts=accounts, spread_us=spread_us)
+    told = stories(messages, seed, now_us=now_us, accounts=accounts, spread_us=spread_us, rare_every=rare_every)
     return pack(told, seed, bad_elements=bad_elements)
 
 
@@ -150,6 +151,11 @@ def pack(told: Iterable[Story], seed: int, *, bad_elements: int = 0) -> Plan:
     deliveries += posts
     deliveries.sort(key=lambda delivery: delivery.at_us)  # stable: equal times keep this order
     return Plan(deliveries, tally.totals(len(posts), bad_elements))
+
+
+def body_of(values: Iterable[bytes]) -> bytes:
+    """Return the body of a POST with these elements, ended as SendGrid ends it."""
+    return b"[" + b",\r\n".join(values) + b"]\r\n"
 
 
 def _facts(story: Story, rng: Random) -> list[Delivery]:
@@ -206,7 +212,7 @@ def _posts(queue: list[tuple[int, int, Element]], rng: Random, tally: _Tally, ba
             bad_left -= here
             values += [_BAD[n % len(_BAD)] for n in range(bad_left, bad_left + here)]
         tally.sent.update(element.type for element in elements * (1 + again))
-        body = b"[" + b",\r\n".join(values) + b"]\r\n"
+        body = body_of(values)
         at_us = entries[-1][0]
         posts.append(Delivery("post", at_us, "", body, len(values)))
         if again:

@@ -24,8 +24,7 @@ from simulator.scripts import COURSES, HOUR, MS, SECOND, Beat, Script, randomnes
 __all__ = ["Element", "Fact", "Story", "stories", "story_from_now"]
 
 SPREAD_US: Final = 6 * HOUR
-GUARANTEED_EVERY: Final = 20
-"""Each so-many-th message takes the next course in turn, so that the rare ones are met, too."""
+RARE_EVERY: Final = 20
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SERVICES: Final = ("Haircut", "Massage", "Physiotherapy", "Yoga class", "Dentist’s check-up", "Coaching")
@@ -73,32 +72,38 @@ class Story:
 
 
 def stories(
-    messages: int, seed: int, *, now_us: int, accounts: Sequence[str], spread_us: int = SPREAD_US
+    messages: int,
+    seed: int,
+    *,
+    now_us: int,
+    accounts: Sequence[str],
+    spread_us: int = SPREAD_US,
+    rare_every: int = RARE_EVERY,
 ) -> Iterator[Story]:
-    """Yield the stories of `messages` messages, each ended at some moment within `spread_us` before `now_us`."""
+    """Yield the stories of `messages` messages, each ended at some moment within `spread_us` before `now_us`.
+
+    Each `rare_every`-th message takes the next course in turn, so that the rare ones are met, too.
+    """
     for index in range(messages):
         rng = randomness(f"{seed}/{index}")
-        course = _course(index, rng)
+        course = _course(index, rng, rare_every)
         script = _played(course, rng)
         start_us = now_us - script.at_us - 10 * SECOND - int(spread_us * rng.random())
         yield _story(course, index, script, start_us, rng.choice(accounts))
 
 
-def story_from_now(index: int, seed: int, *, now_us: int, account: str, expected: bool = False) -> Story:
-    """Return a story that begins at `now_us` and goes on in the future, hours pressed into seconds.
-
-    `expected`: of the courses that are common, so that a demo looks like a usual day.
-    """
+def story_from_now(index: int, seed: int, *, now_us: int, account: str) -> Story:
+    """Return a story that begins at `now_us` and goes on in the future, hours pressed into seconds."""
     rng = randomness(f"{seed}/live/{index}")
-    course = rng.choices(range(len(COURSES)), _COURSE_WEIGHTS)[0] if expected else _course(index, rng)
+    course = _course(index, rng, RARE_EVERY)
     script = _played(course, rng)
     script.beats = [beat._replace(after_us=_pressed(beat.after_us)) for beat in script.beats]
     return _story(course, index, script, now_us, account)
 
 
-def _course(index: int, rng: Random) -> int:
-    if index % GUARANTEED_EVERY == 0:
-        return index // GUARANTEED_EVERY % len(COURSES)
+def _course(index: int, rng: Random, rare_every: int) -> int:
+    if index % rare_every == 0:
+        return index // rare_every % len(COURSES)
     return rng.choices(range(len(COURSES)), _COURSE_WEIGHTS)[0]
 
 

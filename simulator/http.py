@@ -1,0 +1,147 @@
+"""A plan sent as the world sends it: webhooks as signed POSTs to the gateway, our own records over Kafka.
+
+In:  a plan, a gateway, the private key of the pair that the gateway trusts, a broker.
+Out: every POST answered 2xx, every record acknowledged.
+Promise: a POST that meets a 5xx, a 429 or a broken line is sent again, as SendGrid does, until `patience_seconds`
+have passed; then BrokerError. A POST that is refused (4xx) is a RequestError at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from schemas.errors import BrokerError, RequestError
+from simulator.kafka import CHUNK, producer, send
+from simulator.posts import Delivery, Plan
+from simulator.sending import Meter, Progress, Sent
+from simulator.signing import sign_sendgrid
+
+__all__ = ["Poster", "run_over_http"]
+
+SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class Poster:
+    """SendGrid's side of the Event Webhook."""
+
+    def __init__(
+        self,
+        url: str,
+        private_key: str,
+        *,
+        patience_seconds: float | None = 120.0,
+        concurrency: int = 16,
+        transport: httpx.AsyncBaseTransport | None = None,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.url = f"{url.rstrip('/')}/webhooks/sendgrid"
+        self.retries = 0
+        self._private_key = private_key
+        self._patience_seconds = patience_seconds
+        self._pause = pause
+        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        # trust_env off: a proxy of the environment is not for the local gateway.
+        self._client = httpx.AsyncClient(timeout=15.0, limits=limits, transport=transport, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self._client.aclose()
+
+    async def post(self, body: bytes) -> None:
+        """Send one POST until it is taken."""
+        waited, pause = 0.0, 0.25
+        while True:
+            problem = await self._once(body)
+            if problem is None:
+                return
+            if self._patience_seconds is not None and waited >= self._patience_seconds:
+                raise BrokerError(f"the gateway did not take a POST: {problem}", self.url, "see that the gateway runs")
+            self.retries += 1
+            await self._pause(pause)
+            waited += pause
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _once(self, body: bytes) -> str | None:
+        """Return None if it was taken, else why not yet. Raises RequestError if it never will be."""
+        signed_at = str(int(time.time()))
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "SendGrid Event API",
+            SIGNATURE_HEADER: sign_sendgrid(self._private_key, signed_at, body),
+            TIMESTAMP_HEADER: signed_at,
+        }
+        try:
+            answer = await self._client.post(self.url, content=body, headers=headers)
+        except httpx.TransportError as error:
+            return type(error).__name__
+        if answer.is_success:
+            return None
+        if answer.status_code >= 500 or answer.status_code == 429:
+            return f"status {answer.status_code}"
+        raise RequestError(
+            f"the gateway refused a POST: status {answer.status_code}",
+            self.url,
+            "compare the private key with SENDLEDGER_SENDGRID_PUBLIC_KEYS, and the URL with the gateway's",
+        )
+
+
+async def run_over_http(
+    url: str,
+    private_key: str,
+    kafka_bootstrap: str,
+    plan: Plan,
+    *,
+    rate: float | None = None,
+    progress: Progress | None = None,
+    concurrency: int = 16,
+    patience_seconds: float | None = 120.0,
+) -> Sent:
+    """Send the plan. POSTs that are under way at one time may overtake each other."""
+    sent = Sent()
+    meter = Meter(rate, plan.size, progress)
+    posts: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=concurrency * 4)
+    poster = Poster(url, private_key, patience_seconds=patience_seconds, concurrency=concurrency)
+
+    async def post_them() -> None:
+        while (delivery := await posts.get()) is not None:
+            await poster.post(delivery.value)
+            sent.count(delivery)
+
+    async def hand_out() -> None:
+        async with producer(kafka_bootstrap) as kafka:
+            futures: list[asyncio.Future[Any]] = []
+            for number, delivery in enumerate(plan.deliveries):
+                await meter.pace(delivery)
+                if delivery.kind == "post":
+                    await posts.put(delivery)
+                else:
+                    futures.append(await send(kafka, delivery, None))
+                    sent.count(delivery)
+                if number % 500 == 499:
+                    meter.report()
+                if len(futures) >= CHUNK:
+                    await asyncio.gather(*futures)
+                    futures.clear()
+            await asyncio.gather(*futures)
+        for _ in range(concurrency):
+            await posts.put(None)
+
+    async with poster:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(concurrency):
+                    tasks.create_task(post_them())
+                tasks.create_task(hand_out())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # the first failure; the others follow from it
+    meter.report()
+    sent.retries, sent.seconds = poster.retries, meter.seconds
+    return sent

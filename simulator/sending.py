@@ -1,0 +1,72 @@
+"""What both ways of sending a plan share: the pace, the progress, and what they did."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from simulator.posts import Delivery
+
+__all__ = ["Meter", "Progress", "Sent"]
+
+Progress = Callable[[int, int], None]
+"""Called with what is sent and what there is in all, in requests, decisions and elements."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What was acknowledged."""
+
+    requests: int = 0
+    decisions: int = 0
+    posts: int = 0
+    events: int = 0
+    """Elements of the POSTs."""
+    retries: int = 0
+    """POSTs that had to be sent again, because the gateway or the way to it failed."""
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+    def count(self, delivery: Delivery) -> None:
+        """Take in one acknowledged delivery."""
+        match delivery.kind:
+            case "request":
+                self.requests += 1
+            case "decision":
+                self.decisions += 1
+            case "post":
+                self.posts += 1
+                self.events += delivery.events
+
+
+class Meter:
+    """Keeps a sender to `rate` requests, decisions and elements a second (None: as fast as it goes)."""
+
+    def __init__(self, rate: float | None, total: int, progress: Progress | None) -> None:
+        self._rate = rate
+        self._total = total
+        self._progress = progress
+        self._sent = 0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been."""
+        return time.monotonic() - self._started
+
+    async def pace(self, delivery: Delivery) -> None:
+        """Wait until it is time for this delivery."""
+        if self._rate:
+            ahead = self._sent / self._rate - self.seconds
+            if ahead > 0.002:
+                await asyncio.sleep(ahead)
+        self._sent += delivery.events
+
+    def report(self) -> None:
+        """Tell the progress."""
+        if self._progress:
+            self._progress(self._sent, self._total)
