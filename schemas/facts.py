@@ -16,6 +16,7 @@ from schemas.addresses import address_key
 from schemas.errors import RecordInvalid
 from schemas.events import Event, EventType, Place
 from schemas.identity import fact_id, sent_at_us
+from schemas.providers.sendgrid import cut_message_id
 from schemas.records import MAX_REQUEST_BYTES, valid_account_id, valid_message_id, valid_nonblank
 from schemas.times import DAY_US, rfc3339_us
 
@@ -31,7 +32,6 @@ __all__ = [
 
 YEAR_2020_US: Final = 1_577_836_800_000_000
 REFUSALS: Final = frozenset({"blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"})
-_PROVIDER_ID_CUTS: Final = {"sendgrid": (".filter", ".recvd")}
 
 
 class Request(NamedTuple):
@@ -195,8 +195,8 @@ def decode_dispatch(value: bytes, place: Place) -> Dispatch:
     except (ValueError, msgspec.DecodeError) as error:
         raise _invalid(value, error, place) from error
     provider_id = raw.provider_message_id.strip()
-    for cut in _PROVIDER_ID_CUTS.get(raw.provider, ()):
-        provider_id = provider_id.partition(cut)[0]
+    if raw.provider == "sendgrid":
+        provider_id = cut_message_id(provider_id)
     hashed = fact_id(["dispatched", account_id, message_id, raw.provider, provider_id, dispatched_us])
     return Dispatch(account_id, message_id, hashed, dispatched_us, raw.provider, provider_id, place)
 
