@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
+import structlog
 
 from schemas.errors import BrokerError, RequestError
 from simulator.kafka import CHUNK, producer, send
@@ -25,6 +26,8 @@ __all__ = ["Poster", "run_over_http"]
 SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 LONGEST_PAUSE_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
 
 
 class Poster:
@@ -42,6 +45,7 @@ class Poster:
     ) -> None:
         self.url = f"{url.rstrip('/')}/webhooks/sendgrid"
         self.retries = 0
+        self._away = False
         self._private_key = private_key
         self._patience_seconds = patience_seconds
         self._pause = pause
@@ -60,6 +64,7 @@ class Poster:
         waited, pause = 0.0, 0.25
         while True:
             problem = await self._once(body)
+            self._log(problem)
             if problem is None:
                 return
             if self._patience_seconds is not None and waited >= self._patience_seconds:
@@ -68,6 +73,14 @@ class Poster:
             await self._pause(pause)
             waited += pause
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _log(self, problem: str | None) -> None:
+        """Log when the gateway goes away and when it is back, once each."""
+        if problem and not self._away:
+            log.warning("gateway.missed", url=self.url, problem=problem)
+        elif self._away and not problem:
+            log.info("gateway.found_again", url=self.url)
+        self._away = problem is not None
 
     async def _once(self, body: bytes) -> str | None:
         """Return None if it was taken, else why not yet. Raises RequestError if it never will be."""

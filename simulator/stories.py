@@ -129,11 +129,11 @@ def _story(course: int, index: int, script: Script, start_us: int, account: str)
     requests = []
     for number, content in enumerate(script.requests):
         said = request if content == "same" else request | {"subject": f"{request['subject']} (corrected)"}
-        requests.append(Fact(requested_us + number * 150 * MS, orjson.dumps(said)))
+        requests.append(Fact(requested_us + number * 150 * MS, _json(said)))
     decision = None
     if script.decided:
         decided_us = requested_us + 20 * MS + int(1_200 * MS * rng.random() ** 3)
-        decision = Fact(decided_us, orjson.dumps(_decision(script, request, decided_us)))
+        decision = Fact(decided_us, _json(_decision(script, request, decided_us)))
     teller = _Teller(rng, index, account, message_id, template, recipient.address, ccs)
     elements = tuple(teller.element(beat, start_us) for beat in script.beats)
     outcome = script.outcome if script.decided else ""
@@ -268,9 +268,14 @@ class _Teller:
         names_message = "ours" not in beat.lacks
         for name in (*beat.lacks, *(() if names_message else self.ours)):
             said.pop(name, None)
-        return Element(at_us, beat.type, fact, event_id, names_message, orjson.dumps(said))
+        return Element(at_us, beat.type, fact, event_id, names_message, _json(said))
 
 
 def _token(rng: Random) -> str:
     """22 letters, like SendGrid's ids."""
     return urlsafe_b64encode(rng.randbytes(16))[:22].decode()
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    """JSON in memory of its own size: what orjson returns keeps a buffer of kilobytes for as long as it lives."""
+    return bytes(memoryview(orjson.dumps(value)))
