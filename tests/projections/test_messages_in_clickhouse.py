@@ -1,5 +1,6 @@
 """What ClickHouse returns for a message is what the law says: for every column, however it is read or was written."""
 
+import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
@@ -182,3 +183,16 @@ def test_the_parts_of_a_tuple_axis_are_merged_before_they_are_read(store: Store)
 @pytest.mark.parametrize("applied_by", [1, 2])
 def test_migrations_may_run_again(store: Store, applied_by: int) -> None:
     assert migrate.apply(store) == []
+
+
+async def test_migrations_may_be_applied_by_two_at_once(clickhouse_url: str) -> None:
+    name = f"twice_{uuid4().hex[:12]}"
+    stores = [Store(clickhouse_url, database=name) for _ in range(2)]
+    try:
+        await asyncio.gather(*(asyncio.to_thread(migrate.apply, store) for store in stores))
+        assert migrate.pending(stores[0]) == []
+        assert stores[0].tuples("SELECT count() FROM messages")[0][0] == 0
+    finally:
+        stores[0].command(f"DROP DATABASE IF EXISTS {name}")
+        for store in stores:
+            store.close()

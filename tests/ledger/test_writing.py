@@ -1,0 +1,157 @@
+"""A group in the writer's hands: what is waited out, what is parked, and what ends the worker."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from processors.dead_letters import Letter
+from processors.engine import FaultLimit, TooManyFaults
+from processors.ledger import reading
+from processors.ledger.writing import LedgerWriter
+from schemas.errors import BrokerError, StoreError, StoreRefused
+from schemas.telemetry import Telemetry
+from tests.building import ACCOUNT, MESSAGE, NOW_US
+
+
+@dataclass
+class FakeRecord:
+    value: bytes
+    offset: int = 0
+    topic: str = "webhooks.sendgrid"
+    partition: int = 0
+    timestamp: int = NOW_US // 1000
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass
+class FakeBatch:
+    records: list[FakeRecord]
+
+
+@dataclass
+class FakeStore:
+    """Keeps what is inserted; refuses tables that hold one of `refused` addresses; `faults` are raised first."""
+
+    refused: frozenset[str] = frozenset()
+    faults: list[Exception] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+
+    def insert(self, table: str, rows: Any) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        if table == "events":
+            found = rows.column("address").to_pylist()
+            if self.refused & set(found):
+                raise StoreRefused("no", "here", "never")
+            self.addresses += found
+
+
+@dataclass
+class FakeLetters:
+    parked: list[Letter] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+
+    async def park(self, letters: Sequence[Letter]) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.parked += letters
+
+
+def a_record(address: str, offset: int) -> FakeRecord:
+    event = {"event": "delivered", "email": address, "sl_account": ACCOUNT, "sl_message": MESSAGE}
+    return FakeRecord(orjson.dumps([event]), offset)
+
+
+def a_writer(store: FakeStore, letters: FakeLetters, limit: FaultLimit | None = None) -> LedgerWriter:
+    return LedgerWriter(store, letters, Telemetry(), limit or FaultLimit(), decision_days=30)  # type: ignore[arg-type]
+    # (fakes of the two ports)
+
+
+RECORDS = [a_record(f"user{n}@example.com", n) for n in range(20)]
+ADDRESSES = {f"user{n}@example.com" for n in range(20)}
+
+
+async def write(writer: LedgerWriter, records: Sequence[FakeRecord]) -> None:
+    await writer.write([FakeBatch(list(records))])  # type: ignore[list-item]  # a batch is only its records here
+
+
+async def test_a_group_is_written_and_nothing_is_parked() -> None:
+    store, letters = FakeStore(), FakeLetters()
+    await write(a_writer(store, letters), RECORDS)
+    assert (set(store.addresses), letters.parked) == (ADDRESSES, [])
+
+
+async def test_a_row_that_the_store_refuses_costs_only_its_record() -> None:
+    store, letters = FakeStore(refused=frozenset({"user7@example.com"})), FakeLetters()
+    await write(a_writer(store, letters), RECORDS)
+    assert set(store.addresses) == ADDRESSES - {"user7@example.com"}
+    assert [(x.record.offset, x.bad.reason, x.bad.value) for x in letters.parked] == [
+        (7, "store_refused", RECORDS[7].value)
+    ]
+
+
+async def test_a_record_that_our_code_fails_on_is_parked_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seam is the table of adapters: one of them has a bug."""
+    adapters = dict(reading._ADAPTERS)
+    adapter = adapters["webhooks.sendgrid"]
+
+    def buggy(value: bytes, place: Any) -> Any:
+        if place.offset == 3:
+            raise ZeroDivisionError
+        return adapter(value, place)
+
+    monkeypatch.setattr(reading, "_ADAPTERS", adapters | {"webhooks.sendgrid": buggy})
+    store, letters = FakeStore(), FakeLetters()
+    await write(a_writer(store, letters), RECORDS)
+    assert set(store.addresses) == ADDRESSES - {"user3@example.com"}
+    assert [(x.record.offset, x.bad.reason) for x in letters.parked] == [(3, "code_failed")]
+
+
+async def test_too_many_faults_of_our_own_end_the_worker() -> None:
+    store, letters = FakeStore(refused=frozenset(ADDRESSES)), FakeLetters()
+    with pytest.raises(TooManyFaults):
+        await write(a_writer(store, letters, FaultLimit(most=5)), RECORDS)
+    assert letters.parked == []
+
+
+async def test_malformed_mail_alone_never_ends_the_worker() -> None:
+    store, letters = FakeStore(), FakeLetters()
+    await write(a_writer(store, letters, FaultLimit(most=5)), [FakeRecord(b"{", n) for n in range(50)])
+    assert {x.bad.reason for x in letters.parked} == {"body_not_json"}
+    assert len(letters.parked) == 50
+
+
+async def test_a_store_that_is_away_is_the_engines_to_wait_for() -> None:
+    store, letters = FakeStore(faults=[StoreError("away", "here", "wait")]), FakeLetters()
+    writer = a_writer(store, letters)
+    with pytest.raises(StoreError):
+        await write(writer, RECORDS)
+    await write(writer, RECORDS)
+    assert set(store.addresses) == ADDRESSES
+
+
+async def test_letters_that_kafka_does_not_take_are_written_again() -> None:
+    store, letters = FakeStore(), FakeLetters(faults=[BrokerError("away", "here", "wait")])
+    writer = a_writer(store, letters)
+    with pytest.raises(BrokerError):
+        await write(writer, [FakeRecord(b"{")])
+    await write(writer, [FakeRecord(b"{")])
+    assert len(letters.parked) == 1
+
+
+async def test_a_refusal_that_passes_is_tried_before_it_is_believed() -> None:
+    store, letters = FakeStore(faults=[StoreRefused("odd", "here", "look")]), FakeLetters()
+    await write(a_writer(store, letters), RECORDS)
+    assert (set(store.addresses), letters.parked) == (ADDRESSES, [])
+
+
+async def test_groups_may_overlap() -> None:
+    store, letters = FakeStore(), FakeLetters()
+    writer = a_writer(store, letters)
+    await asyncio.gather(write(writer, RECORDS[:10]), write(writer, RECORDS[10:]))
+    assert sorted(store.addresses) == sorted(ADDRESSES)

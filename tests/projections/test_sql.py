@@ -1,0 +1,55 @@
+"""Our SQL, as text: what it must not say."""
+
+import re
+
+import pytest
+
+from projections import migrate
+from projections.messages import queries
+from projections.messages.columns import state_table
+from schemas.errors import ConfigError
+from tests.building import an_event
+
+AXES = [name for name in state_table([an_event()]).column_names if name not in ("account_id", "message_id")]
+SUBCOLUMN = re.compile(rf"\b(?:{'|'.join(AXES)})\.\w+")
+
+
+def statements() -> list[str]:
+    built = [
+        queries.messages_page(queries.Filter(["a"], 1, 2, ["Bounced"], "a@b.c"), limit=1, after=queries.Cursor(1, "x")),
+        queries.messages_with_id(["a"], "x"),
+        queries.timeline("a", "x"),
+    ]
+    return [*(s for m in migrate.known() for s in m.statements), *(query.sql for query in built)]
+
+
+@pytest.mark.parametrize("sql", statements(), ids=lambda sql: sql[:40])
+def test_no_part_of_an_axis_is_read_as_a_subcolumn(sql: str) -> None:
+    """Under FINAL `axis.part` gives the first row's value, not the merged one, and no error (DESIGN 6)."""
+    assert SUBCOLUMN.findall(sql) == []
+
+
+def test_the_rule_above_would_find_one() -> None:
+    assert SUBCOLUMN.findall("SELECT decision.outcome FROM message_state FINAL")
+
+
+def test_every_statement_of_a_migration_may_run_again() -> None:
+    again = re.compile(
+        r"\A(?:CREATE (?:TABLE|VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|ALTER TABLE \w+ (?:ADD|DROP) \w+ IF )"
+    )
+    assert [s[:60] for m in migrate.known() for s in m.statements if not again.match(s)] == []
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [m.version for m in migrate.known()] == list(range(1, len(migrate.known()) + 1))
+
+
+def test_an_applied_migration_that_changed_is_refused() -> None:
+    class Changed:
+        database = "x"
+
+        def tuples(self, sql: str, parameters: object = None) -> list[tuple[object, ...]]:
+            return [(1,)] if "system.tables" in sql else [(1, "another checksum")]
+
+    with pytest.raises(ConfigError, match="has changed since"):
+        migrate.pending(Changed())  # type: ignore[arg-type]  # answers the two questions that it is asked
