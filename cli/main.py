@@ -195,6 +195,7 @@ def simulate(
     messages: Annotated[int, typer.Option(help="How many messages.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same traffic.")] = 1,
     via: Annotated[str, typer.Option(help="kafka, or http for signed POSTs.")] = "kafka",
+    before: Annotated[str | None, typer.Option(help="All of it happens before this time; midnight (UTC).")] = None,
     live: Annotated[bool, typer.Option("--live", help="Endless traffic of account `demo` instead, over HTTP.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -212,4 +213,4 @@ def simulate(
     url = f"http://127.0.0.1:{settings_of(GatewaySettings).port}" if live or via == "http" else ""
     if live:
         sys.exit(run(run_live(settings, url)))
-    show([run(run_once(settings, url, messages, seed, via))], as_json=as_json, upright=True)
+    show([run(run_once(settings, url, messages, seed, via, before))], as_json=as_json, upright=True)
