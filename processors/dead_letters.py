@@ -7,37 +7,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from processors.engine import Record
 from schemas.errors import BrokerError
 from schemas.events import Bad
 from schemas.topics import DEAD_LETTERS, MAX_RECORD_BYTES
 
-__all__ = ["DeadLetters", "Letter", "Record", "producer"]
+__all__ = ["DeadLetters", "Letter", "producer"]
 
 _HEADROOM_BYTES = 64 * 1024
-
-
-class Record(Protocol):
-    """A record as the Kafka client gives it. `timestamp` is in milliseconds."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from processors.dead_letters import Letter, Record
+from processors.dead_letters import Letter
+from processors.engine import Record
 from schemas.errors import RecordInvalid
 from schemas.events import Bad, Event, Place
 from schemas.facts import Decision, Dispatch, Request, decode_decision, decode_dispatch, decode_request, event_of

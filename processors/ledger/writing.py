@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from itertools import chain
 from time import perf_counter, time
 
-from processors.dead_letters import DeadLetters, Letter, Record
-from processors.engine import Fault, FaultLimit, RecordBatch, bisect, retrying
+from processors.dead_letters import DeadLetters, Letter
+from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, retrying
 from processors.ledger.reading import Sheet, place_of, read_records
 from projections.messages.columns import events_table, state_table
 from projections.store import Store
