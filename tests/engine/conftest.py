@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -22,9 +24,9 @@ def topics(kafka_bootstrap: str) -> Topics:
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def name(request: pytest.FixtureRequest) -> str:
     """A name for this test's topic and group, unused so far."""
-    return f"{request.node.name[:60]}-{abs(hash(tmp_path)) % 10**8}".replace("[", "-").replace("]", "")
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', request.node.name)[:60]}-{uuid4().hex[:8]}"
 
 
 @pytest.fixture

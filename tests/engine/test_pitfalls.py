@@ -24,10 +24,13 @@ from tests.engine.topics import Topics
 pytestmark = pytest.mark.kafka
 
 
-async def test_01_an_agent_that_raises_acknowledges_nothing(topics: Topics, name: str, new_worker: NewWorker) -> None:
+@pytest.mark.parametrize("own_agent", [True, False], ids=["an agent", "a write"])
+async def test_01_what_raises_acknowledges_nothing(
+    topics: Topics, name: str, new_worker: NewWorker, own_agent: bool
+) -> None:
     await topics.make(name)
     await topics.fill_n(name, 100)
-    worker = await new_worker(fail_at=1).start()
+    worker = await new_worker(fail_at=1, own_agent=own_agent).start()
     assert await worker.ended() == 1
     assert set((await topics.committed(name)).values()) <= {0}
 

@@ -50,12 +50,15 @@ async def test_sigterm_in_mid_batch_exits_0_with_nothing_lost_and_nothing_twice(
     assert len(first.processed()) + len(second.processed()) == len(wanted)
 
 
-async def test_a_crash_exits_1_and_loses_nothing(topics: Topics, name: str, new_worker: NewWorker) -> None:
+@pytest.mark.parametrize("own_agent", [True, False], ids=["an agent raises", "a write raises"])
+async def test_a_crash_exits_1_and_loses_nothing(
+    topics: Topics, name: str, new_worker: NewWorker, own_agent: bool
+) -> None:
     await topics.make(name)
     wanted = await topics.fill_n(name, 5_000)
-    broken = await new_worker(records=200, max_poll_records=100, fail_at=2_000).start()
+    broken = await new_worker(records=200, max_poll_records=100, fail_at=2_000, own_agent=own_agent).start()
     assert await broken.ended() == 1
-    mended = await new_worker().start()
+    mended = await new_worker(own_agent=own_agent).start()
     await mended.has(wanted - processed_by(broken))
     assert await mended.terminate() == 0
 

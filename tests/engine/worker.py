@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from processors.engine import Group, GroupWriter, MicroBatchApp, WorldFault, run_app
+from processors.engine import Group, GroupWriter, MicroBatchApp, WorldFault, grouped, run_app
 
 
 class Orders(BaseModel):
@@ -38,6 +38,8 @@ class Orders(BaseModel):
     grace: float = 20.0
     session: float = 10.0
     two_agents: bool = False
+    own_agent: bool = False
+    """An agent that groups, writes and acknowledges by itself, without a writer."""
     gate: Path | None = None
     """Each write waits until this file exists."""
     restore: bool = False
@@ -92,9 +94,19 @@ def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
         oracle.note(*(f"{r.topic}:{r.partition}:{r.offset}" for batch in group for r in batch))
         written += count
 
-    writer = GroupWriter(app, write, records=orders.records, within=orders.within)
-    for name in orders.topics:
-        app.attach(app.batch_topic(name), writer)
+    if orders.own_agent:
+
+        @app.agent(app.batch_topic(orders.topics[0]))  # type: ignore[untyped-decorator]  # faust
+        async def alone(batches: Any) -> None:
+            async for group in grouped(batches, orders.records, orders.within):
+                await write(group)
+                for batch in group:
+                    batch.ack()
+
+    else:
+        writer = GroupWriter(app, write, records=orders.records, within=orders.within)
+        for name in orders.topics:
+            app.attach(app.batch_topic(name), writer)
     if orders.restore:
 
         @app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]  # faust
