@@ -1,0 +1,92 @@
+"""`python -m benchmarks`: all benchmarks, or one. Figures on stdout, progress on stderr. Nothing is asserted of speed.
+
+Exit codes: 0 done, 1 a count was wrong or something never came.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+import structlog
+import typer
+
+from benchmarks.ledger import report
+from benchmarks.ledger.latency import measure
+from benchmarks.ledger.profile import take_apart
+from benchmarks.ledger.surroundings import BenchmarkFailed, machine
+from benchmarks.ledger.throughput import compare
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="The benchmarks, each beside its peer.")
+AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
+
+
+@app.callback(invoke_without_command=True)
+def everything(context: typer.Context) -> None:
+    """Run one benchmark, or all of them."""
+    if context.invoked_subcommand is None:
+        for command in (ledger, latency, profile):
+            command()
+
+
+@app.command()
+def ledger(
+    events: Annotated[int, typer.Option(help="Events in posts; a third as many one by one.", min=300)] = 300_000,
+    rounds: Annotated[int, typer.Option(help="Turns of each worker; the median counts.", min=1)] = 3,
+    group_records: Annotated[int, typer.Option(help="Records of a write, and of `take`.", min=1)] = 20_000,
+    as_json: AsJson = False,
+) -> None:
+    """Events/s and CPU from Kafka to queryable rows, beside a stock Faust `take` agent."""
+    on = machine()
+    runs = asyncio.run(compare(events, rounds, group_records, progress=_progress))
+    _show("ledger", on, report.run_rows(runs), as_json=as_json)
+    _show("ledger against take", on, report.summary_rows(runs), as_json=as_json)
+
+
+@app.command()
+def latency(
+    seconds: Annotated[float, typer.Option(help="How long the load lasts.", min=1)] = 30.0, as_json: AsJson = False
+) -> None:
+    """Time from a webhook's 2xx to its row, at 500 events/s."""
+    on = machine()
+    delays = asyncio.run(measure(seconds))
+    _progress(f"{delays.events_per_second:.0f} events/s; CPU seconds {delays.cpu_seconds}")
+    _show("latency", on, report.delay_rows(delays), as_json=as_json)
+
+
+@app.command()
+def profile(
+    groups: Annotated[int, typer.Option(help="Groups of 20,000 events; the median counts.", min=1)] = 9,
+    as_json: AsJson = False,
+) -> None:
+    """Microseconds an event of each step."""
+    on = machine()
+    _show("profile", on, report.step_rows(asyncio.run(take_apart(groups))), as_json=as_json)
+
+
+def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            typer.echo(orjson.dumps({"benchmark": name, "on": on, **row}))
+    else:
+        typer.echo(f"\n## {name}\n\n{on}\n\n{report.table(rows)}")
+
+
+def _progress(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        app()
+    except BenchmarkFailed as failure:
+        typer.echo(f"failed: {failure}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""From a webhook's 2xx to its row, under a steady load.
+
+In:  signed posts at a fixed pace, whatever the answers (an open loop: a slow answer doesn't thin the load).
+Out: the delays. A row is there when a query for young messages gives it; the query runs every 50 ms, so that a delay is
+     known with this much in excess and never short. A post without its row raises BenchmarkFailed.
+"""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+import orjson
+
+from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Place, Program, Usage, fresh_store, place, until
+from benchmarks.ledger.traffic import element
+from projections.store import Store
+from schemas.identity import uuid7
+from simulator.posts import body_of
+from simulator.signing import new_key_pair, sign_sendgrid
+
+__all__ = ["Delays", "measure"]
+
+POSTS_PER_SECOND: Final = 100
+EVENTS_PER_POST: Final = 5
+POLL_SECONDS: Final = 0.05
+WARM_UP_SECONDS: Final = 2.0
+_SECRET: Final = "a secret of this benchmark, of no other use"
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """Seconds from each 2xx to its row, and from each request to its 2xx; sorted."""
+
+    to_row: list[float]
+    to_answer: list[float]
+    events_per_second: float
+    cpu_seconds: dict[str, float]
+
+    @staticmethod
+    def part(values: list[float], share: float) -> float:
+        """Return the value that `share` of the values don't exceed."""
+        return values[min(len(values) - 1, int(len(values) * share))]
+
+
+async def measure(seconds: float) -> Delays:
+    """Return the delays under `POSTS_PER_SECOND` posts, after a short warm-up that doesn't count."""
+    async with place() as where:
+        store = fresh_store(where, "latency")
+        private, public = new_key_pair()
+        gateway, worker = _programs(where, store, public)
+        url = f"http://127.0.0.1:{where.port}"
+        async with gateway, worker, httpx.AsyncClient(trust_env=False, timeout=20) as client:
+            await worker.assigned_at()
+            await until(lambda: _ready(client, gateway, url), "the gateway", seconds=30, every=0.1)
+            pids = where.pids | {"gateway": gateway.pid, "worker": worker.pid}
+            load = _Load(client, url, private, store)
+            await load.run(WARM_UP_SECONDS)
+            load.to_row.clear()
+            load.to_answer.clear()
+            before, started = Usage.now(pids), time.monotonic()
+            await load.run(seconds)
+            rate = len(load.to_answer) * EVENTS_PER_POST / (time.monotonic() - started)
+            used = Usage.now(pids).since(before)
+        store.close()
+        return Delays(sorted(load.to_row), sorted(load.to_answer), rate, used)
+
+
+class _Load:
+    def __init__(self, client: httpx.AsyncClient, url: str, private_key: str, store: Store) -> None:
+        self._client, self._url, self._private_key, self._store = client, url, private_key, store
+        self._posted = 0
+        self._answered: dict[str, float] = {}
+        """When the 2xx of a post came, by its last message."""
+        self._seen: dict[str, float] = {}
+        self.to_row: list[float] = []
+        self.to_answer: list[float] = []
+
+    async def run(self, seconds: float) -> None:
+        """Post at the pace for so long, and return when every row was seen."""
+        looking = asyncio.create_task(self._look())
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as posts:
+            for number in range(int(seconds * POSTS_PER_SECOND)):
+                await asyncio.sleep(max(0.0, started + number / POSTS_PER_SECOND - time.monotonic()))
+                posts.create_task(self._post())
+        await until(self._all_there, "the rows", seconds=30, every=POLL_SECONDS)
+        looking.cancel()
+
+    async def _post(self) -> None:
+        body, last = self._body()
+        signed_at = str(int(time.time()))
+        headers = {
+            "X-Twilio-Email-Event-Webhook-Timestamp": signed_at,
+            "X-Twilio-Email-Event-Webhook-Signature": sign_sendgrid(self._private_key, signed_at, body),
+        }
+        began = time.monotonic()
+        answer = await self._client.post(f"{self._url}/webhooks/sendgrid", content=body, headers=headers)
+        ended = time.monotonic()
+        if answer.status_code != 204:
+            raise BenchmarkFailed(f"the gateway answers {answer.status_code}: {answer.text[:500]}")
+        self.to_answer.append(ended - began)
+        self._answered[last] = ended
+        self._pair(last)
+
+    def _body(self) -> tuple[bytes, str]:
+        values, message_id = [], ""
+        for _ in range(EVENTS_PER_POST):
+            self._posted += 1
+            message_id = uuid7(time.time_ns() // 1000, os.urandom(10))
+            ids = (f"acct{self._posted % 50}", message_id)
+            values.append(orjson.dumps(element("delivered", int(time.time()), self._posted, ids, response="250 OK")))
+        return body_of(values), message_id
+
+    async def _look(self) -> None:
+        young = "SELECT DISTINCT toString(message_id) FROM message_state WHERE sent_at >= now64(3) - 10"
+        while True:
+            rows = await asyncio.to_thread(self._store.tuples, young)
+            now = time.monotonic()
+            for (message_id,) in rows:
+                if message_id not in self._seen:
+                    self._seen[message_id] = now
+                    self._pair(message_id)
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _pair(self, message_id: str) -> None:
+        if message_id in self._answered and message_id in self._seen:
+            self.to_row.append(max(0.0, self._seen[message_id] - self._answered[message_id]))
+
+    async def _all_there(self) -> bool:
+        return self._answered.keys() <= self._seen.keys()
+
+
+def _programs(where: Place, store: Store, public_key: str) -> tuple[Program, Program]:
+    env = {
+        "SENDLEDGER_KAFKA_BOOTSTRAP": where.stack.kafka_bootstrap,
+        "SENDLEDGER_CLICKHOUSE_URL": where.stack.clickhouse_url,
+        "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
+        "SENDLEDGER_TOKEN_SECRET": _SECRET,
+        "SENDLEDGER_SENDGRID_PUBLIC_KEYS": public_key,
+        "SENDLEDGER_PORT": str(where.port),
+        "SENDLEDGER_INSTANCE": "latency",
+        "SENDLEDGER_WORKER_DIR": str(where.folder / "worker"),
+    }
+    gateway = Program([*SENDLEDGER, "gateway"], env, where.folder / "gateway.log")
+    return gateway, Program([*SENDLEDGER, "worker", "ledger"], env, where.folder / "worker.log")
+
+
+async def _ready(client: httpx.AsyncClient, gateway: Program, url: str) -> bool:
+    _ = gateway.pid
+    try:
+        return (await client.get(f"{url}/readyz")).status_code == 200
+    except httpx.HTTPError:
+        return False

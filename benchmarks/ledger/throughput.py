@@ -1,0 +1,172 @@
+"""From Kafka to queryable rows: the ledger worker beside its peer, on the same records, in turns.
+
+In:  traffic that lies in Kafka before the clock starts.
+Out: a `Run` for each worker and turn. The clock runs from the worker's assignment to the moment when a query finds
+     every event in `events` and in the states. A wrong count is no figure: it raises BenchmarkFailed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, Literal
+
+from benchmarks.ledger import peer
+from benchmarks.ledger.surroundings import (
+    SENDLEDGER,
+    BenchmarkFailed,
+    Place,
+    Program,
+    Usage,
+    fresh_store,
+    peak_megabytes,
+    place,
+    until,
+)
+from benchmarks.ledger.traffic import Traffic, produce, traffic
+from projections.store import Store
+
+__all__ = ["SHAPES", "Run", "Shape", "compare", "middle"]
+
+Who = Literal["ledger", "take"]
+POLL_SECONDS: Final = 0.05
+GIVE_UP_SECONDS: Final = 600.0
+WITHIN_SECONDS: Final = 0.25
+
+# A delivery event is one mark of its message, an open or a click one count; a deferral is both. So the sum is the
+# number of events that the states know of, however far the rows have merged.
+_IN_STATES: Final = (
+    "SELECT sum(length(mapKeys(marks)) + arraySum((k, v) -> if(startsWith(k, 'deferred:'), 0, length(v)),"
+    " mapKeys(counted), mapValues(counted))) FROM message_state"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How events lie in records."""
+
+    name: str
+    per_post: int
+    share: float
+    """Of the number of events that is asked for."""
+
+
+SHAPES: Final = (Shape("posts of 15", 15, 1.0), Shape("one event a record", 1, 1 / 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One worker's work on all records."""
+
+    shape: str
+    who: Who
+    events: int
+    records: int
+    seconds: float
+    cpu_seconds: dict[str, float]
+    """`worker`, `kafka`, `clickhouse`, `benchmark`, and `others`, who should have been idle."""
+    peak_megabytes: float
+
+    @property
+    def events_per_second(self) -> float:
+        return self.events / self.seconds
+
+    def cpu_per_million(self, name: str = "worker") -> float:
+        """Return the CPU seconds of a process for a million events."""
+        return self.cpu_seconds[name] * 1e6 / self.events
+
+
+async def compare(events: int, rounds: int, group_records: int, *, progress: Callable[[str], None]) -> list[Run]:
+    """Return the runs of all shapes; the two workers take turns at being first."""
+    runs = []
+    for shape in SHAPES:
+        async with place() as where:
+            load = await asyncio.to_thread(traffic, int(events * shape.share), shape.per_post, now=time.time())
+            progress(f"{shape.name}: {load.events} events, {load.body_bytes / load.events:.0f} bytes each")
+            await produce(where.stack.kafka_bootstrap, load.bodies)
+            for number, who in enumerate(_turns(rounds)):
+                run = await _run(where, shape, load, who, number, group_records)
+                progress(f"  {who}: {run.events_per_second:,.0f} events/s")
+                runs.append(run)
+    return runs
+
+
+def middle(runs: list[Run], shape: str, who: Who) -> tuple[float, float]:
+    """Return the medians of events/s and of the worker's CPU seconds for a million events."""
+    mine = [run for run in runs if (run.shape, run.who) == (shape, who)]
+    return median(r.events_per_second for r in mine), median(r.cpu_per_million() for r in mine)
+
+
+def _turns(rounds: int) -> Iterator[Who]:
+    for number in range(rounds):
+        yield from ("ledger", "take") if number % 2 == 0 else ("take", "ledger")
+
+
+async def _run(where: Place, shape: Shape, load: Traffic, who: Who, number: int, group_records: int) -> Run:
+    store = fresh_store(where, f"{who}_{number}")
+    program = _program(where, store, who, f"{who}-{number}", group_records)
+    async with program:
+        started = await program.assigned_at()
+        pids = where.pids | {"worker": program.pid}
+        before = Usage.now(pids)
+
+        async def stored() -> bool:
+            _ = program.pid
+            return await _count(store, "SELECT count() FROM events") >= load.events
+
+        async def folded() -> bool:
+            return await _count(store, _IN_STATES) >= load.events
+
+        await until(stored, "the events", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
+        await until(folded, "the states", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
+        seconds = time.time() - started
+        used = Usage.now(pids).since(before)
+        peak = peak_megabytes(program.pid)
+    await _check(store, load)
+    store.command(f"DROP DATABASE {store.database} SYNC")
+    store.close()
+    return Run(shape.name, who, load.events, len(load.bodies), seconds, used, peak)
+
+
+def _program(where: Place, store: Store, who: Who, name: str, group_records: int) -> Program:
+    stack, folder = where.stack, where.folder / name
+    log = where.folder / f"{name}.log"
+    if who == "take":
+        settings = peer.PeerSettings(
+            stack.kafka_bootstrap,
+            stack.clickhouse_url,
+            store.database,
+            name,
+            str(folder),
+            group_records,
+            WITHIN_SECONDS,
+        )
+        return Program(peer.argv(settings), {}, log)
+    env = {
+        "SENDLEDGER_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
+        "SENDLEDGER_CLICKHOUSE_URL": stack.clickhouse_url,
+        "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
+        "SENDLEDGER_CONSUMER_GROUP": name,
+        "SENDLEDGER_INSTANCE": name,
+        "SENDLEDGER_WORKER_DIR": str(folder),
+        "SENDLEDGER_GROUP_RECORDS": str(group_records),
+        "SENDLEDGER_GROUP_SECONDS": str(WITHIN_SECONDS),
+    }
+    return Program([*SENDLEDGER, "worker", "ledger"], env, log)
+
+
+async def _check(store: Store, load: Traffic) -> None:
+    found = {
+        "events": await _count(store, "SELECT count() FROM events FINAL"),
+        "messages of events": await _count(store, "SELECT uniqExact(message_id) FROM events"),
+        "messages": await _count(store, "SELECT count() FROM messages"),
+        "events in states": await _count(store, f"{_IN_STATES} FINAL"),
+    }
+    sent = dict(zip(found, (load.events, load.messages, load.messages, load.events), strict=True))
+    if found != sent:
+        raise BenchmarkFailed(f"{store.database}: sent {sent}, found {found}")
+
+
+async def _count(store: Store, sql: str) -> int:
+    return int((await asyncio.to_thread(store.tuples, sql))[0][0])
