@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -98,29 +98,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
             raise ConsumerStoppedError
         # Inside the context aiokafka counts us as polling, so that a slow sink, all partitions full, stays a member.
         with fetcher._subscriptions.fetch_context():
-            records = await self._first_of_records_or_wake(fetcher, tps, seconds, consumer._max_poll_records)
+            records = await records_or_wake(fetcher, self._wake, tps, seconds, consumer._max_poll_records)
             return Fetched(records, self._positions(consumer))
-
-    async def _first_of_records_or_wake(
-        self, fetcher: Any, tps: set[TP], seconds: float, max_records: int
-    ) -> Mapping[TP, Sequence[Record]]:
-        woken = asyncio.ensure_future(self._wake.wait())
-        waits: set[asyncio.Future[Any]] = {woken}
-        arrived: asyncio.Future[Any] | None = None
-        if tps:  # to aiokafka, no partitions would mean all of them
-            arrived = asyncio.ensure_future(fetcher.fetched_records(tps, timeout=seconds, max_records=max_records))
-            waits.add(arrived)
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            # Safe: fetched_records takes records out right before it returns, so a cancelled one has taken none.
-            for wait in waits:
-                wait.cancel()
-        self._wake.clear()
-        if arrived is None or not arrived.done():
-            return {}
-        records: Mapping[TP, Sequence[Record]] = arrived.result()
-        return records
 
     def _positions(self, consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int]:
         subscription = consumer._subscription.subscription
@@ -342,6 +321,36 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]  # faust is untype
     """Kafka, in batches."""
 
     Consumer = BatchConsumer
+
+
+class Fetcher(Protocol):
+    """The part of aiokafka's fetcher that is used here."""
+
+    async def fetched_records(
+        self,
+        partitions: set[TP],
+        timeout: float,  # noqa: ASYNC109 - aiokafka's signature
+        max_records: int | None,
+    ) -> Mapping[TP, Sequence[Record]]: ...
+
+
+async def records_or_wake(
+    fetcher: Fetcher, wake: asyncio.Event, tps: set[TP], seconds: float, max_records: int | None
+) -> Mapping[TP, Sequence[Record]]:
+    """Return what has arrived for `tps`; nothing once `seconds` are over or `wake` is set, which is then cleared."""
+    waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(wake.wait())}
+    arrived: asyncio.Future[Mapping[TP, Sequence[Record]]] | None = None
+    if tps:  # to aiokafka, no partitions would mean all of them
+        arrived = asyncio.ensure_future(fetcher.fetched_records(tps, timeout=seconds, max_records=max_records))
+        waits.add(arrived)
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # Safe: fetched_records takes records out right before it returns, so a cancelled one has taken none.
+        for wait in waits:
+            wait.cancel()
+    wake.clear()
+    return arrived.result() if arrived is not None and arrived.done() else {}
 
 
 async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
