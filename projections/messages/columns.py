@@ -23,6 +23,8 @@ __all__ = ["events_table", "state_table"]
 
 _INVERSE: Final = 1 << 62
 """Times are kept as this less the time: the greater is then the earlier, and 0 is none."""
+_NO_MESSAGE: Final = "00000000-0000-0000-0000-000000000000"
+"""An orphan's message_id: a UUID column has no blank."""
 _U64: Final = (1 << 64) - 1
 _U32: Final = (1 << 32) - 1
 
@@ -49,6 +51,7 @@ def events_table(events: Sequence[Event]) -> Any:
     """Return the rows of the table `events` or `orphans`: a `pyarrow.Table` of one row an event."""
     columns: Columns = dict(zip(Event._fields, zip(*events, strict=True), strict=True))
     columns["event_id"] = _raw(columns["event_id"])
+    columns["message_id"] = [message_id or _NO_MESSAGE for message_id in columns["message_id"]]
     return pa.table(
         {
             _EVENT_NAMES.get(name, name): pa.array(values, _EVENT_TYPES.get(name, pa.string()))

@@ -168,6 +168,13 @@ def test_the_copy_received_first_stays_in_the_log(store: Store) -> None:
     assert [tuple(row) for row in kept] == [("2", "webhooks.sendgrid/0/0/1")]
 
 
+def test_an_event_of_no_message_is_an_orphan_that_can_be_seen(store: Store) -> None:
+    orphan = an_event("provider_alert", account_id="", message_id="", address="", classification="compliance_suspend")
+    store.insert("orphans", events_table([orphan, orphan]))
+    seen = store.rows("SELECT type, classification, account_id FROM orphan_events")
+    assert seen == [{"type": "provider_alert", "classification": "compliance_suspend", "account_id": ""}]
+
+
 def test_the_parts_of_a_tuple_axis_are_merged_before_they_are_read(store: Store) -> None:
     """Under FINAL `axis.part` reads the first row's value; the view must not (DESIGN 6)."""
     message_id = uuid7(NOW_US, uuid4().bytes)
