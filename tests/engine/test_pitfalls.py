@@ -179,6 +179,17 @@ async def test_07_a_stop_ends_though_the_broker_is_gone(
     assert await worker.terminate() == 75
 
 
+async def test_07_the_exit_guard_ends_a_process_that_a_thread_keeps_alive(
+    topics: Topics, name: str, new_worker: NewWorker
+) -> None:
+    await topics.make(name)
+    await topics.fill_n(name, 100)
+    worker = await new_worker(hang_in_thread=True, grace=1.0, drain=0.1).start()
+    await worker.begun()
+    assert await worker.terminate() == 75
+    assert "exit guard" in worker.complaints()
+
+
 async def test_07_a_broker_that_comes_back_is_gone_on_with(
     broker: PrivateBroker, name: str, new_worker: NewWorker
 ) -> None:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ class Orders(BaseModel):
     max_poll_interval: float = 300.0
     fail_at: int | None = None
     """Raise in the write that would bring the records written to this number."""
+    hang_in_thread: bool = False
+    """The write hangs in a thread that nothing can cancel."""
     world_away: bool = False
     """Every write fails as if the store were away."""
     log_level: str = "ERROR"
@@ -85,6 +88,8 @@ def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
         oracle.note("# begun")
         if orders.world_away:
             raise WorldFault("the store is away")
+        if orders.hang_in_thread:
+            await asyncio.to_thread(threading.Event().wait)
         await asyncio.sleep(orders.pause_seconds)
         while orders.gate is not None and not orders.gate.exists():  # noqa: ASYNC110 - another process opens it
             await asyncio.sleep(0.02)
