@@ -52,7 +52,9 @@ async def measure(seconds: float) -> Delays:
         private, public = new_key_pair()
         gateway, worker = _programs(where, store, public)
         url = f"http://127.0.0.1:{where.port}"
-        async with gateway, worker, httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        # The gateway closes a connection that was idle for 5 s; we must not be about to use it then.
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
+        async with gateway, worker, httpx.AsyncClient(trust_env=False, timeout=20, limits=limits) as client:
             await worker.assigned_at()
             await until(lambda: _ready(client, gateway, url), "the gateway", seconds=30, every=0.1)
             pids = where.pids | {"gateway": gateway.pid, "worker": worker.pid}
@@ -82,12 +84,16 @@ class _Load:
         """Post at the pace for so long, and return when every row was seen."""
         looking = asyncio.create_task(self._look())
         started = time.monotonic()
-        async with asyncio.TaskGroup() as posts:
-            for number in range(int(seconds * POSTS_PER_SECOND)):
-                await asyncio.sleep(max(0.0, started + number / POSTS_PER_SECOND - time.monotonic()))
-                posts.create_task(self._post())
-        await until(self._all_there, "the rows", seconds=30, every=POLL_SECONDS)
-        looking.cancel()
+        try:
+            async with asyncio.TaskGroup() as posts:
+                for number in range(int(seconds * POSTS_PER_SECOND)):
+                    await asyncio.sleep(max(0.0, started + number / POSTS_PER_SECOND - time.monotonic()))
+                    posts.create_task(self._post())
+            await until(self._all_there, "the rows", seconds=30, every=POLL_SECONDS)
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # the others follow from it
+        finally:
+            looking.cancel()
 
     async def _post(self) -> None:
         body, last = self._body()
@@ -97,7 +103,10 @@ class _Load:
             "X-Twilio-Email-Event-Webhook-Signature": sign_sendgrid(self._private_key, signed_at, body),
         }
         began = time.monotonic()
-        answer = await self._client.post(f"{self._url}/webhooks/sendgrid", content=body, headers=headers)
+        try:
+            answer = await self._client.post(f"{self._url}/webhooks/sendgrid", content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise BenchmarkFailed(f"the gateway does not answer: {type(error).__name__} {error}") from error
         ended = time.monotonic()
         if answer.status_code != 204:
             raise BenchmarkFailed(f"the gateway answers {answer.status_code}: {answer.text[:500]}")

@@ -32,6 +32,8 @@ class Steps:
 
     shape: str
     wall: dict[str, float]
+    own_cpu: dict[str, float]
+    """Of this process; unlike `wall` it hardly depends on what else runs on the machine."""
     endpoint_cpu: dict[str, float]
 
 
@@ -76,25 +78,28 @@ def _steps(shape: str, per_post: int, groups: int, insert: Callable[[str, Any], 
             insert("message_state", states)
         if number == 0:
             clock.forget()
-    return Steps(shape, clock.per_event(clock.wall), clock.per_event(clock.endpoint))
+    return Steps(shape, clock.per_event(clock.wall), clock.per_event(clock.own), clock.per_event(clock.endpoint))
 
 
 class _Clock:
     def __init__(self, pids: dict[str, int]) -> None:
         self._pids = pids
         self.wall: dict[str, list[float]] = defaultdict(list)
+        self.own: dict[str, list[float]] = defaultdict(list)
         self.endpoint: dict[str, list[float]] = defaultdict(list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        before, started = Usage.now(self._pids), time.perf_counter()
+        before, began, started = Usage.now(self._pids), time.process_time(), time.perf_counter()
         yield
         self.wall[name].append(time.perf_counter() - started)
+        self.own[name].append(time.process_time() - began)
         if name.startswith("insert"):
             self.endpoint[name].append(Usage.now(self._pids).since(before)["clickhouse"])
 
     def forget(self) -> None:
         self.wall.clear()
+        self.own.clear()
         self.endpoint.clear()
 
     @staticmethod

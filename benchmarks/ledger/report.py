@@ -26,6 +26,7 @@ def run_rows(runs: Sequence[Run]) -> list[Row]:
             "worker": run.who,
             "events": run.events,
             "seconds": run.seconds,
+            "first_rows_seconds": run.first_rows_seconds,
             "events_per_second": round(run.events_per_second),
             "worker_cpu": run.cpu_per_million(),
             "broker_cpu": run.cpu_per_million("kafka"),
@@ -72,6 +73,7 @@ def step_rows(steps: Sequence[Steps]) -> list[Row]:
             "records": each.shape,
             "step": name,
             "us_an_event": value,
+            "own_cpu_us_an_event": each.own_cpu[name],
             "endpoint_cpu_us_an_event": each.endpoint_cpu.get(name, 0.0),
         }
         for each in steps

@@ -64,6 +64,8 @@ class Run:
     events: int
     records: int
     seconds: float
+    first_rows_seconds: float
+    """Until the first rows were there: starting to fetch, and the first write."""
     cpu_seconds: dict[str, float]
     """`worker`, `kafka`, `clickhouse`, `benchmark`, and `others`, who should have been idle."""
     peak_megabytes: float
@@ -110,14 +112,22 @@ async def _run(where: Place, shape: Shape, load: Traffic, who: Who, number: int,
         started = await program.assigned_at()
         pids = where.pids | {"worker": program.pid}
         before = Usage.now(pids)
+        rows = 0
+
+        async def begun() -> bool:
+            nonlocal rows
+            _ = program.pid
+            rows = await _count(store, "SELECT count() FROM events")
+            return rows > 0
 
         async def stored() -> bool:
-            _ = program.pid
-            return await _count(store, "SELECT count() FROM events") >= load.events
+            return await begun() and rows >= load.events
 
         async def folded() -> bool:
             return await _count(store, _IN_STATES) >= load.events
 
+        await until(begun, "the first events", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
+        first = time.time() - started
         await until(stored, "the events", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
         await until(folded, "the states", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
         seconds = time.time() - started
@@ -126,7 +136,7 @@ async def _run(where: Place, shape: Shape, load: Traffic, who: Who, number: int,
     await _check(store, load)
     store.command(f"DROP DATABASE {store.database} SYNC")
     store.close()
-    return Run(shape.name, who, load.events, len(load.bodies), seconds, used, peak)
+    return Run(shape.name, who, load.events, len(load.bodies), seconds, first, used, peak)
 
 
 def _program(where: Place, store: Store, who: Who, name: str, group_records: int) -> Program:
