@@ -5,7 +5,7 @@ PORT_BASE ?= 8480
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock fmt lint type test test-fast run golden bench
+.PHONY: help setup lock fmt lint type test test-fast run golden docs bench
 
 help: ## show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ run: setup ## everything on this machine, with live simulated traffic (DATA_DIR=
 
 golden: setup ## write the expected events of the golden cases anew; review the diff like code
 	$(BIN)/python -m tests.golden.rewrite
+
+docs: setup ## make the reference pages anew from the code
+	$(BIN)/python -m tests.docs.generate
 
 bench: setup ## the benchmarks, each beside its peer
 	$(BIN)/python -m benchmarks

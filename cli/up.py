@@ -7,6 +7,7 @@ workers and the gateway. `dev.env` in the data directory has every setting, for 
 import asyncio
 import os
 import secrets
+import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -164,12 +165,12 @@ def _read(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
-    return {name: value for name, _, value in lines}
+    return {name: "".join(shlex.split(value)) for name, _, value in lines}
 
 
 def _write(path: Path, env: Mapping[str, str]) -> None:
     """Write the settings where only we may read them; whole or not at all."""
     new = path.with_suffix(".new")
     new.touch(mode=0o600)
-    new.write_text("".join(f"{name}={value}\n" for name, value in sorted(env.items())))
+    new.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(env.items())))
     new.replace(path)

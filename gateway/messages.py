@@ -198,10 +198,10 @@ def _renderer(settings: GatewaySettings) -> Callable[[dict[str, Any]], dict[str,
 
     def render(row: dict[str, Any]) -> dict[str, Any]:
         shown = {name: _value(value) for name, value in row.items() if name not in _HIDDEN}
-        account, email_id = row["account_id"], shown["email_id"]
+        account = row["account_id"]
         client = row["recipient_id"] if row["sent_to"] == "client" else ""
         shown["actions"] = {
-            "preview": f"/v1/messages/{email_id}/preview",
+            "preview": None,  # nothing keeps what was sent yet
             "client": link(settings.client_url, account_id=account, client_id=client),
             "appointment": link(settings.appointment_url, account_id=account, appointment_id=row["appointment_id"]),
         }

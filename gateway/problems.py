@@ -55,9 +55,12 @@ def install(app: FastAPI) -> None:
         return _answer(request, status, detail, errors=names)
 
     @app.exception_handler(TokenInvalid)
-    @app.exception_handler(SignatureInvalid)
-    async def unknown_caller(request: Request, error: TokenInvalid | SignatureInvalid) -> JSONResponse:
+    async def no_token(request: Request, error: TokenInvalid) -> JSONResponse:
         return _answer(request, 401, error.what, {"WWW-Authenticate": "Bearer"})
+
+    @app.exception_handler(SignatureInvalid)
+    async def forged(request: Request, error: SignatureInvalid) -> JSONResponse:
+        return _answer(request, 401, error.what)
 
     @app.exception_handler(StoreError)
     @app.exception_handler(BrokerError)

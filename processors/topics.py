@@ -1,7 +1,7 @@
 """The topics of the contract, made where they are missing.
 
 In:  `schemas.topics`, partition count and replication from settings.
-Out: topics that exist, with their retention; what exists already is left alone but for its retention.
+Out: topics that exist, with their retention; what exists already is left alone.
 """
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic

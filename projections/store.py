@@ -20,8 +20,19 @@ __all__ = ["DATABASE", "Store"]
 DATABASE: Final = "sendledger"
 
 _CODE: Final = re.compile(r"[Cc]ode:? ?(\d+)")
-_TRANSIENT: Final = frozenset(
+_WAITED_OUT: Final = frozenset(
     {
+        # No record's fault, but an operator's: it passes when he migrates, grants or mends the settings.
+        8,  # THERE_IS_NO_COLUMN
+        16,  # NO_SUCH_COLUMN_IN_TABLE
+        60,  # UNKNOWN_TABLE
+        81,  # UNKNOWN_DATABASE
+        192,  # UNKNOWN_USER
+        193,  # WRONG_PASSWORD
+        194,  # REQUIRED_PASSWORD
+        497,  # ACCESS_DENIED
+        516,  # AUTHENTICATION_FAILED
+        # The server's, which passes by itself.
         3,  # UNEXPECTED_END_OF_FILE: the body was cut off on its way
         159,  # TIMEOUT_EXCEEDED
         164,  # READONLY: a replica that has lost its keeper
@@ -138,7 +149,7 @@ class _translated:  # noqa: N801 - read as a word: `with _translated(...)`
             match = _CODE.search(str(error))
             code = int(match[1]) if match else None
             text = str(error)[:1000]
-            if isinstance(error, DatabaseError) and code is not None and code not in _TRANSIENT:
+            if isinstance(error, DatabaseError) and code is not None and code not in _WAITED_OUT:
                 mend = "Mend the statement or the row"
                 raise StoreRefused(f"ClickHouse refuses: {text}", self._where, mend) from error
             raise StoreError(f"ClickHouse can't do it now: {text}", self._where, "It is tried again") from error

@@ -46,7 +46,7 @@ class Provider:
 
 
 def providers(settings: GatewaySettings) -> list[Provider]:
-    """Return the intakes that the settings have keys for, or all where unverified intake is allowed."""
+    """Return the intakes. One without keys refuses everything, unless unverified intake is allowed."""
     keys = sendgrid.load_public_keys(settings.sendgrid_public_keys.get_secret_value())
 
     def check(body: bytes, headers: Mapping[str, str]) -> None:
