@@ -98,8 +98,13 @@ class LedgerWriter:
             measure.counter("orphans_total", provider).inc(count)
         measure.counter("groups_total").inc()
         measure.histogram("group_records").observe(len(records))
+        # The oldest of each topic stands for all: looking at every record would cost more than folding it.
+        oldest: dict[str, Record] = {}
         for record in records:
-            delay = measure.histogram("delay_seconds", record.topic)
+            if record.topic not in oldest or record.timestamp < oldest[record.topic].timestamp:
+                oldest[record.topic] = record
+        for topic, record in oldest.items():
+            delay = measure.histogram("delay_seconds", topic)
             delay.observe(max(0.0, (now_us - place_of(record).received_us) / 1e6))
 
 
