@@ -47,7 +47,7 @@ CATALOGUE: Final = {
         Metric(
             "delay_seconds",
             "histogram",
-            "From the arrival of a webhook, or a record's own time, to its row being queryable (the oldest of a group).",
+            "From the arrival of a webhook, or a record's own time, to its row being queryable (a group's oldest).",
             ("topic",),
             _SECONDS,
         ),
