@@ -33,7 +33,7 @@ def everything(context: typer.Context) -> None:
 
 @app.command()
 def ledger(
-    events: Annotated[int, typer.Option(help="Events in posts; a third as many one by one.", min=300)] = 300_000,
+    events: Annotated[int, typer.Option(help="Events, in posts and once more one by one.", min=300)] = 300_000,
     rounds: Annotated[int, typer.Option(help="Turns of each worker; the median counts.", min=1)] = 3,
     group_records: Annotated[int, typer.Option(help="Records of a write, and of `take`.", min=1)] = 20_000,
     as_json: AsJson = False,

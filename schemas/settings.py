@@ -73,8 +73,9 @@ class LedgerSettings(StoreSettings, BrokerSettings):
     worker_dir: Path = Field(Path(".data/worker"), description="A folder for what the worker library writes")
     group_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Records of one write at the most")
     group_bytes: Annotated[int, Field(ge=1)] = Field(
-        8 * 2**20,
-        description="Bytes of one write at the most: some 20,000 events, so that decoding and inserting overlap",
+        6 * 2**20,
+        description="Bytes of one write at the most: less than one fetch of a partition (8 MiB) brings, some 20,000"
+        " events, so that decoding and inserting overlap",
     )
     group_seconds: Annotated[float, Field(gt=0)] = Field(
         0.25, description="Seconds that a write waits for more records"

@@ -21,6 +21,8 @@ _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,12}))?(?:([Zz])|([+-])(\d\d):?(\d\d))",
     re.ASCII,
 )
+_OURS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d\.\d{6}Z", re.ASCII)
+"""The form that `rfc3339` writes, and the gateway on each record: the C library reads it in a fifth of the time."""
 
 
 def epoch_us(value: object) -> int | None:
@@ -52,6 +54,12 @@ def rfc3339_us(text: str) -> int | None:
 
     Postmark sends seven digits of a second and offsets other than Z.
     """
+    if _OURS.fullmatch(text):
+        try:
+            us = _since_1970(datetime.fromisoformat(text))
+        except ValueError:
+            return None
+        return us if us >= 0 else None
     match = _RFC3339.fullmatch(text.strip())
     if match is None:
         return None
@@ -63,12 +71,17 @@ def rfc3339_us(text: str) -> int | None:
         return None
     if second > 60:
         return None
-    us = (at - _EPOCH) // timedelta(microseconds=1) + (second == 60) * SECOND_US
+    us = _since_1970(at) + (second == 60) * SECOND_US
     us += int((match[7] or "0").ljust(6, "0")[:6])
     if match[9]:
         offset = (int(match[10]) * 60 + int(match[11])) * 60 * SECOND_US
         us -= offset if match[9] == "+" else -offset
     return us if 0 <= us < _FAR_US else None
+
+
+def _since_1970(at: datetime) -> int:
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
 
 
 def rfc3339(us: int) -> str:

@@ -77,8 +77,9 @@ def make_app(settings: PeerSettings) -> Any:
 def write(store: Store, records: Sequence[Any]) -> None:
     """Store the rows of some records, as `LedgerWriter` does."""
     sheet = read_records(records, decision_days=30)
-    store.insert("events", events_table(sheet.timeline()))
-    store.insert("message_state", state_table(sheet.events))
+    rows = events_table(sheet.timeline())
+    store.insert("events", rows)
+    store.insert("message_state", state_table(rows))
 
 
 def main() -> None:

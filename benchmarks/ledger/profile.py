@@ -71,7 +71,7 @@ def _steps(shape: str, per_post: int, groups: int, insert: Callable[[str, Any], 
         with clock.step("fold: events_table"):
             events = events_table(sheet.timeline())
         with clock.step("fold: state_table"):
-            states = state_table(sheet.events)
+            states = state_table(events)
         with clock.step("insert events"):
             insert("events", events)
         with clock.step("insert message_state"):

@@ -48,11 +48,9 @@ class Shape:
 
     name: str
     per_post: int
-    share: float
-    """Of the number of events that is asked for."""
 
 
-SHAPES: Final = (Shape("posts of 15", 15, 1.0), Shape("one event a record", 1, 1 / 3))
+SHAPES: Final = (Shape("posts of 15", 15), Shape("one event a record", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ async def compare(events: int, rounds: int, group_records: int, *, progress: Cal
     runs = []
     for shape in SHAPES:
         async with place() as where:
-            load = await asyncio.to_thread(traffic, int(events * shape.share), shape.per_post, now=time.time())
+            load = await asyncio.to_thread(traffic, events, shape.per_post, now=time.time())
             progress(f"{shape.name}: {load.events} events, {load.body_bytes / load.events:.0f} bytes each")
             await produce(where.stack.kafka_bootstrap, load.bodies)
             for number, who in enumerate(_turns(rounds)):

@@ -8,6 +8,7 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import structlog
 from prometheus_client import start_http_server
 
@@ -57,6 +58,7 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
         log.info("ledger.assigned", instance=settings.instance)
         ready()
 
+    pa.array([None])  # pyarrow imports pandas with its first array: 0.2 s that the first group need not wait
     # A group makes millions of short-lived objects and no cycles: the collector would walk them again and again.
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)

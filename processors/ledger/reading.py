@@ -34,7 +34,7 @@ class Sheet:
     letters: list[Letter] = field(default_factory=list)
 
     def timeline(self) -> list[Event]:
-        """All that goes to the messages' timelines: the events, and our own facts as events."""
+        """All that goes to the messages' timelines: first the events, then our own facts as events."""
         facts: list[Request | Decision | Dispatch] = [*self.requests, *self.decisions, *self.dispatches]
         return [*self.events, *(event_of(fact) for fact in facts)]
 
@@ -49,10 +49,11 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
         value = record.value or b""
         try:
             if to_events := _ADAPTERS.get(record.topic):
-                parsed = to_events(value, place_of(record))
-                for event in parsed.events:
+                events, bad = to_events(value, place_of(record))
+                for event in events:
                     (sheet.events if event.message_id else sheet.orphans).append(event)
-                sheet.letters.extend(Letter(record, bad) for bad in parsed.bad)
+                if bad:
+                    sheet.letters.extend(Letter(record, one) for one in bad)
             elif record.topic == SENDS_REQUESTED.name:
                 sheet.requests.append(decode_request(value, place_of(record), decision_days=decision_days))
             elif record.topic == SENDS_DECIDED.name:

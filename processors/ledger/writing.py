@@ -7,7 +7,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
+from operator import attrgetter
 from time import perf_counter, time
+from typing import Any
 
 from processors.dead_letters import DeadLetters, Letter
 from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, retrying
@@ -22,6 +24,8 @@ __all__ = ["WORLD", "LedgerWriter"]
 
 WORLD = (StoreError, BrokerError)
 """Faults that are waited out."""
+
+_PROVIDER_AND_TYPE = attrgetter("provider", "type")
 
 
 class LedgerWriter:
@@ -45,7 +49,7 @@ class LedgerWriter:
         except Exception:  # whose fault it is, bisecting tells
             sheet = await self._take_apart(records)
         await self._park(sheet.letters)
-        self._count(records, sheet)
+        self._count(group, sheet)
 
     async def _take(self, records: Sequence[Record]) -> Sheet:
         async with self._decoding:
@@ -55,8 +59,10 @@ class LedgerWriter:
             self._telemetry.histogram("decode_seconds").observe(perf_counter() - started)
         async with self._inserting:
             started = perf_counter()
-            for table, rows in tables.items():
-                await asyncio.to_thread(self._store.insert, table, rows)
+            inserts = (asyncio.to_thread(self._store.insert, table, rows) for table, rows in tables.items())
+            for outcome in await asyncio.gather(*inserts, return_exceptions=True):  # none is left running behind us
+                if isinstance(outcome, BaseException):
+                    raise outcome
             self._telemetry.histogram("insert_seconds").observe(perf_counter() - started)
         return sheet
 
@@ -84,36 +90,38 @@ class LedgerWriter:
         for (topic, reason), count in Counter((x.record.topic, x.bad.reason) for x in letters).items():
             self._telemetry.counter("dead_letters_total", topic, reason).inc(count)
 
-    def _count(self, records: Sequence[Record], sheet: Sheet) -> None:
+    def _count(self, group: Sequence[RecordBatch], sheet: Sheet) -> None:
         measure, now_us = self._telemetry, time() * 1e6
-        for topic, count in Counter(r.topic for r in records).items():
+        by_topic: Counter[str] = Counter()
+        # The oldest of each topic stands for all: looking at every record would cost more than folding it.
+        oldest: dict[str, Record] = {}
+        for batch in group:
+            topic, first = batch.tp.topic, batch.records[0]
+            by_topic[topic] += len(batch)
+            if topic not in oldest or first.timestamp < oldest[topic].timestamp:
+                oldest[topic] = first
+        for topic, count in by_topic.items():
             measure.counter("records_total", topic).inc(count)
-        for (provider, kind), count in Counter(
-            (e.provider, e.type) for e in chain(sheet.events, sheet.orphans)
-        ).items():
+        for topic, record in oldest.items():
+            delay = measure.histogram("delay_seconds", topic)
+            delay.observe(max(0.0, (now_us - place_of(record).received_us) / 1e6))
+        for (provider, kind), count in Counter(map(_PROVIDER_AND_TYPE, chain(sheet.events, sheet.orphans))).items():
             measure.counter("events_total", provider, kind).inc(count)
             if kind == "unknown":
                 measure.counter("unknown_total", provider).inc(count)
         for provider, count in Counter(e.provider for e in sheet.orphans).items():
             measure.counter("orphans_total", provider).inc(count)
         measure.counter("groups_total").inc()
-        measure.histogram("group_records").observe(len(records))
-        # The oldest of each topic stands for all: looking at every record would cost more than folding it.
-        oldest: dict[str, Record] = {}
-        for record in records:
-            if record.topic not in oldest or record.timestamp < oldest[record.topic].timestamp:
-                oldest[record.topic] = record
-        for topic, record in oldest.items():
-            delay = measure.histogram("delay_seconds", topic)
-            delay.observe(max(0.0, (now_us - place_of(record).received_us) / 1e6))
+        measure.histogram("group_records").observe(by_topic.total())
 
 
-def _tables(sheet: Sheet) -> dict[str, object]:
+def _tables(sheet: Sheet) -> dict[str, Any]:
     timeline = sheet.timeline()
-    tables: dict[str, object] = {}
+    tables: dict[str, Any] = {}
     if timeline:
-        tables["events"] = events_table(timeline)
-        tables["message_state"] = state_table(sheet.events, sheet.requests, sheet.decisions, sheet.dispatches)
+        rows = tables["events"] = events_table(timeline)
+        own = rows.slice(0, len(sheet.events))
+        tables["message_state"] = state_table(own, sheet.requests, sheet.decisions, sheet.dispatches)
     if sheet.orphans:
         tables["orphans"] = events_table(sheet.orphans)
     return tables

@@ -7,7 +7,7 @@ from typing import Final
 
 from schemas.events import Event
 
-__all__ = ["DELIVERY_RANKS", "sub_status"]
+__all__ = ["DELIVERY_RANKS", "SUB_STATUS_TYPES", "sub_status", "sub_status_of"]
 
 DELIVERY_RANKS: Final = {
     "processed": 1,
@@ -20,6 +20,9 @@ DELIVERY_RANKS: Final = {
     "bounced": 8,
 }
 """The delivery axis: of two events the one of the higher rank says what became of the message."""
+
+SUB_STATUS_TYPES: Final = frozenset({"failed", "blocked", "bounced", "dropped"})
+"""The types whose events give a sub-status of their own."""
 
 _DROP_REASONS: Final = {
     # SendGrid's reasons (docs: Event Webhook reference, "Dropped"; glossary, "Drops")
@@ -40,16 +43,21 @@ _BOUNCE_FAULTS: Final = {"recipient": "hard", "mailbox": "soft", "infrastructure
 
 def sub_status(event: Event) -> str:
     """Return the sub-status that `event` gives where it wins the delivery axis."""
-    match event.type:
+    return sub_status_of(event.type, event.provider, event.classification, event.fault, event.code, event.reason)
+
+
+def sub_status_of(type_: str, provider: str, classification: str, fault: str, code: str, reason: str) -> str:
+    """Return the sub-status that an event of these values gives."""
+    match type_:
         case "failed":
-            return event.classification or "failed"  # Twilio's own word: failed or undelivered
+            return classification or "failed"  # Twilio's own word: failed or undelivered
         case "blocked":
             return "blocked"
         case "bounced":
-            return _BOUNCE_FAULTS.get(event.fault, "unclassified")
+            return _BOUNCE_FAULTS.get(fault, "unclassified")
         case "dropped":
-            if event.provider == "twilio":
+            if provider == "twilio":
                 return "canceled"
-            return _DROP_CODES.get(event.code) or _DROP_REASONS.get(event.reason.strip().lower(), "other")
+            return _DROP_CODES.get(code) or _DROP_REASONS.get(reason.strip().lower(), "other")
         case _:
             return ""

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from projections import migrate
+from projections.messages.arrow_types import STATE
 from projections.messages.columns import events_table, state_table
 from projections.messages.law import Known, MessageRow, fold
 from projections.store import Store
@@ -22,7 +23,7 @@ from tests.building import ACCOUNT, NOW_US, an_event, everything_known
 pytestmark = pytest.mark.clickhouse
 
 COLUMNS = [field.name for field in fields(MessageRow)]
-AXES = [name for name in state_table([an_event()]).column_names if name not in ("account_id", "message_id")]
+AXES = [name for name in STATE if name not in ("account_id", "message_id")]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,10 +49,10 @@ def for_message(known: Known, message_id: str) -> Known:
 def one_axis_each(known: Known) -> Iterator[Any]:
     """The state rows of all facts and events, cut up so that each states one axis."""
     whole = [
-        *(state_table([event]) for event in known.events),
-        *(state_table([], requests=[request]) for request in known.requests),
-        *(state_table([], decisions=[decision]) for decision in known.decisions),
-        *(state_table([], dispatches=[dispatch]) for dispatch in known.dispatches),
+        *(state_table(events_table([event])) for event in known.events),
+        *(state_table(events_table([]), requests=[request]) for request in known.requests),
+        *(state_table(events_table([]), decisions=[decision]) for decision in known.decisions),
+        *(state_table(events_table([]), dispatches=[dispatch]) for dispatch in known.dispatches),
     ]
     for row in whole:
         for axis in AXES:
@@ -149,7 +150,10 @@ def test_whole_rows_give_the_law_too(store: Store, knowns: list[Known], seed: in
         if part:
             store.insert(
                 "message_state",
-                state_table(*(of.get(name, []) for name in ("Event", "Request", "Decision", "Dispatch"))),
+                state_table(
+                    events_table(of.get("Event", [])),
+                    *(of.get(name, []) for name in ("Request", "Decision", "Dispatch")),
+                ),
             )
     law = law_of(known_by_id)
     got = store.rows("SELECT * FROM messages WHERE email_id IN {ids:Array(UUID)}", {"ids": list(law)})
@@ -182,7 +186,7 @@ def test_the_parts_of_a_tuple_axis_are_merged_before_they_are_read(store: Store)
         event = an_event(
             "bounced", message_id=message_id, provider_message_id=f"id{seconds}", occurred_us=NOW_US + seconds
         )
-        store.insert("message_state", state_table([event]))
+        store.insert("message_state", state_table(events_table([event])))
     alone = store.tuples("SELECT provider_message_id FROM messages WHERE email_id = {id:UUID}", {"id": message_id})
     assert [tuple(row) for row in alone] == [("id1",)]
 

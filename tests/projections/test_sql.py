@@ -6,11 +6,10 @@ import pytest
 
 from projections import migrate
 from projections.messages import queries
-from projections.messages.columns import state_table
+from projections.messages.arrow_types import STATE
 from schemas.errors import ConfigError
-from tests.building import an_event
 
-AXES = [name for name in state_table([an_event()]).column_names if name not in ("account_id", "message_id")]
+AXES = [name for name in STATE if name not in ("account_id", "message_id")]
 SUBCOLUMN = re.compile(rf"\b(?:{'|'.join(AXES)})\.\w+")
 
 

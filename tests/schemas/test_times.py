@@ -108,6 +108,11 @@ def test_rfc3339_us_agrees_with_datetime(at: datetime) -> None:
     assert rfc3339_us(at.isoformat()) == (at - datetime(1970, 1, 1, tzinfo=UTC)) // (at.resolution)
 
 
+@given(st.from_regex(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\.[0-9]{6}Z", fullmatch=True))
+def test_our_own_form_means_what_any_other_spelling_of_it_means(text: str) -> None:
+    assert rfc3339_us(text) == rfc3339_us(text.replace("Z", "+00:00"))
+
+
 @given(st.text(max_size=40))
 def test_rfc3339_us_takes_any_text(text: str) -> None:
     us = rfc3339_us(text)

@@ -219,7 +219,7 @@ async def test_nothing_is_lost_or_counted_twice_when_workers_die(ledger: Ledger,
             sql = "SELECT count() FROM message_events WHERE account_id = {account:String}"
             return int(ledger.store.tuples(sql, {"account": account})[0][0])
 
-        # A group's events are stored before its states, so both must be waited for.
+        # A group's events and states are stored side by side, so both must be waited for.
         await until(lambda: counted() == accepted and rows() == expected, "the rows that the law says")
     assert counted() == accepted
 
