@@ -87,6 +87,8 @@ class Running:
     keeper: "asyncio.Task[None] | None" = None
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
+    ended_with: int | None = None
+    """The exit code of the last process that ended, also while the next one runs."""
 
     @property
     def alive(self) -> bool:
@@ -170,7 +172,7 @@ class Supervisor:
         while True:
             born = clock()
             process = await self._spawn(running)
-            code = await process.wait()
+            code = running.ended_with = await process.wait()
             self._pid_path(running.part).unlink(missing_ok=True)
             delay = backoff.after(clock() - born)
             log.warning("part.died", part=running.part.name, exit_code=code, restart_in_seconds=round(delay, 2))
@@ -199,7 +201,7 @@ class Supervisor:
         clock = asyncio.get_running_loop().time
         deadline = clock() + part.start_within
         while not (running.alive and await part.ready() and running.alive):
-            code = running.process.returncode if running.process else None
+            code = running.ended_with
             if code in FAILS_FOR_GOOD or clock() > deadline:
                 ended = f"ended with exit code {code}" if code is not None else "did not become ready"
                 raise ConfigError(

@@ -48,7 +48,7 @@ def store(clickhouse_url: str) -> Iterator[Store]:
         for n in range(60)
     ]
     store.insert("events", events_table(events))
-    store.insert("message_state", state_table(events))
+    store.insert("message_state", state_table(events_table(events)))
     yield store
     store.command(f"DROP DATABASE {store.database}")
     store.close()
@@ -146,7 +146,7 @@ async def test_another_account_answers_as_one_that_does_not_exist(api: httpx.Asy
 
 async def test_a_message_of_another_account_answers_as_none(api: httpx.AsyncClient, store: Store) -> None:
     event = an_event(account_id="initech", message_id=uuid7(NOW_US - 10**9, uuid4().bytes))
-    store.insert("message_state", state_table([event]))
+    store.insert("message_state", state_table(events_table([event])))
     assert (await get(api, f"/v1/messages/{event.message_id}", token("initech"))).status_code == 200
     theirs = await get(api, f"/v1/messages/{event.message_id}", token("acme"))
     none = await get(api, f"/v1/messages/{uuid7(NOW_US, uuid4().bytes)}", token("acme"))

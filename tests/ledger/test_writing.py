@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from processors.dead_letters import Letter
-from processors.engine import FaultLimit, TooManyFaults
+from processors.engine import TP, FaultLimit, RecordBatch, TooManyFaults
 from processors.ledger import reading
 from processors.ledger.writing import LedgerWriter
 from schemas.errors import BrokerError, StoreError, StoreRefused
@@ -26,11 +26,6 @@ class FakeRecord:
     timestamp: int = NOW_US // 1000
     key: bytes | None = None
     headers: Sequence[tuple[str, bytes]] = ()
-
-
-@dataclass
-class FakeBatch:
-    records: list[FakeRecord]
 
 
 @dataclass
@@ -77,7 +72,7 @@ ADDRESSES = {f"user{n}@example.com" for n in range(20)}
 
 
 async def write(writer: LedgerWriter, records: Sequence[FakeRecord]) -> None:
-    await writer.write([FakeBatch(list(records))])  # type: ignore[list-item]  # a batch is only its records here
+    await writer.write([RecordBatch(TP("webhooks.sendgrid", 0), records)])
 
 
 async def test_a_group_is_written_and_nothing_is_parked() -> None:

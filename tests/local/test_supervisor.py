@@ -115,7 +115,7 @@ class TestRefusals:
                 await supervise(replace(a_part(tmp_path, "one"), ports=(port,))).start()
 
     async def test_a_part_that_is_misconfigured_ends_the_start(self, supervise: Supervise, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"exit code 3.*no such thing"):
+        with pytest.raises(ConfigError, match=r"exit code 3[^\n]*: no such thing"):
             await supervise(a_part(tmp_path, "one"), a_failing_part("bad", 3, says="no such thing")).start()
         assert diary(tmp_path) == ["one started", "one stopped"]
 
