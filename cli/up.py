@@ -85,6 +85,8 @@ def _settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[st
         "TOKEN_SECRET": secrets.token_urlsafe(48),
         "SENDGRID_PUBLIC_KEYS": public,
         "DEV_SENDGRID_PRIVATE_KEY": private,
+        "TWILIO_AUTH_TOKENS": secrets.token_hex(16),
+        "POSTMARK_BASIC_AUTH": f"postmark:{secrets.token_urlsafe(24)}",
     }
     fixed = {
         "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",

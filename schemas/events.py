@@ -4,10 +4,11 @@ An adapter (`schemas/providers/`) is a pure function from a webhook record to `P
 plain values, because a group of them becomes the columns of a frame by `zip(*events)`.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["ENGAGEMENT_TYPES", "FACT_TYPES", "Bad", "Event", "EventType", "Fault", "Parsed", "Place"]
+__all__ = ["ENGAGEMENT_TYPES", "FACT_TYPES", "Bad", "Event", "EventType", "Fault", "Headers", "Parsed", "Place"]
 
 
 class EventType(StrEnum):
@@ -59,6 +60,10 @@ class Place(NamedTuple):
     partition: int
     offset: int
     received_us: int
+
+
+Headers = Sequence[tuple[str, bytes]]
+"""The headers of a record, as Kafka gives them: CONTRACT section 2 lists those of a webhook."""
 
 
 class Event(NamedTuple):

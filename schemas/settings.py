@@ -102,6 +102,12 @@ class GatewaySettings(TokenSettings, StoreSettings, BrokerSettings):
     sendgrid_public_keys: SecretStr = Field(
         SecretStr(""), description="Public keys of SendGrid's Event Webhooks (base64), for rotation several"
     )
+    twilio_auth_tokens: SecretStr = Field(
+        SecretStr(""), description="Auth tokens of the Twilio accounts that post to us, for rotation several"
+    )
+    postmark_basic_auth: SecretStr = Field(
+        SecretStr(""), description="Credentials of Postmark's webhook URLs: user:password, for rotation several"
+    )
     insecure_webhooks: bool = Field(False, description="Take webhooks that nobody signed. Never in production")
     client_url: str = Field("", description="Link to a client, with {account_id} and {client_id}")
     appointment_url: str = Field("", description="Link to an appointment, with {account_id} and {appointment_id}")

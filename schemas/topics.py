@@ -66,5 +66,5 @@ ALL: Final = (
     DEAD_LETTERS,
 )
 
-LEDGER_INPUTS: Final = (SENDS_REQUESTED, SENDS_DECIDED, SENDS_DISPATCHED, WEBHOOKS["sendgrid"])
+LEDGER_INPUTS: Final = (SENDS_REQUESTED, SENDS_DECIDED, SENDS_DISPATCHED, *WEBHOOKS.values())
 """What the ledger folds; it is also the owner that parks their dead letters."""

@@ -49,7 +49,7 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
         value = record.value or b""
         try:
             if to_events := _ADAPTERS.get(record.topic):
-                events, bad = to_events(value, place_of(record))
+                events, bad = to_events(value, place_of(record), record.headers or ())
                 for event in events:
                     (sheet.events if event.message_id else sheet.orphans).append(event)
                 if bad:

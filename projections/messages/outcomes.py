@@ -50,7 +50,7 @@ def sub_status_of(type_: str, provider: str, classification: str, fault: str, co
     """Return the sub-status that an event of these values gives."""
     match type_:
         case "failed":
-            return classification or "failed"  # Twilio's own word: failed or undelivered
+            return classification.strip().lower() or "failed"  # Twilio's own word: failed or undelivered
         case "blocked":
             return "blocked"
         case "bounced":
@@ -58,6 +58,8 @@ def sub_status_of(type_: str, provider: str, classification: str, fault: str, co
         case "dropped":
             if provider == "twilio":
                 return "canceled"
-            return _DROP_CODES.get(code) or _DROP_REASONS.get(reason.strip().lower(), "other")
+            if provider == "postmark":
+                return _DROP_CODES.get(code, "other")
+            return _DROP_REASONS.get(reason.strip().lower(), "other")
         case _:
             return ""

@@ -12,17 +12,16 @@ github.com/sendgrid/docs, content/docs/for-developers/tracking-events/event.md (
 """
 
 import json
-import math
-import re
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
 from schemas.addresses import email_key
-from schemas.events import Bad, Event, EventType, Fault, Parsed, Place
+from schemas.events import Bad, Event, EventType, Fault, Headers, Parsed, Place
 from schemas.faults import enhanced_code_in, fault_of
 from schemas.identity import account_id_or_blank, fact_id, message_id_or_blank
+from schemas.json_values import decode_json, text_of
 from schemas.times import epoch_us, occurred_us
 
 __all__ = ["cut_message_id", "cut_smtp_id", "to_events"]
@@ -54,18 +53,16 @@ _FAULTS: Final = {
     "technical failure": Fault.INFRASTRUCTURE,  # the suppression API's word for the same
 }
 
-_BOM: Final = b"\xef\xbb\xbf"
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TRUE: Final = frozenset({"true", "1"})
 _FALSE: Final = frozenset({"false", "0", ""})
 
 
-def to_events(body: bytes, place: Place) -> Parsed:
+def to_events(body: bytes, place: Place, headers: Headers = ()) -> Parsed:  # noqa: ARG001 (its body says all)
     """Return what one POST of SendGrid says. Never raises."""
     events: list[Event] = []
     bad: list[Bad] = []
     try:
-        elements = _decode(body)
+        elements = decode_json(body)
     except (ValueError, RecursionError) as error:
         return Parsed(events, [Bad("body_not_json", str(error), body, None)])
     if type(elements) is dict:
@@ -92,23 +89,23 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
     take = rest.pop
     del rest["event"]
     word, type_ = _word_and_type(name)
-    kind = _text(rest.get("type")).strip().lower()
+    kind = text_of(rest.get("type")).strip().lower()
     if kind and type_ == "bounced" and kind in _BLOCKS:
         type_ = "blocked"
     elif type_ == "unknown":
         rest["event"] = name
 
-    provider_message_id = cut_message_id(_text(take("sg_message_id", "")))
+    provider_message_id = cut_message_id(text_of(take("sg_message_id", "")))
     if not provider_message_id:
-        provider_message_id = cut_smtp_id(_text(take("smtp-id", "")))
-    account_id = account_id_or_blank(_text(rest.get("sl_account", "")))
-    message_id = message_id_or_blank(_text(rest.get("sl_message", "")))
+        provider_message_id = cut_smtp_id(text_of(take("smtp-id", "")))
+    account_id = account_id_or_blank(text_of(rest.get("sl_account", "")))
+    message_id = message_id_or_blank(text_of(rest.get("sl_message", "")))
     if account_id and message_id:
         del rest["sl_account"], rest["sl_message"]
     else:
         account_id = message_id = ""
 
-    email = _text(take("email", ""))
+    email = text_of(take("email", ""))
     address = email_key(email)
     if address != email:
         rest["email"] = email
@@ -122,15 +119,15 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
         if timestamp is not None:
             rest["timestamp"] = timestamp
 
-    attempt = _text(take("attempt", "")).strip()
-    group = _text(take("asm_group_id", "")).strip()
-    url = _text(take("url", ""))
+    attempt = text_of(take("attempt", "")).strip()
+    group = text_of(take("asm_group_id", "")).strip()
+    url = text_of(take("url", ""))
     machine = take("sg_machine_open", False)
     if machine is not False:
         machine = _flag(machine, rest)
-    code = _text(take("status", "")).strip()
-    classification = _text(take("type" if type_ == "provider_alert" else "bounce_classification", ""))
-    reason = _text(take("reason", "")) or _text(take("response", ""))
+    code = text_of(take("status", "")).strip()
+    classification = text_of(take("type" if type_ == "provider_alert" else "bounce_classification", ""))
+    reason = text_of(take("reason", "")) or text_of(take("response", ""))
     enhanced_code = enhanced_code_in(code) or enhanced_code_in(reason)
     url_offset = rest.get("url_offset")
 
@@ -155,7 +152,7 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
         account_id,
         message_id,
         provider_message_id,
-        _text(take("sg_event_id", "")),
+        text_of(take("sg_event_id", "")),
         address,
         at_us,
         place.received_us,
@@ -166,8 +163,8 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
         fault_of(type_, _FAULTS.get(classification.strip().lower()), enhanced_code),
         machine,
         url,
-        _text(take("useragent", "")),
-        _text(take("ip", "")),
+        text_of(take("useragent", "")),
+        text_of(take("ip", "")),
         attempt,
         group,
         orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode() if rest else "",
@@ -198,24 +195,9 @@ def _word_and_type(name: str) -> tuple[str, str]:
     return word, _TYPES.get(word, EventType.UNKNOWN).value
 
 
-def _text(value: object) -> str:
-    """Return any JSON value as a text: numbers alike whether they come as `1`, `1.0` or `"1"`."""
-    if type(value) is str:
-        return value
-    if value is None:
-        return ""
-    if value is True or value is False:
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    if isinstance(value, int):
-        return str(value)
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
 def _flag(value: object, rest: dict[str, Any]) -> bool:
     """Return `sg_machine_open` as a truth value; what is neither true nor false counts as false and stays visible."""
-    word = _text(value).strip().lower()
+    word = text_of(value).strip().lower()
     if word not in _TRUE and word not in _FALSE:
         rest["sg_machine_open"] = value
     return word in _TRUE
@@ -224,8 +206,8 @@ def _flag(value: object, rest: dict[str, Any]) -> bool:
 def _canonical(value: object) -> str:
     """Return a JSON value in one spelling: keys in order, and all that stands at the keys as texts."""
     if isinstance(value, dict):
-        value = {key: _text(part) for key, part in value.items()}
-    return _text(value)
+        value = {key: text_of(part) for key, part in value.items()}
+    return text_of(value)
 
 
 def _json(element: object, body: bytes) -> bytes:
@@ -242,55 +224,5 @@ def _json(element: object, body: bytes) -> bytes:
 
 def _again(body: bytes, position: int) -> bytes:
     """Return the JSON of the element at `position`, decoded anew: `_event` has used up the first decoding."""
-    elements = _decode(body)
+    elements = decode_json(body)
     return _json(elements[position] if type(elements) is list else elements, body)
-
-
-def _decode(body: bytes) -> Any:
-    """Return the JSON value of a body. Raises ValueError or RecursionError."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return orjson.loads(body.removeprefix(_BOM))
-    except orjson.JSONDecodeError:
-        return _decode_leniently(body.removeprefix(_BOM))
-
-
-def _decode_leniently(body: bytes) -> Any:
-    """Return the JSON value of a body that orjson refuses. Raises ValueError or RecursionError.
-
-    Met are halves of surrogate pairs (an emoji cut in two), bytes that are no UTF-8, NaN, and numbers beyond any
-    float. The first two become U+FFFD, the others texts.
-    """
-    text = body.decode("utf-8", "replace")
-    value = json.loads(text, strict=False, parse_int=_number, parse_float=_number, parse_constant=str)
-    return [_clean_or_same(part) for part in value] if type(value) is list else _clean_or_same(value)
-
-
-def _number(text: str) -> object:
-    """Return a number as orjson does; as text if it is beyond any float."""
-    if len(text) <= 20 and text.lstrip("-").isdecimal():
-        whole = int(text)
-        if -(2**63) <= whole < 2**64:
-            return whole
-    number = float(text)
-    return number if math.isfinite(number) else text
-
-
-def _clean_or_same(value: Any) -> Any:
-    try:
-        return _clean(value)
-    except RecursionError:  # then this element alone will fail, not its neighbours
-        return value
-
-
-def _clean(value: Any) -> Any:
-    if type(value) is str:
-        return _LONE_SURROGATE.sub("\ufffd", value)
-    if type(value) is list:
-        return [_clean(part) for part in value]
-    if type(value) is dict:
-        return {_clean(key): _clean(part) for key, part in value.items()}
-    return value

@@ -13,6 +13,7 @@ from processors.engine import TP, FaultLimit, RecordBatch, TooManyFaults
 from processors.ledger import reading
 from processors.ledger.writing import LedgerWriter
 from schemas.errors import BrokerError, StoreError, StoreRefused
+from schemas.events import Headers, Parsed, Place
 from schemas.telemetry import Telemetry
 from tests.building import ACCOUNT, MESSAGE, NOW_US
 
@@ -95,10 +96,10 @@ async def test_a_record_that_our_code_fails_on_is_parked_alone(monkeypatch: pyte
     adapters = dict(reading._ADAPTERS)
     adapter = adapters["webhooks.sendgrid"]
 
-    def buggy(value: bytes, place: Any) -> Any:
+    def buggy(value: bytes, place: Place, headers: Headers) -> Parsed:
         if place.offset == 3:
             raise ZeroDivisionError
-        return adapter(value, place)
+        return adapter(value, place, headers)
 
     monkeypatch.setattr(reading, "_ADAPTERS", adapters | {"webhooks.sendgrid": buggy})
     store, letters = FakeStore(), FakeLetters()

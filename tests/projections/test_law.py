@@ -47,6 +47,19 @@ def test_the_status_follows_from_the_events(kinds: list[str], status: str) -> No
     assert row(events=[an_event(kind) for kind in kinds]).status == status
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "sub_status"),
+    [
+        ("failed", "undelivered", "undelivered"),
+        pytest.param("failed", " Failed\n", "failed", id="in the spelling that is promised"),
+        ("dropped", "canceled", "canceled"),
+    ],
+)
+def test_the_sub_status_of_an_sms_is_twilios_word(kind: str, status: str, sub_status: str) -> None:
+    failed = row(events=[an_event(kind, provider="twilio", classification=status)])
+    assert (failed.sub_status, failed.classification) == (sub_status, status)
+
+
 def test_a_machine_open_proves_delivery_and_is_no_open() -> None:
     opened = row(events=[an_event("opened", machine=True)])
     assert (opened.status, opened.opens, opened.machine_opens, opened.opened_at) == ("Delivered", 0, 1, None)

@@ -7,9 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.events import Parsed
 from schemas.providers import ADAPTERS
-from tests.golden.rewrite import HERE, cases, expectation_of, expected_path, place_of
+from tests.golden.rewrite import HERE, as_headers, cases, expectation_of, expected_path, parsed, place_of
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.parent.name}/{case.stem}")
@@ -17,9 +16,10 @@ def test_golden(case: Path) -> None:
     assert expectation_of(case) == orjson.loads(expected_path(case).read_bytes())
 
 
-def test_every_expectation_belongs_to_a_case() -> None:
-    belonging = {expected_path(case) for case in cases()}
-    assert {path for provider in ADAPTERS for path in (HERE / provider).glob("*.expected.json")} == belonging
+@pytest.mark.parametrize("kind", ["expected", "headers"])
+def test_what_lies_beside_a_case_belongs_to_one(kind: str) -> None:
+    belonging = {case.with_suffix(f".{kind}.json") for case in cases()}
+    assert {path for provider in ADAPTERS for path in (HERE / provider).glob(f"*.{kind}.json")} <= belonging
 
 
 @pytest.mark.parametrize("provider", ADAPTERS)
@@ -29,10 +29,7 @@ def test_every_provider_has_cases(provider: str) -> None:
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.parent.name}/{case.stem}")
 def test_reading_again_gives_the_same(case: Path) -> None:
-    def read() -> Parsed:
-        return ADAPTERS[case.parent.name](case.read_bytes(), place_of(case))
-
-    assert read() == read()
+    assert parsed(case) == parsed(case)
 
 
 VECTORS = [
@@ -51,5 +48,5 @@ def test_event_id_is_the_hash_of_the_natural_key(provider: str, row: dict[str, A
 @pytest.mark.parametrize(("provider", "row"), VECTORS)
 def test_event_id_of_a_committed_vector_never_changes(provider: str, row: dict[str, Any]) -> None:
     place = place_of(HERE / provider / "vector.json")
-    (event,) = ADAPTERS[provider](row["body"].encode(), place).events
+    (event,) = ADAPTERS[provider](row["body"].encode(), place, as_headers(row.get("headers", {}))).events
     assert event.event_id == row["event_id"]

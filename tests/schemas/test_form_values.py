@@ -1,0 +1,45 @@
+"""Forms: what `urlencode` writes is read back, and every text is a form."""
+
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.form_values import form_pairs
+
+WRITABLE = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("", []),
+        ("&&", []),
+        ("a=1&b=2", [("a", "1"), ("b", "2")]),
+        pytest.param("a=1&a=1&a=2", [("a", "1"), ("a", "1"), ("a", "2")], id="repeats, in order"),
+        pytest.param("a=", [("a", "")], id="a blank value"),
+        pytest.param("a", [("a", "")], id="no value"),
+        pytest.param("=1", [("", "1")], id="no name"),
+        pytest.param("a=b=c", [("a", "b=c")], id="the first = counts"),
+        pytest.param("a+b=c%2Bd+e", [("a b", "c+d e")], id="blanks and pluses"),
+        pytest.param("%61%3D=%26", [("a=", "&")], id="escapes in names and values"),
+        pytest.param("a=%C3%A4%c3%a4", [("a", "ää")], id="UTF-8"),
+        pytest.param("a=ä", [("a", "ä")], id="UTF-8 that nobody escaped"),
+        pytest.param("a=%C3&b=%ED%A0%80", [("a", "\ufffd"), ("b", "\ufffd\ufffd\ufffd")], id="no UTF-8"),
+        pytest.param("a=%zz%4%", [("a", "%zz%4%")], id="escapes that are none"),
+        pytest.param("a=1;b=2", [("a", "1;b=2")], id="a semicolon parts nothing"),
+    ],
+)
+def test_a_form_is_read(text: str, pairs: list[tuple[str, str]]) -> None:
+    assert form_pairs(text) == pairs
+
+
+@given(st.lists(st.tuples(WRITABLE, WRITABLE), max_size=5))
+def test_what_was_written_is_read_back(pairs: list[tuple[str, str]]) -> None:
+    assert form_pairs(urlencode(pairs)) == pairs
+
+
+@given(st.text(st.sampled_from("ab&=+%4zé\ud7ff\u2028 ;\x00"), max_size=120))
+def test_every_text_is_read_as_python_reads_it(text: str) -> None:
+    assert form_pairs(text) == parse_qsl(text, keep_blank_values=True, errors="replace")
