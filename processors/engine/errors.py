@@ -8,6 +8,7 @@
         │   └── BrokerAway    …but only Kafka's absence is at fault: start again later
         ├── BatchStalled      nothing was acknowledged for too long
         ├── BatchLost         a batch was skipped inside the machinery
+        ├── GroupLost         the consumer group refused this worker
         ├── InstanceTaken     two workers under one name
         └── TooManyFaults     our own code fails on too many records: a bad deploy
 
@@ -46,6 +47,10 @@ class BatchStalled(EngineError):
 
 class BatchLost(EngineError):
     """A batch was never begun though a later one of its partition was."""
+
+
+class GroupLost(EngineError):
+    """Coordination with the consumer group failed for good, and aiokafka waits for ever to be asked about it."""
 
 
 class InstanceTaken(EngineError):

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from processors.engine.batch import TP, Inflight, Record, RecordBatch
-from processors.engine.errors import BatchStalled, InstanceTaken
+from processors.engine.errors import BatchStalled, GroupLost, InstanceTaken
 from processors.engine.twins import Twins
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         member: str = self._ensure_consumer()._coordinator.member_id
         return member
 
+    async def coordination_error(self) -> KafkaError | None:
+        """Return what ended the coordination with the group, if something did. aiokafka waits until it is asked."""
+        error: KafkaError | None = await self.call_thread(_coordination_error, self._ensure_consumer())
+        return error
+
     def wake(self) -> None:
         """End a running `fetch` early. Callable from any thread."""
         if self.thread_loop.is_running():
@@ -108,6 +113,17 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
             return {}
         states = {tp: assignment.state_value(tp) for tp in assignment.tps}
         return {TP(*tp): state.position for tp, state in states.items() if state.has_valid_position}
+
+    def ends(self) -> Mapping[TP, int]:
+        """Where each assigned partition ended at its last fetch: what is readable, without open transactions."""
+        subscription = self._consumer._subscription.subscription if self._consumer is not None else None
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None:
+            return {}
+        states = {tp: assignment.state_value(tp) for tp in assignment.tps}
+        committed_only = self.app.engine.isolation == "read_committed"
+        ends = {TP(*tp): state.lso if committed_only else state.highwater for tp, state in states.items()}
+        return {tp: end for tp, end in ends.items() if end is not None}
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
         offsets: Mapping[TP, int | None] = await self.call_thread(seek_to_committed, self._ensure_consumer())
@@ -231,6 +247,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         self._progress.set()
         self._thread.wake()
 
+    def lag(self) -> dict[TP, int]:
+        """Records of each assigned partition that are not acknowledged, as of its last fetch.
+
+        May be called by any thread. A full partition is not fetched, so that what arrives meanwhile is not in it.
+        """
+        ends = self._thread.ends()
+        return {tp: max(0, ends[tp] - done) for tp, done in self._inflight.reached_safely().items() if tp in ends}
+
     # -- committing
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002 - Faust's signature
@@ -313,6 +337,21 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
                 )
                 return
 
+    @Service.task  # type: ignore[untyped-decorator]  # mode is untyped
+    async def _watch_coordination(self) -> None:
+        """End the worker when its group refuses it. Neither our way of fetching nor Faust's would ever notice."""
+        async for _ in self.itertimer(1.0, name="coordination"):
+            error = await self._thread.coordination_error()
+            if error is not None:
+                await self.crash(
+                    GroupLost(
+                        f"the group's coordination failed: {type(error).__name__}: {error}",
+                        where=f"group {self.app.conf.id}, instance {self.app.conf.consumer_group_instance_id}",
+                        mend="The worker ends and joins again; if it comes back, look at the broker's log.",
+                    )
+                )
+                return
+
     async def verify_all_partitions_active(self) -> None:
         """Faust's livelock detector takes a full partition for a dead one; `_watch_stall` stands in for it."""
 
@@ -367,6 +406,14 @@ async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, 
         else:
             consumer.seek(tp, offset)
     return offsets
+
+
+async def _coordination_error(consumer: aiokafka.AIOKafkaConsumer) -> KafkaError | None:
+    try:
+        consumer._coordinator.check_errors()
+    except KafkaError as error:
+        return error
+    return None
 
 
 def _milliseconds(seconds: float | None) -> int:

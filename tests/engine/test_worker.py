@@ -136,7 +136,8 @@ async def test_two_workers_under_one_name_lose_nothing_and_one_says_so_and_ends(
     ends = [asyncio.create_task(twin.ended()) for twin in twins]
     done, going_on = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     assert {end.result() for end in done} == {1}
-    assert any("InstanceTaken" in twin.complaints() for twin in twins)
+    # Which of the two it says depends on the moment at which the other one came.
+    assert any(word in twin.complaints() for twin in twins for word in ("InstanceTaken", "GroupLost"))
     for end, twin in zip(ends, twins, strict=True):
         if end in going_on:
             await twin.has(wanted - processed_by(*twins))
