@@ -1,12 +1,13 @@
 """Our own facts (requested, decided, dispatched), decoded for the fold.
 
 In:  the value of one record of `sends.*`, and its place in the log.
-Out: a `Request`, `Decision` or `Dispatch`; or `RecordInvalid`, whose record becomes a dead letter.
+Out: a `Request`, `Decision`, `Dispatch` or `Content`; or `RecordInvalid`, whose record becomes a dead letter.
 
 "Ahead" and "old" are measured from the record's Kafka timestamp, never from a clock, so that a rebuild judges as the
 first reading did.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
@@ -16,20 +17,29 @@ from schemas.addresses import address_key
 from schemas.errors import RecordInvalid
 from schemas.events import Event, EventType, Place
 from schemas.identity import fact_id, sent_at_us
+from schemas.providers.postmark import message_id_key
 from schemas.providers.sendgrid import cut_message_id
-from schemas.records import MAX_REQUEST_BYTES, valid_account_id, valid_message_id, valid_nonblank
+from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES, valid_account_id, valid_message_id, valid_nonblank
 from schemas.times import DAY_US, rfc3339_us
 
 __all__ = [
     "REFUSALS",
+    "Content",
     "Decision",
     "Dispatch",
     "Request",
+    "decode_content",
     "decode_decision",
     "decode_dispatch",
     "decode_request",
 ]
 
+_ID_KEYS: Final[dict[str, Callable[[str], str]]] = {
+    "sendgrid": cut_message_id,
+    "postmark": message_id_key,
+    "twilio": str.strip,
+}
+"""How a dispatch's provider id is cut, so that it compares with the ids in that provider's events."""
 YEAR_2020_US: Final = 1_577_836_800_000_000
 REFUSALS: Final = frozenset({"blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"})
 
@@ -86,6 +96,16 @@ class Dispatch(NamedTuple):
     place: Place
 
 
+class Content(NamedTuple):
+    """What was sent: HTML, text or both."""
+
+    account_id: str
+    message_id: str
+    html: str
+    text: str
+    place: Place
+
+
 class _Template(msgspec.Struct, gc=False):
     id: str
     name: str
@@ -127,6 +147,13 @@ class _Decision(msgspec.Struct):
     request: _Request
 
 
+class _Content(msgspec.Struct):
+    message_id: str
+    account_id: str
+    html: str | None = None
+    text: str | None = None
+
+
 class _Dispatched(msgspec.Struct):
     message_id: str
     account_id: str
@@ -137,6 +164,7 @@ class _Dispatched(msgspec.Struct):
 
 _decode_request: Final = msgspec.json.Decoder(_Request).decode
 _decode_decision: Final = msgspec.json.Decoder(_Decision).decode
+_decode_content: Final = msgspec.json.Decoder(_Content).decode
 _decode_dispatched: Final = msgspec.json.Decoder(_Dispatched).decode
 
 
@@ -194,11 +222,23 @@ def decode_dispatch(value: bytes, place: Place) -> Dispatch:
         _nonblank("provider_message_id", raw.provider_message_id)
     except (ValueError, msgspec.DecodeError) as error:
         raise _invalid(value, error, place) from error
-    provider_id = raw.provider_message_id.strip()
-    if raw.provider == "sendgrid":
-        provider_id = cut_message_id(provider_id)
+    provider_id = _ID_KEYS[raw.provider](raw.provider_message_id)
     hashed = fact_id(["dispatched", account_id, message_id, raw.provider, provider_id, dispatched_us])
     return Dispatch(account_id, message_id, hashed, dispatched_us, raw.provider, provider_id, place)
+
+
+def decode_content(value: bytes, place: Place) -> Content:
+    """Return what one record of `sends.content` holds. Raises RecordInvalid."""
+    try:
+        raw = _decode_content(value)
+        account_id, message_id = _pair(raw.account_id, raw.message_id)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise _invalid(value, error, place) from error
+    html, text = raw.html or "", raw.text or ""
+    size = len(html.encode()) + len(text.encode())
+    if size > MAX_CONTENT_BYTES:
+        raise RecordInvalid("record_too_large", f"html and text have {size} bytes; {MAX_CONTENT_BYTES} are kept", place)
+    return Content(account_id, message_id, html, text, place)
 
 
 def _request(raw: _Request, place: Place) -> Request:

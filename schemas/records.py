@@ -9,18 +9,28 @@ records and mean the same by them. The rules that both share are the functions b
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from schemas.identity import account_id_or_blank, message_id_or_blank
 from schemas.times import rfc3339_us
 
 __all__ = [
+    "MAX_CONTENT_BYTES",
     "MAX_REQUEST_BYTES",
+    "AccountId",
+    "Channel",
+    "MessageId",
+    "Nonblank",
     "Recipient",
+    "RecipientKind",
+    "Record",
+    "SendContent",
     "SendDecision",
     "SendDispatched",
     "SendRequest",
     "Template",
+    "Time",
+    "problems",
     "valid_account_id",
     "valid_message_id",
     "valid_nonblank",
@@ -28,8 +38,10 @@ __all__ = [
 ]
 
 MAX_REQUEST_BYTES: Final = 256 * 1024
+MAX_CONTENT_BYTES: Final = 1024 * 1024
 
 Channel = Literal["email", "sms"]
+RecipientKind = Literal["client", "staff"]
 Outcome = Literal["approved", "blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"]
 
 
@@ -62,42 +74,57 @@ def valid_nonblank(text: str) -> str:
     return text
 
 
-AccountId = Annotated[str, AfterValidator(valid_account_id)]
-MessageId = Annotated[str, AfterValidator(valid_message_id)]
-Time = Annotated[str, AfterValidator(valid_time)]
-Nonblank = Annotated[str, AfterValidator(valid_nonblank)]
+# What a validator refuses, a reader of the published schema must see too: each says it a second time, as JSON Schema.
+AccountId = Annotated[
+    str, AfterValidator(valid_account_id), Field(json_schema_extra={"pattern": r"^[A-Za-z0-9_.-]{1,64}$"})
+]
+MessageId = Annotated[
+    str,
+    AfterValidator(valid_message_id),
+    Field(
+        json_schema_extra={
+            "pattern": "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
+        }
+    ),
+]
+Time = Annotated[str, AfterValidator(valid_time), Field(json_schema_extra={"format": "date-time"})]
+Nonblank = Annotated[str, AfterValidator(valid_nonblank), Field(json_schema_extra={"pattern": r"\S"})]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A record of one of our topics: strict about what it knows, silent about what it doesn't."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, populate_by_name=False)
 
 
-class Template(_Record):
+class Template(Record):
     """What kind of message it is. `kind` decides which wishes of the recipient count."""
 
     id: str
     name: str
     kind: Literal["transactional", "marketing", "invitation"]
-    unsubscribe_group: str | None = None
+    unsubscribe_group: str | None = Field(None, description="The group that its unsubscribe link is about")
 
 
-class Recipient(_Record):
+class Recipient(Record):
     """Whom the message is for: a client or a staff member of the account."""
 
-    kind: Literal["client", "staff"]
+    kind: RecipientKind
     id: str
     name: str | None = None
 
 
-class SendRequest(_Record):
-    """An intent to send one message to one To address."""
+class SendRequest(Record):
+    """An intent to send one message to one To address. At most 256 KiB."""
 
-    message_id: MessageId
+    message_id: MessageId = Field(
+        description="A UUID version 7, made when the send is asked for: its time is Date Sent"
+    )
     account_id: AccountId
     channel: Channel
     template: Template
     recipient: Recipient
-    to: Nonblank
+    to: Nonblank = Field(description="The To address as it was written: an email address or a phone number")
     cc: list[str] | None = None
     sender: Annotated[str | None, Field(alias="from")] = None
     subject: str | None = None
@@ -106,28 +133,45 @@ class SendRequest(_Record):
     metadata: dict[str, str] | None = None
 
 
-class SendDecision(_Record):
-    """What the gate decided about one request, and why; `request` is the request that it decided."""
+class SendContent(Record):
+    """What was sent, for the preview. Both parts together have at most 1 MiB (UTF-8)."""
+
+    message_id: MessageId
+    account_id: AccountId
+    html: str | None = None
+    text: str | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "SendContent":
+        # "surrogatepass": half a surrogate pair is somebody's cut-off emoji, and no reason to lose the rest.
+        size = sum(len(part.encode("utf-8", "surrogatepass")) for part in (self.html, self.text) if part)
+        if size > MAX_CONTENT_BYTES:
+            raise ValueError(f"html and text have {size} bytes; together they may have {MAX_CONTENT_BYTES}")
+        return self
+
+
+class SendDecision(Record):
+    """What the gate decided about one request, and why."""
 
     message_id: MessageId
     account_id: AccountId
     outcome: Outcome
-    reason: str
-    detail: str
-    evidence: list[str]
+    reason: str = Field(description="A stable code, like `ok`, `bounces` or `trial_ended`")
+    detail: str = Field(description="The reason for people")
+    evidence: list[str] = Field(description="The ids of the events or commands that caused it")
     decided_at: Time
     channel: Channel
     to: Nonblank
-    request: SendRequest
+    request: SendRequest = Field(description="The request that was decided, so that a sender needs no other topic")
 
 
-class SendDispatched(_Record):
-    """That a sender handed a message to a provider, which calls it `provider_message_id`."""
+class SendDispatched(Record):
+    """That a sender handed a message to a provider. A message is dispatched once; a resend is a new message."""
 
     message_id: MessageId
     account_id: AccountId
     provider: Literal["sendgrid", "twilio", "postmark"]
-    provider_message_id: Nonblank
+    provider_message_id: Nonblank = Field(description="What the provider calls the message")
     dispatched_at: Time
 
 

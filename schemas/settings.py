@@ -15,13 +15,18 @@ from schemas.errors import ConfigError
 
 __all__ = [
     "PREFIX",
+    "BrokerSettings",
     "GatewaySettings",
+    "GroupSettings",
     "LedgerSettings",
+    "MigrateSettings",
+    "RetentionSettings",
     "Settings",
     "SimulatorSettings",
     "StoreSettings",
     "TokenSettings",
     "TopicSettings",
+    "VerifySettings",
     "read",
 ]
 
@@ -50,17 +55,36 @@ class BrokerSettings(Settings):
     kafka_bootstrap: str = Field(description="Kafka's bootstrap servers: host:port, several separated by commas")
 
 
-class TopicSettings(BrokerSettings):
-    """How topics are made by `sendledger topics`."""
+class RetentionSettings(Settings):
+    """How long what was sent is kept, in Kafka and in ClickHouse."""
 
-    partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of a topic that is made")
-    replication: Annotated[int, Field(ge=1, le=10)] = Field(1, description="Copies of each partition")
-    content_retention_days: Annotated[int, Field(ge=1)] = Field(
+    content_retention_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
         30, description="Days after which what was sent (`sends.content`) is deleted"
     )
 
 
-class LedgerSettings(StoreSettings, BrokerSettings):
+class TopicSettings(BrokerSettings, RetentionSettings):
+    """How topics are made by `sendledger topics`."""
+
+    partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of a topic that is made")
+    replication: Annotated[int, Field(ge=1, le=10)] = Field(1, description="Copies of each partition")
+
+
+class MigrateSettings(StoreSettings, RetentionSettings):
+    """`sendledger migrate`."""
+
+
+class GroupSettings(BrokerSettings):
+    """Who reads the log."""
+
+    consumer_group: str = Field("ledger", description="The consumer group of the ledger workers")
+
+
+class VerifySettings(StoreSettings, GroupSettings):
+    """`sendledger verify`."""
+
+
+class LedgerSettings(StoreSettings, GroupSettings):
     """The ledger worker."""
 
     decision_days: Annotated[int, Field(ge=1, le=3650)] = Field(
@@ -80,7 +104,9 @@ class LedgerSettings(StoreSettings, BrokerSettings):
     group_seconds: Annotated[float, Field(gt=0)] = Field(
         0.25, description="Seconds that a write waits for more records"
     )
-    consumer_group: str = Field("ledger", description="The consumer group of the ledger workers")
+    sweep_seconds: Annotated[float, Field(gt=0)] = Field(
+        15.0, description="Seconds between looks at young events that have not found their message"
+    )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port on which a worker shows its metrics; 0 for none"
     )
@@ -93,28 +119,33 @@ class TokenSettings(Settings):
     token_secret: SecretStr = Field(min_length=32, description="Signs the API's tokens: at least 32 characters")
 
 
-class GatewaySettings(TokenSettings, StoreSettings, BrokerSettings):
-    """The HTTP edge."""
+class SharedSecretSettings(Settings):
+    """What we and the providers know, so that either side of a webhook needs it."""
 
-    host: str = Field(_LOOPBACK, description="Address that the gateway listens on")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(8480, description="Port that the gateway listens on")
     public_url: str = Field("", description="The gateway's address as providers call it: https://host[/path]")
-    sendgrid_public_keys: SecretStr = Field(
-        SecretStr(""), description="Public keys of SendGrid's Event Webhooks (base64), for rotation several"
-    )
     twilio_auth_tokens: SecretStr = Field(
         SecretStr(""), description="Auth tokens of the Twilio accounts that post to us, for rotation several"
     )
     postmark_basic_auth: SecretStr = Field(
         SecretStr(""), description="Credentials of Postmark's webhook URLs: user:password, for rotation several"
     )
+
+
+class GatewaySettings(TokenSettings, SharedSecretSettings, StoreSettings, BrokerSettings):
+    """The HTTP edge."""
+
+    host: str = Field(_LOOPBACK, description="Address that the gateway listens on")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8480, description="Port that the gateway listens on")
+    sendgrid_public_keys: SecretStr = Field(
+        SecretStr(""), description="Public keys of SendGrid's Event Webhooks (base64), for rotation several"
+    )
     insecure_webhooks: bool = Field(False, description="Take webhooks that nobody signed. Never in production")
     client_url: str = Field("", description="Link to a client, with {account_id} and {client_id}")
     appointment_url: str = Field("", description="Link to an appointment, with {account_id} and {appointment_id}")
 
 
-class SimulatorSettings(BrokerSettings):
-    """The simulator."""
+class SimulatorSettings(SharedSecretSettings, BrokerSettings):
+    """The simulator, which posts as the providers do: with the first of several keys."""
 
     dev_sendgrid_private_key: SecretStr = Field(
         SecretStr(""),

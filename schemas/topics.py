@@ -11,6 +11,7 @@ __all__ = [
     "ACCOUNTS_POLICIES",
     "ALL",
     "DEAD_LETTERS",
+    "FRAME_BYTES",
     "LEDGER_INPUTS",
     "MAX_RECORD_BYTES",
     "RECIPIENTS_PREFERENCES",
@@ -25,6 +26,11 @@ __all__ = [
 ]
 
 MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
+FRAME_BYTES: Final = 64 * 1024
+"""Room for the headers and the batch around a record of the full size."""
+
+_DAY_MS: Final = 86_400_000
+_FOR_EVER: Final = "-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +40,49 @@ class Topic:
     name: str
     key: str
     holds: str
+    written_by: str
     cleanup: Literal["keep", "content"] = "keep"
 
+    def configuration(self, content_retention_days: int) -> dict[str, str]:
+        """Return what a broker must be told of this topic, in Kafka's words."""
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(content_retention_days * _DAY_MS) if self.cleanup == "content" else _FOR_EVER,
+            "retention.bytes": _FOR_EVER,
+            "max.message.bytes": str(MAX_RECORD_BYTES + FRAME_BYTES),
+            # Times of records are the log's, not the senders': "ahead" and "old" are measured from them.
+            "message.timestamp.type": "LogAppendTime",
+        }
 
-SENDS_REQUESTED = Topic("sends.requested", key="message_id", holds="SendRequest")
-SENDS_CONTENT = Topic("sends.content", key="message_id", holds="what was sent: html, text", cleanup="content")
-SENDS_DECIDED = Topic("sends.decided", key="message_id", holds="SendDecision")
-SENDS_DISPATCHED = Topic("sends.dispatched", key="message_id", holds="SendDispatched")
+
+_BOOKING: Final = "booking services, `POST /v1/sends`"
+
+SENDS_REQUESTED = Topic("sends.requested", key="message_id", holds="SendRequest", written_by=_BOOKING)
+SENDS_CONTENT = Topic("sends.content", key="message_id", holds="SendContent", written_by=_BOOKING, cleanup="content")
+SENDS_DECIDED = Topic("sends.decided", key="message_id", holds="SendDecision", written_by="gate")
+SENDS_DISPATCHED = Topic(
+    "sends.dispatched", key="message_id", holds="SendDispatched", written_by="whatever calls the provider"
+)
 WEBHOOKS: Final = {
-    provider: Topic(f"webhooks.{provider}", key="webhook_id", holds="the POST's body, byte for byte")
+    provider: Topic(
+        f"webhooks.{provider}", key="webhook_id", holds="the POST's body, byte for byte", written_by="gateway"
+    )
     for provider in ("sendgrid", "twilio", "postmark")
 }
-ACCOUNTS_POLICIES = Topic("accounts.policies", key="account_id", holds="AccountPolicy")
+ACCOUNTS_POLICIES = Topic("accounts.policies", key="account_id", holds="AccountPolicy", written_by="billing, settings")
 RECIPIENTS_PREFERENCES = Topic(
-    "recipients.preferences", key="account_id/kind/recipient_id", holds="RecipientPreference"
+    "recipients.preferences",
+    key="account_id/kind/recipient_id",
+    holds="RecipientPreference",
+    written_by="client profile",
 )
-SUPPRESSIONS_COMMANDS = Topic("suppressions.commands", key="channel:address", holds="SuppressionCommand")
-SUPPRESSIONS_CHANGED = Topic("suppressions.changed", key="channel:address", holds="SuppressionState")
-DEAD_LETTERS = Topic("dead-letters", key="as the source", holds="the source's value, byte for byte")
+SUPPRESSIONS_COMMANDS = Topic(
+    "suppressions.commands", key="channel:address", holds="SuppressionCommand", written_by="console, API, CLI"
+)
+SUPPRESSIONS_CHANGED = Topic("suppressions.changed", key="channel:address", holds="SuppressionState", written_by="gate")
+DEAD_LETTERS = Topic(
+    "dead-letters", key="as the source", holds="the source's value, byte for byte", written_by="any processor"
+)
 
 ALL: Final = (
     SENDS_REQUESTED,
@@ -66,5 +97,5 @@ ALL: Final = (
     DEAD_LETTERS,
 )
 
-LEDGER_INPUTS: Final = (SENDS_REQUESTED, SENDS_DECIDED, SENDS_DISPATCHED, *WEBHOOKS.values())
+LEDGER_INPUTS: Final = (SENDS_REQUESTED, SENDS_CONTENT, SENDS_DECIDED, SENDS_DISPATCHED, *WEBHOOKS.values())
 """What the ledger folds; it is also the owner that parks their dead letters."""

@@ -6,6 +6,7 @@ message, events of a To and of a CC at one moment.
 
 from typing import Any
 
+import orjson
 from hypothesis import strategies as st
 
 from projections.messages.law import Known
@@ -80,9 +81,10 @@ def a_request(**said: Any) -> Request:
         "subject": "Tomorrow at ten",
         "appointment_id": "",
         "place": a_place(topic="sends.requested"),
-        "extra": "{}",
     } | said
     fields.setdefault("to_key", email_key(fields["to"]))
+    written = {name: value for name, value in fields.items() if name not in ("account_id", "message_id", "place")}
+    fields.setdefault("extra", orjson.dumps(written, option=orjson.OPT_SORT_KEYS).decode())
     fields.setdefault("content_hash", fact_id([fields["requested_us"], fields["to"], fields["subject"], fields["cc"]]))
     return Request(**fields)
 

@@ -4,6 +4,7 @@ Delivery guarantee: at least once, and idempotent, so every record counts once. 
 and letters are stored; a worker that dies is followed by one that reads the same records again.
 """
 
+import asyncio
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from prometheus_client import start_http_server
 
 from processors.dead_letters import DeadLetters, producer
 from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, Retry, run_app
+from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import WORLD, LedgerWriter
 from projections.store import Store
 from schemas.settings import LedgerSettings
@@ -63,11 +65,20 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
     await kafka.start()
+    sweeping = asyncio.create_task(_sweep(app, Matcher(store), settings.sweep_seconds), name="sweep")
     try:
         return await run_app(app, ready=announce)
     finally:
+        sweeping.cancel()
         await kafka.stop()
         store.close()
+
+
+async def _sweep(app: MicroBatchApp, matcher: Matcher, every_seconds: float) -> None:
+    try:
+        await sweep_now_and_then(matcher, every_seconds, app.stopping)
+    except Exception as error:  # a mistake of ours: nobody would notice that nothing is swept any more
+        await app.crash(error)
 
 
 def _reporter(telemetry: Telemetry) -> Callable[[Retry], None]:

@@ -1,7 +1,7 @@
 """Records of the log, read into what the tables are made of.
 
 In:  records of `sends.*` and `webhooks.*`, in any order.
-Out: a `Sheet`: events of messages, events of none, facts, and what could not be read.
+Out: a `Sheet`: events of messages, events of none, facts, contents, and what could not be read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,23 @@ from typing import Final
 
 from processors.dead_letters import Letter
 from processors.engine import Record
+from projections.messages.matching import ProviderId, of_everybody
 from schemas.errors import RecordInvalid
 from schemas.events import Bad, Event, Place
-from schemas.facts import Decision, Dispatch, Request, decode_decision, decode_dispatch, decode_request, event_of
+from schemas.facts import (
+    Content,
+    Decision,
+    Dispatch,
+    Request,
+    decode_content,
+    decode_decision,
+    decode_dispatch,
+    decode_request,
+    event_of,
+)
 from schemas.providers import ADAPTERS
 from schemas.times import rfc3339_us
-from schemas.topics import SENDS_DECIDED, SENDS_DISPATCHED, SENDS_REQUESTED, WEBHOOKS
+from schemas.topics import SENDS_CONTENT, SENDS_DECIDED, SENDS_DISPATCHED, SENDS_REQUESTED, WEBHOOKS
 
 __all__ = ["Sheet", "place_of", "read_records"]
 
@@ -31,12 +42,20 @@ class Sheet:
     requests: list[Request] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     dispatches: list[Dispatch] = field(default_factory=list)
+    contents: list[Content] = field(default_factory=list)
+    of_everybody: list[Event] = field(default_factory=list)
+    """Those of `orphans` that have a log row of their own, in the account of everybody."""
     letters: list[Letter] = field(default_factory=list)
 
     def timeline(self) -> list[Event]:
         """All that goes to the messages' timelines: first the events, then our own facts as events."""
         facts: list[Request | Decision | Dispatch] = [*self.requests, *self.decisions, *self.dispatches]
-        return [*self.events, *(event_of(fact) for fact in facts)]
+        return [*self.events, *self.of_everybody, *(event_of(fact) for fact in facts)]
+
+    def provider_ids(self) -> set[ProviderId]:
+        """The provider ids under which an orphan and a dispatch may meet."""
+        found = {ProviderId(e.provider, e.provider_message_id) for e in self.orphans if e.provider_message_id}
+        return found | {ProviderId(d.provider, d.provider_message_id) for d in self.dispatches}
 
 
 _ADAPTERS: Final = {WEBHOOKS[name].name: to_events for name, to_events in ADAPTERS.items()}
@@ -52,6 +71,8 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
                 events, bad = to_events(value, place_of(record), record.headers or ())
                 for event in events:
                     (sheet.events if event.message_id else sheet.orphans).append(event)
+                    if event.type == "subscription_changed" and (row := of_everybody(event)):
+                        sheet.of_everybody.append(row)
                 if bad:
                     sheet.letters.extend(Letter(record, one) for one in bad)
             elif record.topic == SENDS_REQUESTED.name:
@@ -60,6 +81,8 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
                 sheet.decisions.append(decode_decision(value, place_of(record)))
             elif record.topic == SENDS_DISPATCHED.name:
                 sheet.dispatches.append(decode_dispatch(value, place_of(record)))
+            elif record.topic == SENDS_CONTENT.name:
+                sheet.contents.append(decode_content(value, place_of(record)))
             else:
                 raise AssertionError(f"the ledger does not read {record.topic}")
         except RecordInvalid as invalid:

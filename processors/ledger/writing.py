@@ -1,4 +1,4 @@
-"""A group of batches, written: rows first, then the letters; the engine acknowledges after that.
+"""A group of batches, written: rows, then what they match, then the letters; the engine acknowledges after that.
 
 Two groups may be under way, so decoding (a thread) overlaps with inserting (another). Every step may be repeated.
 """
@@ -13,8 +13,10 @@ from typing import Any
 
 from processors.dead_letters import DeadLetters, Letter
 from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, retrying
+from processors.ledger.matching import Matcher
 from processors.ledger.reading import Sheet, place_of, read_records
-from projections.messages.columns import events_table, state_table
+from projections.messages.columns import contents_table, dispatches_table, events_table, state_table
+from projections.messages.matching import caption_of
 from projections.store import Store
 from schemas.errors import BrokerError, StoreError, StoreRefused
 from schemas.events import Bad
@@ -36,6 +38,7 @@ class LedgerWriter:
     ) -> None:
         self._store, self._letters, self._telemetry, self._limit = store, letters, telemetry, limit
         self._decision_days = decision_days
+        self._matcher = Matcher(store)
         self._decoding = asyncio.Lock()
         self._inserting = asyncio.Lock()
 
@@ -63,6 +66,8 @@ class LedgerWriter:
             for outcome in await asyncio.gather(*inserts, return_exceptions=True):  # none is left running behind us
                 if isinstance(outcome, BaseException):
                     raise outcome
+            if provider_ids := sheet.provider_ids():  # only now: each side writes first and looks for the other then
+                await asyncio.to_thread(self._matcher.settle, provider_ids)
             self._telemetry.histogram("insert_seconds").observe(perf_counter() - started)
         return sheet
 
@@ -116,12 +121,19 @@ class LedgerWriter:
 
 
 def _tables(sheet: Sheet) -> dict[str, Any]:
-    timeline = sheet.timeline()
     tables: dict[str, Any] = {}
-    if timeline:
-        rows = tables["events"] = events_table(timeline)
-        own = rows.slice(0, len(sheet.events))
-        tables["message_state"] = state_table(own, sheet.requests, sheet.decisions, sheet.dispatches)
+    if timeline := sheet.timeline():
+        tables["events"] = events_table(timeline)
+    providers = tables["events"].slice(0, len(sheet.events) + len(sheet.of_everybody)) if timeline else events_table([])
+    captions = [caption_of(event) for event in sheet.of_everybody]
+    if timeline or sheet.contents:
+        tables["message_state"] = state_table(
+            providers, [*sheet.requests, *captions], sheet.decisions, sheet.dispatches, sheet.contents
+        )
     if sheet.orphans:
         tables["orphans"] = events_table(sheet.orphans)
+    if sheet.dispatches:
+        tables["dispatches"] = dispatches_table(sheet.dispatches)
+    if sheet.contents:
+        tables["contents"] = contents_table(sheet.contents)
     return tables

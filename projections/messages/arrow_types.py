@@ -62,6 +62,8 @@ STATE: Final = {
     "firsts": pa.map_(pa.string(), pa.uint64()),
     "counted": pa.map_(pa.string(), pa.list_(pa.uint64())),
     "marks": pa.map_(HASH, MARK),
+    "strangers": pa.list_(pa.string()),
+    "content": pa.uint8(),
 }
 """The columns of `message_state`; each but the first two is an axis."""
 

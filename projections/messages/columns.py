@@ -29,9 +29,9 @@ from projections.messages.arrow_types import (
 from projections.messages.group_fold import fold_events
 from schemas.addresses import address_key
 from schemas.events import Event
-from schemas.facts import Decision, Dispatch, Request
+from schemas.facts import Content, Decision, Dispatch, Request
 
-__all__ = ["events_table", "state_table"]
+__all__ = ["contents_table", "dispatches_table", "events_table", "state_table", "strangers_table"]
 
 _NO_MESSAGE: Final = "00000000-0000-0000-0000-000000000000"
 """An orphan's message_id: a UUID column has no blank."""
@@ -67,12 +67,53 @@ def state_table(
     requests: Sequence[Request] = (),
     decisions: Sequence[Decision] = (),
     dispatches: Sequence[Dispatch] = (),
+    contents: Sequence[Content] = (),
 ) -> Any:
     """Return the rows of `message_state`: one for each message that `events` name, and one for each fact.
 
     `events` are rows of `events_table`, of providers' events that name a message.
     """
-    parts = [fold_events(events), _of_requests(requests), _of_decisions(decisions), _of_dispatches(dispatches)]
+    return _state_rows(
+        fold_events(events),
+        _of_requests(requests),
+        _of_decisions(decisions),
+        _of_dispatches(dispatches),
+        _of_contents(contents),
+    )
+
+
+def strangers_table(events: Sequence[Event]) -> Any:
+    """Return the rows of `message_state` that say: events of this address, under our provider id, are another's."""
+    strangers = singles(pa.array([event.address for event in events], pa.string()))
+    return _state_rows({**_keys(events), "strangers": strangers})
+
+
+def dispatches_table(dispatches: Sequence[Dispatch]) -> Any:
+    """Return the rows of the table `dispatches`, by which orphans find their messages."""
+    return pa.table(
+        {
+            name: pa.array([getattr(dispatch, name) for dispatch in dispatches], pa.string())
+            for name in ("provider", "provider_message_id", "account_id", "message_id")
+        }
+    )
+
+
+def contents_table(contents: Sequence[Content]) -> Any:
+    """Return the rows of the table `contents`."""
+    return pa.table(
+        {
+            **_keys(contents),
+            "html": pa.array([content.html for content in contents], pa.string()),
+            "text": pa.array([content.text for content in contents], pa.string()),
+            "received_at": pa.array([content.place.received_us for content in contents], _TIME),
+            "partition": pa.array([content.place.partition for content in contents], pa.uint32()),
+            "offset": pa.array([content.place.offset for content in contents], pa.uint64()),
+        }
+    )
+
+
+def _state_rows(*parts: Columns) -> Any:
+    """The rows of all parts; where a part is silent about an axis, the axis' identity."""
     sizes = [len(part["account_id"]) if part else 0 for part in parts]
     return pa.table(
         {
@@ -136,6 +177,12 @@ def _of_dispatches(dispatches: Sequence[Dispatch]) -> Columns:
     }
 
 
+def _of_contents(contents: Sequence[Content]) -> Columns:
+    if not contents:
+        return {}
+    return {**_keys(contents), "content": pa.repeat(pa.scalar(1, pa.uint8()), len(contents))}
+
+
 def _attributes(requests: Sequence[Request], present: int, times: Iterable[int], hashes: Sequence[bytes]) -> Any:
     return struct(
         STATE["request"],
@@ -156,7 +203,7 @@ def _attributes(requests: Sequence[Request], present: int, times: Iterable[int],
     )
 
 
-def _keys(rows: Sequence[Event | Request | Decision | Dispatch]) -> Columns:
+def _keys(rows: Sequence[Event | Request | Decision | Dispatch | Content]) -> Columns:
     return {
         "account_id": pa.array([r.account_id for r in rows], pa.string()),
         "message_id": pa.array([r.message_id for r in rows], pa.string()),

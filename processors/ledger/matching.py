@@ -1,0 +1,140 @@
+"""Matching by provider id: orphans meet the dispatches that say whose they are, whichever of the two comes first.
+
+In:  the provider ids that a group's orphans and dispatches have, once their own rows are stored.
+Out: rows of the messages that the orphans belong to.
+
+Each side writes its own row first and looks for the other after that, so of two that are written at one moment at least
+one sees the other. With the look-up first, two workers could miss each other for ever. A sweep looks once more at what
+is young: for a To that was told only later, and for replicas of ClickHouse that lag behind.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any, Final
+
+import structlog
+
+from projections.messages.columns import events_table, state_table, strangers_table
+from projections.messages.matching import (
+    Assignment,
+    Candidate,
+    Held,
+    Pair,
+    ProviderId,
+    assign,
+    candidates_of,
+    copies_of,
+    orphans_under,
+    young_provider_ids,
+)
+from projections.messages.queries import Query
+from projections.store import Store
+from schemas.errors import StoreError, StoreRefused
+from schemas.events import Event
+from schemas.times import DAY_US
+
+__all__ = ["Matcher", "sweep_now_and_then"]
+
+_YOUNG_US: Final = DAY_US // 24
+_LONG_US: Final = 31 * DAY_US
+_LONG_EVERY: Final = 60
+
+log = structlog.get_logger()
+
+CHUNK: Final = 5_000
+"""Provider ids of one question: what a server takes as one parameter without strain."""
+
+
+class Matcher:
+    """Finds the messages of orphans. Holds nothing but the way to the store; blocks, so it runs in threads."""
+
+    def __init__(self, store: Store, *, matched: Callable[[int], None] = lambda _: None) -> None:
+        self._store = store
+        self._matched = matched
+
+    def settle(self, provider_ids: Iterable[ProviderId]) -> int:
+        """Write what the orphans under these provider ids are to their messages; return how many found one.
+
+        Raises StoreError; may be called again.
+        """
+        by_provider: dict[str, list[str]] = defaultdict(list)
+        for provider, provider_message_id in sorted(set(provider_ids)):
+            if provider_message_id:
+                by_provider[provider].append(provider_message_id)
+        return sum(
+            self._settle(provider, some) for provider, ids in by_provider.items() for some in _chunks(ids, CHUNK)
+        )
+
+    def sweep(self, since_us: int) -> int:
+        """Settle the orphans that were received since a time."""
+        return self.settle(ProviderId(*row) for row in self._read(young_provider_ids(since_us)))
+
+    def _settle(self, provider: str, ids: Sequence[str]) -> int:
+        orphans = [Event._make(row) for row in self._read(orphans_under(provider, ids))]
+        if not orphans:
+            return 0
+        assignment = assign(orphans, self._candidates(provider, orphans), self._held(orphans))
+        self._write(assignment)
+        found = len(assignment.matched) + len(assignment.named)
+        if found:
+            self._matched(found)
+        return found
+
+    def _candidates(self, provider: str, orphans: Sequence[Event]) -> dict[ProviderId, list[Candidate]]:
+        found: dict[ProviderId, list[Candidate]] = defaultdict(list)
+        ids = sorted({orphan.provider_message_id for orphan in orphans})
+        for provider_message_id, account, message, to_key in self._read(candidates_of(provider, ids)):
+            found[ProviderId(provider, provider_message_id)].append(Candidate(Pair(account, message), to_key))
+        return found
+
+    def _held(self, orphans: Sequence[Event]) -> dict[str, Held]:
+        held: dict[str, Held] = defaultdict(Held)
+        for some in _chunks([orphan.event_id for orphan in orphans], CHUNK):
+            for event_id, account, message, link, received_us in self._read(copies_of(some)):
+                pair, copies = Pair(account, message), held[event_id]
+                if link == "":
+                    copies.named.add(pair)
+                elif link == "matched":
+                    copies.matched.add(pair)
+                if received_us is not None:
+                    copies.first_received_us[pair] = received_us
+        return held
+
+    def _write(self, assignment: Assignment) -> None:
+        for link, events in (("", assignment.named), ("matched", assignment.matched)):
+            if events:
+                rows = events_table(events)
+                self._store.insert("events", rows.append_column("link", [[link] * len(events)]))
+                self._store.insert("message_state", state_table(rows))
+        if assignment.withdrawn:
+            # Received before all others: of the copies of an event the one received first stays.
+            rows = events_table([event._replace(received_us=0) for event in assignment.withdrawn])
+            self._store.insert("events", rows.append_column("link", [["withdrawn"] * rows.num_rows]))
+            self._store.insert("message_state", strangers_table(assignment.withdrawn))
+
+    def _read(self, query: Query) -> Sequence[Sequence[Any]]:
+        return self._store.tuples(query.sql, query.parameters)
+
+
+async def sweep_now_and_then(matcher: Matcher, every_seconds: float, stop: asyncio.Event) -> None:
+    """Sweep until `stop` is set: what came within the hour each time, what came within a month each sixtieth time."""
+    for turn in count():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every_seconds):
+                await stop.wait()
+        if stop.is_set():
+            return
+        back_us = _LONG_US if turn % _LONG_EVERY == 0 else _YOUNG_US
+        try:
+            await asyncio.to_thread(matcher.sweep, time.time_ns() // 1000 - back_us)
+        except (StoreError, StoreRefused) as error:  # the next turn does it; nothing waits for this one
+            log.warning("sweep.failed", fault=str(error)[:500])
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

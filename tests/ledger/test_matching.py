@@ -1,0 +1,285 @@
+"""Orphans and dispatches on the real engine: whichever comes first, and whoever writes at that moment, they meet."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from processors.engine import TP, FaultLimit, RecordBatch
+from processors.ledger.matching import Matcher, sweep_now_and_then
+from processors.ledger.writing import LedgerWriter
+from projections import migrate
+from projections.messages.columns import dispatches_table, events_table, state_table
+from projections.messages.law import Known, fold
+from projections.messages.matching import Candidate, Pair, ProviderId, owner_of
+from projections.store import Store
+from schemas.events import Event
+from schemas.facts import Dispatch, Request
+from schemas.identity import fact_id, uuid7
+from schemas.telemetry import Telemetry
+from tests.building import ACCOUNT, NOW_US, a_place, a_request, an_event
+from tests.ledger.test_writing import FakeLetters, FakeRecord
+from tests.local.waiting import until
+from tests.projections.test_messages_in_clickhouse import COLUMNS, plain
+
+pytestmark = pytest.mark.clickhouse
+
+Fact = Event | Dispatch | Request
+
+
+@pytest.fixture(scope="module")
+def store(clickhouse_url: str) -> Iterator[Store]:
+    store = Store(clickhouse_url, database=f"matching_{uuid4().hex[:12]}")
+    migrate.apply(store)
+    yield store
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
+def an_orphan(kind: str, provider_id: str, **said: Any) -> Event:
+    return an_event(kind, account_id="", message_id="", provider_message_id=provider_id, **said)
+
+
+def a_dispatch(provider_id: str, message_id: str) -> Dispatch:
+    hashed = fact_id([provider_id, message_id])
+    return Dispatch(ACCOUNT, message_id, hashed, NOW_US, "sendgrid", provider_id, a_place())
+
+
+def new_id() -> str:
+    return uuid7(NOW_US + random.randrange(10**9) * 1000, uuid4().bytes)
+
+
+def write(store: Store, facts: Sequence[Fact]) -> None:
+    """As the ledger writes a group: own rows first, then the look for the other side."""
+    orphans = [f for f in facts if isinstance(f, Event) and not f.message_id]
+    named = [f for f in facts if isinstance(f, Event) and f.message_id]
+    dispatches = [f for f in facts if isinstance(f, Dispatch)]
+    requests = [f for f in facts if isinstance(f, Request)]
+    if named or dispatches or requests:
+        rows = events_table(named)
+        store.insert("message_state", state_table(rows, requests, (), dispatches))
+        if named:
+            store.insert("events", rows)
+    if orphans:
+        store.insert("orphans", events_table(orphans))
+    if dispatches:
+        store.insert("dispatches", dispatches_table(dispatches))
+    meeting = {ProviderId(orphan.provider, orphan.provider_message_id) for orphan in orphans}
+    Matcher(store).settle(meeting | {ProviderId(d.provider, d.provider_message_id) for d in dispatches})
+
+
+def timeline(store: Store, message_id: str) -> set[str]:
+    rows = store.tuples("SELECT event_id FROM message_events WHERE email_id = {id:UUID}", {"id": message_id})
+    return {row[0] for row in rows}
+
+
+def orphaned(store: Store, events: Sequence[Event]) -> set[str]:
+    ids = [event.event_id for event in events]
+    rows = store.tuples("SELECT event_id FROM orphan_events WHERE event_id IN {ids:Array(String)}", {"ids": ids})
+    return {row[0] for row in rows}
+
+
+@pytest.mark.parametrize("order", ["event first", "dispatch first", "together"])
+def test_an_event_meets_its_dispatch(store: Store, order: str) -> None:
+    provider_id, message_id = uuid4().hex, new_id()
+    event, dispatch = an_orphan("bounced", provider_id), a_dispatch(provider_id, message_id)
+    groups: dict[str, list[list[Fact]]] = {
+        "event first": [[event], [dispatch]],
+        "dispatch first": [[dispatch], [event]],
+        "together": [[event, dispatch]],
+    }
+    for group in groups[order]:
+        write(store, group)
+    assert timeline(store, message_id) == {event.event_id}
+    assert orphaned(store, [event]) == set()
+    status = store.tuples("SELECT status FROM messages WHERE email_id = {id:UUID}", {"id": message_id})
+    assert [tuple(row) for row in status] == [("Bounced",)]
+
+
+def test_an_event_whose_dispatch_never_comes_stays_visible(store: Store) -> None:
+    event = an_orphan("bounced", uuid4().hex)
+    write(store, [event])
+    assert orphaned(store, [event]) == {event.event_id}
+
+
+@pytest.mark.parametrize("orphan_first", [True, False])
+def test_a_copy_that_names_its_message_claims_the_event(store: Store, *, orphan_first: bool) -> None:
+    provider_id, message_id = uuid4().hex, new_id()
+    unnamed = an_orphan("delivered", provider_id, received_us=NOW_US)
+    named = unnamed._replace(account_id=ACCOUNT, message_id=message_id, received_us=NOW_US + 5)
+    for event in (unnamed, named) if orphan_first else (named, unnamed):
+        write(store, [event])
+    assert orphaned(store, [unnamed]) == set()
+    Matcher(store).sweep(NOW_US - 1)
+    received = store.tuples(
+        "SELECT toUnixTimestamp64Micro(received_at) FROM message_events WHERE email_id = {id:UUID}", {"id": message_id}
+    )
+    assert [tuple(row) for row in received] == [(NOW_US,)], "of the copies the one received first is kept"
+
+
+class Case:
+    """Two messages under one provider id, their events without our ids, and what must come of them."""
+
+    def __init__(self, chance: random.Random, *, both: bool, told: bool) -> None:
+        self.provider_id = uuid4().hex
+        addresses = ["ann@example.com", "bob@example.com"]
+        self.ids = [new_id(), new_id()][: 2 if both else 1]
+        self.dispatches = [a_dispatch(self.provider_id, i) for i in self.ids]
+        self.requests = (
+            [a_request(message_id=i, to=to) for i, to in zip(self.ids, addresses, strict=False)] if told else []
+        )
+        self.events = [
+            an_orphan(kind, self.provider_id, address=chance.choice([*addresses, "cc@example.com"]), natural_us=n)
+            for n, kind in enumerate(chance.choices(["delivered", "bounced", "opened", "deferred"], k=4))
+        ]
+
+    def facts(self) -> list[Fact]:
+        return [*self.dispatches, *self.requests, *self.events]
+
+    def owners(self) -> dict[str, str]:
+        tos = {request.message_id: request.to_key for request in self.requests}
+        candidates = [Candidate(Pair(ACCOUNT, i), tos.get(i, "")) for i in self.ids]
+        found = {e.event_id: owner_of(e.address, candidates) for e in self.events}
+        return {event_id: pair.message_id for event_id, pair in found.items() if pair}
+
+    def rows(self) -> dict[str, tuple[Any, ...]]:
+        owners = self.owners()
+        return {
+            i: astuple(
+                fold(
+                    ACCOUNT,
+                    i,
+                    Known(
+                        requests=[r for r in self.requests if r.message_id == i],
+                        dispatches=[d for d in self.dispatches if d.message_id == i],
+                        events=[e for e in self.events if owners.get(e.event_id) == i],
+                    ),
+                )
+            )
+            for i in self.ids
+        }
+
+
+@settings(max_examples=12, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32), st.booleans())
+def test_the_same_facts_give_the_same_rows_in_every_order(store: Store, seed: int, both: bool) -> None:
+    chance = random.Random(seed)
+    cases = [Case(chance, both=both, told=True) for _ in range(6)]
+    facts = [fact for case in cases for fact in case.facts()]
+    facts += chance.sample(facts, len(facts) // 4)
+    chance.shuffle(facts)
+    while facts:
+        size = chance.randint(1, 12)
+        write(store, facts[:size])
+        facts = facts[size:]
+    Matcher(store).sweep(NOW_US - 1)
+    for case in cases:
+        owners = case.owners()
+        for message_id in case.ids:
+            assert timeline(store, message_id) == {e for e, owner in owners.items() if owner == message_id}
+        assert orphaned(store, case.events) == {e.event_id for e in case.events} - owners.keys()
+        where = {"ids": case.ids}
+        got = store.rows("SELECT * FROM messages WHERE email_id IN {ids:Array(UUID)}", where)
+        assert {str(r["email_id"]): tuple(plain(r[c]) for c in COLUMNS) for r in got} == case.rows()
+
+
+def test_a_later_second_dispatch_sends_an_event_to_its_own_message_though_nobody_told_the_firsts_to(
+    store: Store,
+) -> None:
+    provider_id, first, second = uuid4().hex, new_id(), new_id()
+    event = an_orphan("bounced", provider_id, address="bob@example.com")
+    write(store, [a_dispatch(provider_id, first)])
+    write(store, [event])
+    assert timeline(store, first) == {event.event_id}
+    write(store, [a_request(message_id=second, to="bob@example.com"), a_dispatch(provider_id, second)])
+    assert (timeline(store, first), timeline(store, second)) == (set(), {event.event_id})
+    rows = store.tuples(
+        "SELECT toString(email_id), status FROM messages WHERE email_id IN {ids:Array(UUID)}", {"ids": [first, second]}
+    )
+    assert {row[0]: row[1] for row in rows} == {first: "Pending", second: "Bounced"}
+
+
+def test_both_sides_at_once_never_miss_each_other(store: Store) -> None:
+    """Two workers, thousands of pairs, each written at one moment from two sides; no sweep helps."""
+    pairs = [(an_orphan("delivered", uuid4().hex), new_id()) for _ in range(4_000)]
+    with ThreadPoolExecutor(2) as sides:
+        for at in range(0, len(pairs), 20):
+            some = pairs[at : at + 20]
+            events: list[Fact] = [event for event, _ in some]
+            dispatches: list[Fact] = [a_dispatch(event.provider_message_id, i) for event, i in some]
+            list(sides.map(lambda facts: write(store, facts), (events, dispatches)))
+    owners = {event.event_id: message_id for event, message_id in pairs}
+    assert orphaned(store, [event for event, _ in pairs]) == set()
+    rows = store.tuples(
+        "SELECT event_id, toString(email_id) FROM message_events WHERE event_id IN {ids:Array(String)}",
+        {"ids": list(owners)},
+    )
+    assert {row[0]: row[1] for row in rows} == owners
+    assert len(rows) == len(owners)
+
+
+def test_the_writer_matches_what_it_writes(store: Store) -> None:
+    """The whole group, from records: a dispatch, an event without our ids, and a change of a suppression list."""
+    provider_id, message_id = uuid4().hex, new_id()
+    address = f"{uuid4().hex}@example.com"
+    bounce = (
+        f'[{{"event":"bounce","email":"{address}","timestamp":1700000000,"sg_message_id":"{provider_id}.recvd-1"}}]'
+    )
+    change = (
+        f'{{"RecordType":"SubscriptionChange","Recipient":"{address}","SuppressSending":true,"MessageID":null,'
+        '"ServerID":7,"MessageStream":"outbound","ChangedAt":"2026-05-01T10:00:00Z","SuppressionReason":"HardBounce"}'
+    )
+    dispatched = (
+        f'{{"message_id":"{message_id}","account_id":"{ACCOUNT}","provider":"sendgrid",'
+        f'"provider_message_id":"{provider_id}","dispatched_at":"2026-05-01T10:00:00Z"}}'
+    )
+    content = f'{{"message_id":"{message_id}","account_id":"{ACCOUNT}","html":"<b>hi</b>"}}'
+    letters = FakeLetters()
+    writer = LedgerWriter(store, letters, Telemetry(), FaultLimit(), decision_days=30)  # type: ignore[arg-type]
+    # (letters that are only kept)
+    group = [
+        RecordBatch(TP(topic, 0), [FakeRecord(value.encode(), topic=topic)])
+        for topic, value in (
+            ("webhooks.sendgrid", bounce),
+            ("webhooks.postmark", change),
+            ("sends.dispatched", dispatched),
+            ("sends.content", content),
+        )
+    ]
+    asyncio.run(writer.write(group))
+    assert letters.parked == []
+    assert len(timeline(store, message_id)) == 2
+    row = store.rows("SELECT status, has_content FROM messages WHERE email_id = {id:UUID}", {"id": message_id})
+    assert row == [{"status": "Bounced", "has_content": True}]
+    html = store.tuples("SELECT html FROM contents FINAL WHERE message_id = {id:UUID}", {"id": message_id})
+    assert [tuple(row) for row in html] == [("<b>hi</b>",)]
+    of_address = store.rows(
+        "SELECT account_id, status, sub_status, type FROM messages WHERE to_address = {to:String}", {"to": address}
+    )
+    assert of_address == [
+        {"account_id": "*", "status": "Subscriptionchange", "sub_status": "added", "type": "Suppression list"}
+    ]
+
+
+async def test_the_sweep_finds_what_waited_for_a_request(store: Store) -> None:
+    """Two dispatches under one id, and nobody has told their Tos: only the requests decide, and nobody looks then."""
+    provider_id, first, second = uuid4().hex, new_id(), new_id()
+    event = an_orphan("bounced", provider_id, address="bob@example.com", received_us=time.time_ns() // 1000)
+    write(store, [a_dispatch(provider_id, first), a_dispatch(provider_id, second), event])
+    tos = {first: "ann@example.com", second: "bob@example.com"}
+    write(store, [a_request(message_id=i, to=to) for i, to in tos.items()])
+    assert orphaned(store, [event]) == {event.event_id}
+    stop = asyncio.Event()
+    sweeping = asyncio.create_task(sweep_now_and_then(Matcher(store), 0.05, stop))
+    await until(lambda: orphaned(store, [event]) == set(), "the sweep")
+    stop.set()
+    await sweeping
+    assert timeline(store, second) == {event.event_id}

@@ -1,0 +1,68 @@
+"""What was sent: one content a message, kept for so many days after its Date Sent."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from projections import migrate
+from projections.messages.columns import contents_table, events_table, state_table
+from projections.store import Store
+from schemas.facts import Content
+from schemas.identity import uuid7
+from schemas.times import DAY_US
+from tests.building import ACCOUNT, NOW_US, a_place
+
+pytestmark = pytest.mark.clickhouse
+
+
+@pytest.fixture(scope="module")
+def store(clickhouse_url: str) -> Iterator[Store]:
+    store = Store(clickhouse_url, database=f"contents_{uuid4().hex[:12]}")
+    migrate.apply(store)
+    yield store
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
+def write(store: Store, *contents: Content) -> None:
+    for content in contents:
+        store.insert("contents", contents_table([content]))
+        store.insert("message_state", state_table(events_table([]), contents=[content]))
+
+
+def kept(store: Store, *ids: str) -> dict[str, str]:
+    rows = store.tuples(
+        "SELECT toString(message_id), html FROM contents FINAL WHERE message_id IN {ids:Array(UUID)}",
+        {"ids": list(ids)},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_contents_the_one_told_first_stays(store: Store, *, turned: bool) -> None:
+    message_id = uuid7(time.time_ns() // 1000, uuid4().bytes)
+    told = [
+        Content(ACCOUNT, message_id, html, "", a_place(topic="sends.content", received_us=NOW_US, offset=offset))
+        for html, offset in (("first", 7), ("second", 8))
+    ]
+    write(store, *(reversed(told) if turned else told))
+    assert kept(store, message_id) == {message_id: "first"}
+
+
+def test_a_content_expires_and_its_message_still_says_that_it_had_one(store: Store) -> None:
+    now_us = time.time_ns() // 1000
+    old, young = (uuid7(now_us - days * DAY_US, uuid4().bytes) for days in (8, 6))
+    assert migrate.keep_contents(store, 7)
+    write(store, *(Content(ACCOUNT, i, "<p>hi</p>", "", a_place(topic="sends.content")) for i in (old, young)))
+    store.command("OPTIMIZE TABLE contents FINAL", database=store.database)
+    assert kept(store, old, young) == {young: "<p>hi</p>"}
+    had = store.tuples("SELECT has_content FROM messages WHERE email_id = {id:UUID}", {"id": old})
+    assert [tuple(row) for row in had] == [(True,)]
+
+
+def test_keeping_as_long_as_before_changes_nothing(store: Store) -> None:
+    migrate.keep_contents(store, 9)
+    assert not migrate.keep_contents(store, 9)
+    assert migrate.keep_contents(store, 10)

@@ -1,0 +1,81 @@
+"""The second statement of the rules, in SQL over the event log, agrees with the live rows; it shows where they lie."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from projections import migrate
+from projections.messages.columns import events_table, state_table
+from projections.messages.fresh_fold import COLUMNS, differences
+from projections.messages.law import Known, MessageRow
+from projections.store import Store
+from schemas.facts import event_of
+from schemas.identity import uuid7
+from tests.building import NOW_US, a_request, an_event, everything_known
+from tests.projections.test_messages_in_clickhouse import for_message
+
+pytestmark = pytest.mark.clickhouse
+
+
+@pytest.fixture
+def store(clickhouse_url: str) -> Iterator[Store]:
+    store = Store(clickhouse_url, database=f"fresh_{uuid4().hex[:12]}")
+    migrate.apply(store)
+    yield store
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
+def write(store: Store, known: Known) -> None:
+    facts = [*known.requests, *known.decisions, *known.dispatches]
+    rows = events_table([*known.events, *map(event_of, facts)])
+    if rows.num_rows:
+        store.insert("events", rows)
+        own = rows.slice(0, len(known.events))
+        store.insert("message_state", state_table(own, known.requests, known.decisions, known.dispatches))
+
+
+def found(store: Store) -> list[Any]:
+    return [
+        tuple(row)
+        for part in range(2)
+        for row in store.tuples(differences(part, 2).sql, differences(part, 2).parameters)
+    ]
+
+
+def test_every_column_is_compared() -> None:
+    others = {"account_id", "email_id"}
+    assert set(COLUMNS) == set(MessageRow.__dataclass_fields__) - others
+
+
+@settings(
+    max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
+)
+@given(st.lists(everything_known(), min_size=8, max_size=30), st.integers(0, 2**32))
+def test_live_and_fresh_rows_agree(store: Store, knowns: list[Known], seed: int) -> None:
+    started = NOW_US + random.Random(seed).randrange(10**9) * 1000
+    for number, known in enumerate(knowns):
+        write(store, for_message(known, uuid7(started + number * 1000, uuid4().bytes)))
+    assert found(store) == []
+
+
+def test_a_state_that_lost_an_event_shows(store: Store) -> None:
+    message_id = uuid7(NOW_US, uuid4().bytes)
+    bounce = an_event("bounced", message_id=message_id, reason="no such user")
+    store.insert("message_state", state_table(events_table([an_event("delivered", message_id=message_id)])))
+    store.insert("events", events_table([an_event("delivered", message_id=message_id), bounce]))
+    assert {(column, live, fresh) for _, _, column, live, fresh in found(store)} >= {
+        ("status", "Delivered", "Bounced"),
+        ("reason", "", "no such user"),
+    }
+
+
+def test_a_message_that_only_one_side_has_shows(store: Store) -> None:
+    message_id = uuid7(NOW_US, uuid4().bytes)
+    store.insert("message_state", state_table(events_table([]), [a_request(message_id=message_id)]))
+    assert found(store) == [("acme", message_id, "account_id", "acme", "")]
