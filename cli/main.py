@@ -93,12 +93,14 @@ def migrate(as_json: AsJson = False) -> None:
     from cli.output import show
     from projections import migrate as migrations
     from projections.store import Store
-    from schemas.settings import StoreSettings
+    from schemas.settings import MigrateSettings
 
-    settings = settings_of(StoreSettings)
+    settings = settings_of(MigrateSettings)
     store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    applied = migrations.apply(store)
-    show([{"applied": m.version, "name": m.name} for m in applied], as_json=as_json, none="Nothing to apply.")
+    done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]
+    if migrations.keep_contents(store, settings.content_retention_days):
+        done.append({"applied": "retention", "name": f"contents: {settings.content_retention_days} days"})
+    show(done, as_json=as_json, none="Nothing to apply.")
 
 
 @app.command()
@@ -191,17 +193,102 @@ def status(
 
 
 @app.command()
+def lag(
+    group: Annotated[str | None, typer.Option(help="Only this consumer group.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show how far the readers of the log are behind, by topic and partition.
+
+    Example: sendledger lag --json
+    """
+    from cli.operating import lag_of, show_lag
+    from schemas.settings import GroupSettings
+
+    found = run(lag_of(settings_of(GroupSettings), group))
+    show_lag(found, as_json=as_json)
+    if group is not None and not found.partitions:
+        sys.exit(1)
+
+
+@app.command()
+def doctor(
+    programs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for", help="Only the settings of this program: topics, migrate, ledger or gateway; repeatable."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look whether every dependency is right, and say the mend where it is not.
+
+    Example: sendledger doctor
+    """
+    from cli.doctor.checks import exit_code
+    from cli.doctor.examine import examine
+    from cli.operating import quieten_clients, show_checks
+
+    quieten_clients()
+    checks = run(examine(settings_of, programs or ()))
+    show_checks(checks, as_json=as_json)
+    sys.exit(exit_code(checks))
+
+
+@app.command()
+def schemas(
+    which: Annotated[
+        str | None, typer.Option("--format", help="json: the JSON Schemas; asyncapi: that document; both without it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="On one line.")] = False,
+) -> None:
+    """Print the JSON Schemas of all records, and the AsyncAPI document of all topics.
+
+    Example: sendledger schemas --format asyncapi
+    """
+    from cli.operating import published
+
+    typer.echo(published(which, indented=not as_json))
+
+
+@app.command()
+def verify(
+    oracle: Annotated[Path | None, typer.Option(help="What `simulate --oracle` wrote.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until nothing lags.", min=0)] = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until nothing lags, then list each value that is not what it must be; exit code 1 if there is one.
+
+    The live rows are compared with a fresh fold of the event log, and all with the oracle, where one is given.
+
+    Example: sendledger verify --oracle oracle.json
+    """
+    from cli.operating import quieten_clients
+    from cli.output import show
+    from cli.verifying.run import verify as run_verify
+    from schemas.settings import VerifySettings
+
+    quieten_clients()
+    found = run(run_verify(settings_of(VerifySettings), oracle, timeout))
+    show([difference._asdict() for difference in found], as_json=as_json, none="0 differences.")
+    sys.exit(1 if found else 0)
+
+
+@app.command()
 def simulate(
     messages: Annotated[int, typer.Option(help="How many messages.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same traffic.")] = 1,
     via: Annotated[str, typer.Option(help="kafka, or http for signed POSTs.")] = "kafka",
     before: Annotated[str | None, typer.Option(help="All of it happens before this time; midnight (UTC).")] = None,
     live: Annotated[bool, typer.Option("--live", help="Endless traffic of account `demo` instead, over HTTP.")] = False,
+    oracle: Annotated[Path | None, typer.Option(help="Write here what must come out, for `verify`.")] = None,
+    decide: Annotated[
+        bool, typer.Option("--decide/--no-decide", help="Write decisions too; without, somebody else decides.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Send life-like traffic: requests, decisions, signed webhooks with duplicates and disorder.
+    """Send life-like traffic of all providers: our own records, and signed webhooks with duplicates and disorder.
 
-    Example: sendledger simulate --messages 1000 --seed 3 --via http
+    Example: sendledger simulate --messages 1000 --seed 3 --via http --oracle oracle.json
     """
     from cli.output import show
     from cli.simulating import run_live, run_once
@@ -209,8 +296,11 @@ def simulate(
 
     if via not in ("kafka", "http"):
         raise RequestError(f"--via {via!r} is no way in", "--via", "Use kafka or http")
+    if live and oracle is not None:
+        raise RequestError("Endless traffic has no oracle", "--oracle", "Leave out --live")
     settings = settings_of(SimulatorSettings)
     url = f"http://127.0.0.1:{settings_of(GatewaySettings).port}" if live or via == "http" else ""
     if live:
-        sys.exit(run(run_live(settings, url)))
-    show([run(run_once(settings, url, messages, seed, via, before))], as_json=as_json, upright=True)
+        sys.exit(run(run_live(settings, url, decides=decide)))
+    done = run_once(settings, url, messages, seed, via, before, oracle_file=oracle, decides=decide)
+    show([run(done)], as_json=as_json, upright=True)

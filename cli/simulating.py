@@ -4,15 +4,21 @@ import asyncio
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from schemas.errors import ConfigError, RequestError
 from schemas.settings import SimulatorSettings
 from schemas.times import DAY_US, rfc3339_us
-from simulator.http import run_over_http
-from simulator.kafka import run_over_kafka
+from simulator.http import Poster, run_over_http
+from simulator.kafka import PUBLIC_URL, run_over_kafka
 from simulator.live import live
+from simulator.oracle import Oracle
 from simulator.posts import plan
+from simulator.providers import PROVIDERS
+from simulator.signing import Keys
 
 __all__ = ["run_live", "run_once"]
 
@@ -20,26 +26,44 @@ ACCOUNTS = ("demo", "acme", "globex")
 
 
 async def run_once(
-    settings: SimulatorSettings, url: str, messages: int, seed: int, via: str, before: str | None
+    settings: SimulatorSettings,
+    url: str,
+    messages: int,
+    seed: int,
+    via: str,
+    before: str | None,
+    *,
+    oracle_file: Path | None = None,
+    decides: bool = True,
 ) -> dict[str, Any]:
-    """Send one plan, to `url` over HTTP or straight into Kafka, and return what was sent."""
-    planned = plan(messages, seed, now_us=_until(before), accounts=ACCOUNTS)
-    key = settings.dev_sendgrid_private_key.get_secret_value()
+    """Send one plan, to `url` over HTTP or straight into Kafka, and return what was sent.
+
+    `oracle_file` is written first: it says what must come out of all that is sent.
+    """
+    oracle = None
+    if oracle_file is not None:
+        oracle = Oracle(seed, decides=decides, arrivals_known=via == "kafka")
+    planned = plan(messages, seed, now_us=_until(before), accounts=ACCOUNTS, decides=decides, oracle=oracle)
+    if oracle is not None and oracle_file is not None:
+        _write(oracle_file, oracle.as_json())
+    keys = _keys(settings)
     started = time.monotonic()
     if via == "http":
-        await run_over_http(url, _needed(key), settings.kafka_bootstrap, planned, progress=_progress)
+        poster = Poster(url, _needed(keys), public_url=settings.public_url)
+        await run_over_http(poster, settings.kafka_bootstrap, planned, progress=_progress)
     else:
-        await run_over_kafka(settings.kafka_bootstrap, planned, progress=_progress, private_key=key or None)
-    return planned.totals().as_json() | {"seconds": round(time.monotonic() - started, 2)}
+        public_url = settings.public_url or PUBLIC_URL
+        await run_over_kafka(settings.kafka_bootstrap, planned, progress=_progress, keys=keys, public_url=public_url)
+    return planned.totals.as_json() | {"seconds": round(time.monotonic() - started, 2)}
 
 
-async def run_live(settings: SimulatorSettings, url: str) -> int:
+async def run_live(settings: SimulatorSettings, url: str, *, decides: bool = True) -> int:
     """Send the demo's traffic until the process is told to stop."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    key = _needed(settings.dev_sendgrid_private_key.get_secret_value())
-    await live(url, key, settings.kafka_bootstrap, stop=stop)
+    poster = Poster(url, _needed(_keys(settings)), public_url=settings.public_url, patience_seconds=None, concurrency=4)
+    await live(poster, settings.kafka_bootstrap, stop=stop, decides=decides)
     return 0
 
 
@@ -54,14 +78,37 @@ def _until(before: str | None) -> int:
     return us
 
 
-def _needed(key: str) -> str:
-    if not key:
+def _keys(settings: SimulatorSettings) -> Keys:
+    """The keys that the providers' posts are signed with: of several the first."""
+    return Keys(
+        sendgrid_private_key=settings.dev_sendgrid_private_key.get_secret_value(),
+        twilio_auth_token=_first(settings.twilio_auth_tokens),
+        postmark_credentials=_first(settings.postmark_basic_auth),
+    )
+
+
+def _first(several: SecretStr) -> str:
+    return several.get_secret_value().partition(",")[0].strip()
+
+
+def _needed(keys: Keys) -> Keys:
+    missing = [provider.key for provider in PROVIDERS.values() if not provider.has_key(keys)]
+    if missing:
         raise ConfigError(
-            "Signed posts need a private key",
-            "SENDLEDGER_DEV_SENDGRID_PRIVATE_KEY",
-            "Take it from the dev.env that `sendledger up` writes, or use --via kafka",
+            "Signed posts need the providers' keys",
+            ", ".join(missing),
+            "Take them from the dev.env that `sendledger up` writes, or use --via kafka",
         )
-    return key
+    return keys
+
+
+def _write(path: Path, document: bytes) -> None:
+    try:
+        path.write_bytes(document)
+    except OSError as error:
+        raise RequestError(
+            f"The oracle can't be written: {error}", "--oracle", "Name a file in a folder of yours"
+        ) from error
 
 
 def _progress(done: int, total: int) -> None:

@@ -62,9 +62,11 @@ async def run_up(data_dir: Path, port_base: int, *, demo: bool) -> int:
 
 async def _start(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str], *, demo: bool) -> None:
     await supervisor.start()
-    await make_topics(read(TopicSettings, kafka_bootstrap=env[PREFIX + "KAFKA_BOOTSTRAP"]))
+    topics = read(TopicSettings, kafka_bootstrap=env[PREFIX + "KAFKA_BOOTSTRAP"])
+    await make_topics(topics)
     store = Store(env[PREFIX + "CLICKHOUSE_URL"], database=env[PREFIX + "CLICKHOUSE_DATABASE"])
     await asyncio.to_thread(migrate.apply, store)
+    await asyncio.to_thread(migrate.keep_contents, store, topics.content_retention_days)
     store.close()
     _write(data_dir / "dev.env", env)
     for part in _programs(env, demo=demo):

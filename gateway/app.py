@@ -37,9 +37,11 @@ def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer,
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         await kafka.start()
+        telemetry.gauge("up", "gateway").set(1)
         try:
             yield
         finally:
+            telemetry.gauge("up", "gateway").set(0)
             await kafka.stop()
             store.close()
 
@@ -51,7 +53,7 @@ def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )
-    problems.install(app)
+    problems.install(app, telemetry)
     for provider in webhooks.providers(settings):
         webhooks.route(app, provider, kafka, telemetry, settings.public_url)
     app.include_router(messages.router(settings, store))

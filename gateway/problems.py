@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.tokens import TokenInvalid
 from schemas.errors import BrokerError, SignatureInvalid, StoreError, StoreRefused
+from schemas.telemetry import Telemetry
 
 __all__ = ["Problem", "install"]
 
@@ -35,7 +36,7 @@ class Problem(Exception):
         self.status, self.detail, self.headers, self.more = status, detail, dict(headers or {}), more
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, telemetry: Telemetry) -> None:
     """Make every error of `app` a problem."""
 
     @app.exception_handler(Problem)
@@ -64,7 +65,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(StoreError)
     @app.exception_handler(BrokerError)
-    async def away(request: Request, error: StoreError | BrokerError) -> JSONResponse:  # noqa: ARG001 - it may name hosts
+    async def away(request: Request, error: StoreError | BrokerError) -> JSONResponse:
+        # Its text may name hosts: it is for our logs.
+        telemetry.counter("errors_total", "clickhouse" if isinstance(error, StoreError) else "kafka").inc()
         return _answer(request, 503, "A service behind this one is away; try again", {"Retry-After": RETRY_SECONDS})
 
     @app.exception_handler(StoreRefused)

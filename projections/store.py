@@ -69,17 +69,21 @@ class Store:
     def __init__(self, url: str, *, database: str = DATABASE, timeout_seconds: int = 60) -> None:
         """Take `http[s]://[user[:password]@]host[:port]`. Raises ConfigError for another form."""
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            port = parts.port
+        except ValueError:  # its text would show a piece of a password that has a slash in it
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.path not in ("", "/"):
             raise ConfigError(
                 "The address of ClickHouse is none",
                 "SENDLEDGER_CLICKHOUSE_URL",
-                "Give it as http://user:password@host:8123",
+                "Give it as http://user:password@host:8123, with %2F for a slash in the password",
             )
         self.database = database
-        self._where = f"{parts.scheme}://{parts.hostname}:{parts.port or ''}"
+        self._where = f"{parts.scheme}://{parts.hostname}:{port or ''}"
         self._options: dict[str, Any] = {
             "host": parts.hostname,
-            "port": parts.port or (8443 if parts.scheme == "https" else 8123),
+            "port": port or (8443 if parts.scheme == "https" else 8123),
             "secure": parts.scheme == "https",
             "username": unquote(parts.username or "default"),
             "password": unquote(parts.password or ""),

@@ -4,11 +4,12 @@ Every variable has the prefix `SENDLEDGER_`; several keys are separated by comma
 log, error or `doctor` shows them. All problems are reported at once, each with its variable (`read`).
 """
 
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigError
@@ -32,6 +33,7 @@ __all__ = [
 
 PREFIX: Final = "SENDLEDGER_"
 _LOOPBACK: Final = "127.0.0.1"
+_SERVER: Final = re.compile(r"\s*(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:\d{1,5})?\s*")
 
 
 class Settings(BaseSettings):
@@ -49,10 +51,18 @@ class StoreSettings(Settings):
     clickhouse_database: str = Field("sendledger", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The database")
 
 
+def _servers(text: str) -> str:
+    if not all(_SERVER.fullmatch(server) for server in text.split(",")):
+        raise ValueError("must be host:port, several separated by commas")
+    return text
+
+
 class BrokerSettings(Settings):
     """Where Kafka is."""
 
-    kafka_bootstrap: str = Field(description="Kafka's bootstrap servers: host:port, several separated by commas")
+    kafka_bootstrap: Annotated[str, AfterValidator(_servers)] = Field(
+        description="Kafka's bootstrap servers: host:port, several separated by commas"
+    )
 
 
 class RetentionSettings(Settings):

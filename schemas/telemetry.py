@@ -3,14 +3,20 @@
 Labels are bounded: never an id, an address or a text from outside. Counters are raised once a batch.
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-__all__ = ["CATALOGUE", "Metric", "Telemetry"]
+__all__ = ["CATALOGUE", "PREFIX", "Metric", "Readings", "Telemetry"]
 
 PREFIX: Final = "sendledger_"
+
+Readings = Mapping[tuple[str, ...], float]
+"""What a gauge shows now: a value for each tuple of label values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +58,40 @@ CATALOGUE: Final = {
             _SECONDS,
         ),
         Metric(
+            "lag_records",
+            "gauge",
+            "Records of a partition that this worker has not acknowledged, as of its last fetch. A rise that lasts: the"
+            " worker is too slow or waits; with no worker nothing is shown, so alert on `sendledger lag` too.",
+            ("group", "topic", "partition"),
+        ),
+        Metric(
+            "duplicates_total",
+            "counter",
+            "Copies of events within one group: the least that there were. They change no row; many mean that a"
+            " provider posts again and again, because it gets its answers late or not at all.",
+            ("provider",),
+        ),
+        Metric(
+            "out_of_order_total",
+            "counter",
+            "Events older than one of the same message before them in the group. They change no row; a rise means that"
+            " posts come late.",
+            ("provider",),
+        ),
+        Metric(
             "unknown_total", "counter", "Events of a type that we don't know: kept; look at their extra.", ("provider",)
         ),
         Metric("orphans_total", "counter", "Events that name no message of ours.", ("provider",)),
+        Metric("matched_total", "counter", "Of those, the ones that found their message by provider id."),
         Metric("dead_letters_total", "counter", "Records or elements parked, by reason.", ("topic", "reason")),
-        Metric("retries_total", "counter", "Waits because Kafka or ClickHouse was away.", ("of",)),
+        Metric("retries_total", "counter", "A worker's waits because Kafka or ClickHouse was away.", ("of",)),
+        Metric(
+            "errors_total",
+            "counter",
+            "Answers of the gateway that failed because Kafka or ClickHouse was away: each is a 503, and somebody has"
+            " to come again. Look at the service that it names.",
+            ("of",),
+        ),
         Metric("webhooks_total", "counter", "Webhook POSTs answered, by HTTP status.", ("provider", "status")),
         Metric("signature_failures_total", "counter", "Webhooks refused: forged, or a key is missing.", ("provider",)),
         Metric("webhook_seconds", "histogram", "Seconds to answer a webhook.", ("provider",), _SECONDS),
@@ -86,6 +121,10 @@ class Telemetry:
         """Return a histogram of the catalogue, for these label values."""
         return cast(Histogram, self._labelled(name, Histogram, labels))
 
+    def watch(self, name: str, read: Callable[[], Readings]) -> None:
+        """Have a gauge of the catalogue read at each scrape, in its thread. What is not given is not shown."""
+        self.registry.register(_Watched(CATALOGUE[name], read))
+
     def _labelled(self, name: str, kind: type[Counter | Gauge | Histogram], labels: tuple[str, ...]) -> object:
         collector = self._collectors.get(name)
         if collector is None:
@@ -96,3 +135,22 @@ class Telemetry:
             # (buckets go to histograms alone)
             self._collectors[name] = collector
         return collector.labels(*labels) if labels else collector
+
+
+class _Watched(Collector):
+    """A gauge that holds nothing: it asks when it is asked."""
+
+    def __init__(self, metric: Metric, read: Callable[[], Readings]) -> None:
+        self._metric, self._read = metric, read
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield self._family()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = self._family()
+        for labels, value in self._read().items():
+            family.add_metric(labels, value)
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(PREFIX + self._metric.name, self._metric.help, labels=self._metric.labels)

@@ -1,9 +1,10 @@
-"""A plan sent as the world sends it: webhooks as signed POSTs to the gateway, our own records over Kafka.
+"""A plan sent as the world sends it: webhooks as signed posts to the gateway, our own records over Kafka.
 
-In:  a plan, a gateway, the private key of the pair that the gateway trusts, a broker.
-Out: every POST answered 2xx, every record acknowledged.
-Promise: a POST that meets a 5xx, a 429 or a broken line is sent again, as SendGrid does, until `patience_seconds`
-have passed; then BrokerError. A POST that is refused (4xx) is a RequestError at once.
+In:  a plan, a gateway, the keys that it trusts, a broker.
+Out: every post answered 2xx, every record acknowledged.
+Promise: a post that meets a 5xx, a 429 or a broken line is sent again until `patience_seconds` have passed; then
+BrokerError. (Twilio itself gives up sooner, but a plan is to arrive whole.) A post that is refused (4xx) is a
+RequestError at once.
 """
 
 import asyncio
@@ -18,35 +19,39 @@ import structlog
 from schemas.errors import BrokerError, RequestError
 from simulator.kafka import CHUNK, producer, send
 from simulator.posts import Delivery, Plan
+from simulator.providers import PROVIDERS
 from simulator.sending import Meter, Progress, Sent
-from simulator.signing import sign_sendgrid
+from simulator.signing import Keys
 
 __all__ = ["Poster", "run_over_http"]
 
-SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
-TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
 
 
 class Poster:
-    """SendGrid's side of the Event Webhook."""
+    """The providers' side of their webhooks.
+
+    `url` is where the gateway is; `public_url` what the providers call it, which Twilio signs (default: the same).
+    """
 
     def __init__(
         self,
         url: str,
-        private_key: str,
+        keys: Keys,
         *,
+        public_url: str = "",
         patience_seconds: float | None = 120.0,
         concurrency: int = 16,
         transport: httpx.AsyncBaseTransport | None = None,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.url = f"{url.rstrip('/')}/webhooks/sendgrid"
+        self.url = url.rstrip("/")
         self.retries = 0
+        self._public_url = public_url or url
         self._away = False
-        self._private_key = private_key
+        self._keys = keys
         self._patience_seconds = patience_seconds
         self._pause = pause
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -59,11 +64,11 @@ class Poster:
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         await self._client.aclose()
 
-    async def post(self, body: bytes) -> None:
-        """Send one POST until it is taken."""
+    async def post(self, delivery: Delivery) -> None:
+        """Send one post until it is taken."""
         waited, pause = 0.0, 0.25
         while True:
-            problem = await self._once(body)
+            problem = await self._once(delivery)
             self._log(problem)
             if problem is None:
                 return
@@ -82,17 +87,14 @@ class Poster:
             log.info("gateway.found_again", url=self.url)
         self._away = problem is not None
 
-    async def _once(self, body: bytes) -> str | None:
+    async def _once(self, delivery: Delivery) -> str | None:
         """Return None if it was taken, else why not yet. Raises RequestError if it never will be."""
-        signed_at = str(int(time.time()))
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "SendGrid Event API",
-            SIGNATURE_HEADER: sign_sendgrid(self._private_key, signed_at, body),
-            TIMESTAMP_HEADER: signed_at,
-        }
+        provider = PROVIDERS[delivery.provider]
+        signed = provider.sign(self._keys, delivery.url(self._public_url), delivery.value, time.time_ns() // 1000)
+        headers = {"Content-Type": provider.content_type, "User-Agent": provider.user_agent, **signed.headers}
+        url = delivery.url(self.url)
         try:
-            answer = await self._client.post(self.url, content=body, headers=headers)
+            answer = await self._client.post(url, content=delivery.value, headers=headers)
         except httpx.TransportError as error:
             return type(error).__name__
         if answer.is_success:
@@ -100,32 +102,29 @@ class Poster:
         if answer.status_code >= 500 or answer.status_code == 429:
             return f"status {answer.status_code}"
         raise RequestError(
-            f"the gateway refused a POST: status {answer.status_code}",
-            self.url,
-            "compare the private key with SENDLEDGER_SENDGRID_PUBLIC_KEYS, and the URL with the gateway's",
+            f"the gateway refused a POST of {delivery.provider}: status {answer.status_code}",
+            f"{self.url}/webhooks/{delivery.provider}",
+            f"compare {provider.key} with the gateway's, and the URL with SENDLEDGER_PUBLIC_URL",
         )
 
 
 async def run_over_http(
-    url: str,
-    private_key: str,
+    poster: Poster,
     kafka_bootstrap: str,
     plan: Plan,
     *,
     rate: float | None = None,
     progress: Progress | None = None,
     concurrency: int = 16,
-    patience_seconds: float | None = 120.0,
 ) -> Sent:
-    """Send the plan. POSTs that are under way at one time may overtake each other."""
+    """Send the plan. Posts that are under way at one time may overtake each other."""
     sent = Sent()
     meter = Meter(rate, plan.size, progress)
     posts: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=concurrency * 4)
-    poster = Poster(url, private_key, patience_seconds=patience_seconds, concurrency=concurrency)
 
     async def post_them() -> None:
         while (delivery := await posts.get()) is not None:
-            await poster.post(delivery.value)
+            await poster.post(delivery)
             sent.count(delivery)
 
     async def hand_out() -> None:
@@ -136,7 +135,7 @@ async def run_over_http(
                 if delivery.kind == "post":
                     await posts.put(delivery)
                 else:
-                    futures.append(await send(kafka, delivery, None))
+                    futures.append(await send(kafka, delivery))
                     sent.count(delivery)
                 if number % 500 == 499:
                     meter.report()

@@ -1,15 +1,15 @@
 """A plan written straight to Kafka, as our services and the gateway would write it.
 
 In:  a plan and a broker.
-Out: records of `sends.requested`, `sends.decided` and `webhooks.sendgrid`, in the plan's order.
+Out: records of `sends.*` and `webhooks.*`, in the plan's order. A post has the headers that the gateway would write
+     beside it, and its `received_at` is the plan's own time: so a seed gives the same rows whenever it is sent.
 Promise: returns only when every record is acknowledged by all replicas in sync; raises BrokerError otherwise.
 """
 
 import asyncio
-import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -18,16 +18,30 @@ from aiokafka.errors import KafkaError
 from schemas.errors import BrokerError
 from schemas.identity import uuid7
 from schemas.times import rfc3339
-from schemas.topics import MAX_RECORD_BYTES, SENDS_DECIDED, SENDS_REQUESTED, WEBHOOKS
+from schemas.topics import (
+    MAX_RECORD_BYTES,
+    SENDS_CONTENT,
+    SENDS_DECIDED,
+    SENDS_DISPATCHED,
+    SENDS_REQUESTED,
+    WEBHOOKS,
+)
 from simulator.posts import Delivery, Plan
+from simulator.providers import PROVIDERS
 from simulator.sending import Meter, Progress, Sent
-from simulator.signing import sign_sendgrid
+from simulator.signing import Keys
 
-__all__ = ["producer", "run_over_kafka", "send"]
+__all__ = ["PUBLIC_URL", "producer", "record_of", "run_over_kafka", "send"]
 
 CHUNK: Final = 2_000
-REQUEST_URL: Final = "https://sendledger.example.com/webhooks/sendgrid"
-_TOPICS: Final = {"request": SENDS_REQUESTED.name, "decision": SENDS_DECIDED.name, "post": WEBHOOKS["sendgrid"].name}
+PUBLIC_URL: Final = "https://sendledger.example.com"
+_TOPICS: Final = {
+    "request": SENDS_REQUESTED.name,
+    "decision": SENDS_DECIDED.name,
+    "dispatch": SENDS_DISPATCHED.name,
+    "content": SENDS_CONTENT.name,
+}
+_NO_KEYS: Final = Keys()
 
 
 async def run_over_kafka(
@@ -36,9 +50,10 @@ async def run_over_kafka(
     *,
     rate: float | None = None,
     progress: Progress | None = None,
-    private_key: str | None = None,
+    keys: Keys = _NO_KEYS,
+    public_url: str = PUBLIC_URL,
 ) -> Sent:
-    """Write the plan. Webhook records are signed where `private_key` is given, else their signature is blank."""
+    """Write the plan. Posts are signed where `keys` has the provider's, else their signature is blank."""
     sent = Sent()
     meter = Meter(rate, plan.size, progress)
     async with producer(bootstrap) as kafka:
@@ -47,7 +62,7 @@ async def run_over_kafka(
             futures = []
             for delivery in chunk:
                 await meter.pace(delivery)
-                futures.append(await send(kafka, delivery, private_key))
+                futures.append(await send(kafka, delivery, keys, public_url))
             await asyncio.gather(*futures)
             for delivery in chunk:
                 sent.count(delivery)
@@ -78,27 +93,36 @@ async def producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
             await asyncio.wait_for(kafka.stop(), timeout=3)
 
 
-async def send(kafka: AIOKafkaProducer, delivery: Delivery, private_key: str | None) -> asyncio.Future[Any]:
+async def send(
+    kafka: AIOKafkaProducer, delivery: Delivery, keys: Keys = _NO_KEYS, public_url: str = PUBLIC_URL
+) -> asyncio.Future[Any]:
     """Hand one delivery to the producer; the future is done when it is acknowledged."""
-    topic = _TOPICS[delivery.kind]
-    if delivery.kind == "post":
-        headers = _webhook_headers(delivery.value, private_key)
-        key = headers[0][1]
-        return await kafka.send(topic, delivery.value, key=key, headers=headers)  # type: ignore[no-any-return]  # untyped
-    return await kafka.send(topic, delivery.value, key=delivery.key.encode())  # type: ignore[no-any-return]  # untyped
+    topic, key, headers = record_of(delivery, keys, public_url)
+    return await kafka.send(topic, delivery.value, key=key, headers=headers)  # type: ignore[no-any-return]  # untyped
 
 
-def _webhook_headers(body: bytes, private_key: str | None) -> list[tuple[str, bytes]]:
-    """The headers that the gateway writes beside a body that arrives now."""
-    received_us = time.time_ns() // 1000
-    signed_at = str(received_us // 1_000_000)
+def record_of(
+    delivery: Delivery, keys: Keys = _NO_KEYS, public_url: str = PUBLIC_URL
+) -> tuple[str, bytes, list[tuple[str, bytes]]]:
+    """Return topic, key and headers of a delivery's record; its value is the delivery's."""
+    if delivery.kind != "post":
+        return _TOPICS[delivery.kind], delivery.key.encode(), []
+    headers = webhook_headers(delivery, keys, public_url)
+    return WEBHOOKS[delivery.provider].name, headers[0][1], headers
+
+
+def webhook_headers(delivery: Delivery, keys: Keys, public_url: str) -> list[tuple[str, bytes]]:
+    """Return the headers that the gateway writes beside a body that arrives at the plan's own time."""
+    provider = PROVIDERS[delivery.provider]
+    url = delivery.url(public_url)
+    signed = provider.sign(keys, url, delivery.value, delivery.at_us)
     said = {
-        "webhook_id": uuid7(received_us, os.urandom(10)),
-        "received_at": rfc3339(received_us),
-        "request_url": REQUEST_URL,
-        "content_type": "application/json",
-        "signature": sign_sendgrid(private_key, signed_at, body) if private_key else "",
-        "signed_at": signed_at if private_key else "",
+        "webhook_id": uuid7(delivery.at_us, sha256(delivery.value).digest()),
+        "received_at": rfc3339(delivery.at_us),
+        "request_url": url,
+        "content_type": provider.content_type,
+        "signature": signed.signature,
+        "signed_at": signed.signed_at,
         "peer": "192.0.2.1",
     }
     return [(name, text.encode()) for name, text in said.items()]

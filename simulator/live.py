@@ -16,47 +16,48 @@ from typing import Final, TypeVar
 import structlog
 
 from schemas.errors import BrokerError, RequestError
-from schemas.times import DAY_US
+from simulator.durations import DAY, SECOND
 from simulator.http import Poster
 from simulator.kafka import producer, send
 from simulator.posts import Delivery, body_of, plan
-from simulator.scripts import SECOND
-from simulator.stories import Element, story_from_now
+from simulator.providers import PROVIDERS
+from simulator.stories import stories_from_now
 
 __all__ = ["Trickle", "live"]
 
-BURST_MESSAGES: Final = 200
-BURST_RARE_EVERY: Final = 4
+BURST_MESSAGES: Final = 400
+BURST_RARE_EVERY: Final = 3
 TICK_SECONDS: Final = 0.2
 EVENTS_IN_A_POST: Final = 15
 KEPT_BACK_US: Final = 1 * SECOND
 ACKNOWLEDGED_WITHIN_SECONDS: Final = 20.0
 LONGEST_PAUSE_SECONDS: Final = 10.0
+POSTERS: Final = 4
 
-_T = TypeVar("_T", Delivery, Element)
+_T = TypeVar("_T", Delivery, bytes)
 
 log = structlog.get_logger()
 
 
 async def live(
-    url: str,
-    private_key: str,
+    poster: Poster,
     bootstrap: str,
     *,
     per_second: float = 5,
     accounts: Sequence[str] = ("demo",),
     stop: asyncio.Event,
     seed: int | None = None,
+    decides: bool = True,
 ) -> None:
-    """Send until `stop` is set: first about 200 messages of the last day, then `per_second` new ones a second."""
+    """Send until `stop` is set: first some hundred messages of the last day, then `per_second` new ones a second."""
     seed = int.from_bytes(os.urandom(6), "big") if seed is None else seed
     facts: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=500)
-    posts: asyncio.Queue[bytes] = asyncio.Queue(maxsize=50)
-    async with Poster(url, private_key, patience_seconds=None, concurrency=4) as poster, asyncio.TaskGroup() as group:
+    posts: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=50)
+    async with poster, asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_write(bootstrap, facts)),
-            *(group.create_task(_post(poster, posts)) for _ in range(4)),
-            group.create_task(_tell(seed, accounts, per_second, facts, posts)),
+            *(group.create_task(_post(poster, posts)) for _ in range(POSTERS)),
+            group.create_task(_tell(Trickle(seed, accounts, decides=decides), per_second, facts, posts)),
         ]
         log.info("demo.started", accounts=list(accounts), per_second=per_second)
         await stop.wait()
@@ -66,22 +67,11 @@ async def live(
 
 
 async def _tell(
-    seed: int,
-    accounts: Sequence[str],
-    per_second: float,
-    facts: asyncio.Queue[Delivery],
-    posts: asyncio.Queue[bytes],
+    trickle: "Trickle", per_second: float, facts: asyncio.Queue[Delivery], posts: asyncio.Queue[Delivery]
 ) -> None:
     """Make the traffic, each part when it is due."""
-    burst = plan(
-        BURST_MESSAGES, seed, now_us=_now_us(), accounts=accounts, spread_us=DAY_US, rare_every=BURST_RARE_EVERY
-    )
-    for delivery in burst.deliveries:
-        if delivery.kind == "post":
-            await posts.put(delivery.value)
-        else:
-            await facts.put(delivery)
-    trickle = Trickle(seed, accounts)
+    for delivery in trickle.burst(_now_us()):
+        await (posts if delivery.kind == "post" else facts).put(delivery)
     owed = 0.0
     while True:
         owed = min(owed + per_second * TICK_SECONDS, per_second)  # after a stand-still: no flood
@@ -90,50 +80,70 @@ async def _tell(
             trickle.begin(_now_us())
         for delivery in trickle.due_facts(_now_us()):
             await facts.put(delivery)
-        for body in trickle.due_posts(_now_us()):
-            await posts.put(body)
+        for delivery in trickle.due_posts(_now_us()):
+            await posts.put(delivery)
         await asyncio.sleep(TICK_SECONDS)
 
 
 class Trickle:
     """Messages that have begun, and what is still to be told about them."""
 
-    def __init__(self, seed: int, accounts: Sequence[str]) -> None:
+    def __init__(self, seed: int, accounts: Sequence[str], *, decides: bool = True) -> None:
         self._seed = seed
         self._accounts = accounts
+        self._decides = decides
         self._begun = 0
         self._facts: list[tuple[int, int, Delivery]] = []
-        self._elements: list[tuple[int, int, Element]] = []
+        self._posts: list[tuple[int, int, Delivery]] = []
+        self._elements: list[tuple[int, int, bytes]] = []
+        """For the one provider that posts lists."""
         self._number = 0
 
+    def burst(self, now_us: int) -> list[Delivery]:
+        """Return the deliveries of messages of the last day."""
+        burst = plan(
+            BURST_MESSAGES,
+            self._seed,
+            now_us=now_us,
+            accounts=self._accounts,
+            spread_us=DAY,
+            rare_every=BURST_RARE_EVERY,
+            decides=self._decides,
+        )
+        return burst.deliveries
+
     def begin(self, now_us: int) -> None:
-        """Begin one more message."""
+        """Begin one more message, or two in one call."""
         account = self._accounts[self._begun % len(self._accounts)]
-        story = story_from_now(self._begun, self._seed, now_us=now_us, account=account)
-        self._begun += 1
-        for fact in story.requests:
-            self._add(self._facts, fact.at_us, Delivery("request", fact.at_us, story.message_id, fact.value))
-        if story.decision:
-            fact = story.decision
-            self._add(self._facts, fact.at_us, Delivery("decision", fact.at_us, story.message_id, fact.value))
-        for element in story.elements:
-            self._add(self._elements, element.at_us, element)
-            if self._number % 32 == 0:  # told twice
-                self._add(self._elements, element.at_us + 5 * SECOND, element)
+        for story in stories_from_now(self._begun, self._seed, now_us=now_us, account=account, decides=self._decides):
+            self._begun += 1
+            for fact in story.facts:
+                self._add(self._facts, fact.at_us, Delivery(fact.kind, fact.at_us, story.message_id, fact.value))
+            for telling in story.tellings:
+                for at_us in (telling.at_us, telling.at_us + 5 * SECOND)[: 2 if self._number % 32 == 0 else 1]:
+                    self._tell(story.provider, at_us, telling.value, telling.query)
 
     def due_facts(self, now_us: int) -> Iterator[Delivery]:
-        """Yield the requests and decisions whose time has come."""
+        """Yield the records whose time has come."""
         while self._facts and self._facts[0][0] <= now_us:
             yield heapq.heappop(self._facts)[2]
 
-    def due_posts(self, now_us: int) -> Iterator[bytes]:
-        """Yield bodies of the elements whose time has come; a few are kept back until they fill a POST."""
+    def due_posts(self, now_us: int) -> Iterator[Delivery]:
+        """Yield the posts whose time has come; a few elements are kept back until they fill one."""
+        while self._posts and self._posts[0][0] <= now_us:
+            yield heapq.heappop(self._posts)[2]
         while self._elements and self._elements[0][0] <= now_us:
             due = sum(at_us <= now_us for at_us, _, _ in self._elements)
             if due < EVENTS_IN_A_POST and self._elements[0][0] > now_us - KEPT_BACK_US:
                 return
             taken = [heapq.heappop(self._elements)[2] for _ in range(min(due, EVENTS_IN_A_POST))]
-            yield body_of([element.value for element in taken])
+            yield Delivery("post", now_us, "", body_of(taken), len(taken))
+
+    def _tell(self, provider: str, at_us: int, value: bytes, query: str) -> None:
+        if PROVIDERS[provider].posts_lists:
+            self._add(self._elements, at_us, value)
+        else:
+            self._add(self._posts, at_us, Delivery("post", at_us, "", value, provider=provider, query=query))
 
     def _add(self, heap: list[tuple[int, int, _T]], at_us: int, what: _T) -> None:
         self._number += 1  # no two are equal, so that what is in the heap is never compared
@@ -152,7 +162,7 @@ async def _write(bootstrap: str, facts: asyncio.Queue[Delivery]) -> None:
                     while len(taken) < 100 and not facts.empty():
                         taken.append(facts.get_nowait())
                     async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
-                        await asyncio.gather(*[await send(kafka, delivery, None) for delivery in taken])
+                        await asyncio.gather(*[await send(kafka, delivery) for delivery in taken])
                     taken = []
                     pause = 0.5
         except (BrokerError, TimeoutError, OSError) as error:
@@ -161,12 +171,12 @@ async def _write(bootstrap: str, facts: asyncio.Queue[Delivery]) -> None:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-async def _post(poster: Poster, posts: asyncio.Queue[bytes]) -> None:
+async def _post(poster: Poster, posts: asyncio.Queue[Delivery]) -> None:
     """Send what is in the queue; the poster tries until the gateway takes it."""
     while True:
-        body = await posts.get()
+        delivery = await posts.get()
         try:
-            await poster.post(body)
+            await poster.post(delivery)
         except RequestError as error:
             # A person is needed, and a stack trace would tell them nothing.
             log.error("demo.post_refused", error=error.what, mend=error.mend)  # noqa: TRY400

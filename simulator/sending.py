@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from simulator.posts import Delivery
@@ -11,20 +12,21 @@ from simulator.posts import Delivery
 __all__ = ["Meter", "Progress", "Sent"]
 
 Progress = Callable[[int, int], None]
-"""Called with what is sent and what there is in all, in requests, decisions and elements."""
+"""Called with what is sent and what there is in all, in records and elements."""
 
 
 @dataclass(slots=True)
 class Sent:
     """What was acknowledged."""
 
-    requests: int = 0
-    decisions: int = 0
-    posts: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    """Of our own topics, by kind."""
+    posts: Counter[str] = field(default_factory=Counter)
+    """By provider."""
     events: int = 0
-    """Elements of the POSTs."""
+    """Elements of the posts."""
     retries: int = 0
-    """POSTs that had to be sent again, because the gateway or the way to it failed."""
+    """Posts that had to be sent again, because the gateway or the way to it failed."""
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -33,18 +35,15 @@ class Sent:
 
     def count(self, delivery: Delivery) -> None:
         """Take in one acknowledged delivery."""
-        match delivery.kind:
-            case "request":
-                self.requests += 1
-            case "decision":
-                self.decisions += 1
-            case "post":
-                self.posts += 1
-                self.events += delivery.events
+        if delivery.kind == "post":
+            self.posts[delivery.provider] += 1
+            self.events += delivery.events
+        else:
+            self.records[delivery.kind] += 1
 
 
 class Meter:
-    """Keeps a sender to `rate` requests, decisions and elements a second (None: as fast as it goes)."""
+    """Keeps a sender to `rate` records and elements a second (None: as fast as it goes)."""
 
     def __init__(self, rate: float | None, total: int, progress: Progress | None) -> None:
         self._rate = rate

@@ -1,7 +1,10 @@
 """Signatures as the providers make them, for traffic that the gateway accepts. Nothing here signs anything real."""
 
+import hmac
 from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
 from functools import lru_cache
+from urllib.parse import parse_qsl
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,7 +16,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-__all__ = ["new_key_pair", "sign_sendgrid"]
+__all__ = ["Keys", "basic_auth", "new_key_pair", "sign_sendgrid", "sign_twilio"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the providers sign with and log in with; blank: that provider's posts stay unsigned."""
+
+    sendgrid_private_key: str = field(default="", repr=False)
+    """Base64 of PKCS#8 DER."""
+    twilio_auth_token: str = field(default="", repr=False)
+    postmark_credentials: str = field(default="", repr=False)
+    """`user:password`."""
 
 
 def new_key_pair() -> tuple[str, str]:
@@ -27,6 +41,18 @@ def new_key_pair() -> tuple[str, str]:
 def sign_sendgrid(private_key: str, timestamp: str, body: bytes) -> str:
     """Return the value of `X-Twilio-Email-Event-Webhook-Signature` for a body that is sent at `timestamp`."""
     return b64encode(_load(private_key).sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))).decode()
+
+
+def sign_twilio(auth_token: str, url: str, body: bytes) -> str:
+    """Return the value of `X-Twilio-Signature` for a form that is posted to `url`."""
+    fields = sorted(set(parse_qsl(body.decode(), keep_blank_values=True)))
+    said = url + "".join(name + value for name, value in fields)
+    return b64encode(hmac.digest(auth_token.encode(), said.encode(), "sha1")).decode()
+
+
+def basic_auth(credentials: str) -> str:
+    """Return the value of `Authorization` for `user:password`."""
+    return f"Basic {b64encode(credentials.encode()).decode()}"
 
 
 @lru_cache(maxsize=8)

@@ -1,59 +1,57 @@
-"""Stories: what is asked, what is decided and what SendGrid tells about each of many messages.
+"""Stories: what is asked, what is decided and what a provider tells about each of many messages.
 
 In:  a number of messages, a seed, the present, the accounts.
-Out: one `Story` for each message: the records of our own topics and the elements of SendGrid's webhook, with times.
-Promise: pure; the same input gives the same bytes; no time lies ahead of the present; each story is independent of
-how many there are. Among any 1,600 messages every course of `simulator.scripts` is met.
+Out: one `Story` for each message: the records of our own topics and the tellings of its provider, with times.
+Promise: pure; the same input gives the same bytes; no time lies ahead of the present; a story doesn't depend on how
+many there are (but for the last, which can't be the first of two in one call). Among any 1,700 messages every course of
+`simulator.courses` is met.
 """
 
-from base64 import urlsafe_b64encode
+from bisect import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import log1p
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
-import orjson
+from schemas.identity import uuid7
+from simulator import facts
+from simulator.chance import randomness, shuffled
+from simulator.courses import COURSES, in_turn
+from simulator.durations import HOUR, MS, SECOND
+from simulator.facts import APART, Asked, Decided, Dispatched
+from simulator.people import TEMPLATES, Template, client, recipient, sender
+from simulator.providers import PROVIDERS
+from simulator.providers.teller import Envelope, Teller, Telling, json_bytes
+from simulator.script import Again, Beat, Script
 
-from schemas.identity import fact_id, uuid7
-from schemas.times import DAY_US, rfc3339
-from simulator.people import TEMPLATES, Person, Template, client, gone_client, staff
-from simulator.scripts import COURSES, HOUR, MS, SECOND, Beat, Script, randomness
-
-__all__ = ["Element", "Fact", "Story", "stories", "story_from_now"]
+__all__ = ["RARE_EVERY", "SPREAD_US", "Fact", "FactKind", "Story", "stories", "stories_from_now"]
 
 SPREAD_US: Final = 6 * HOUR
-RARE_EVERY: Final = 20
+RARE_EVERY: Final = 8
+LIVE_RARE_EVERY: Final = 20
+CONTENT_SHARE: Final = 0.08
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SERVICES: Final = ("Haircut", "Massage", "Physiotherapy", "Yoga class", "Dentist’s check-up", "Coaching")
-_COURSE_WEIGHTS: Final = [course.weight for course in COURSES]
-_TEMPLATE_WEIGHTS: Final = [template.weight for template in TEMPLATES]
+_PROVIDERS: Final = tuple(PROVIDERS)
+_SHARES: Final = [provider.share for provider in PROVIDERS.values()]
+_OF_PROVIDER: Final = {
+    provider: [place for place, course in enumerate(COURSES) if provider in course.providers] for provider in PROVIDERS
+}
+_COURSE_WEIGHTS: Final = {
+    provider: list(accumulate(COURSES[place].weight for place in places)) for provider, places in _OF_PROVIDER.items()
+}
+_TEMPLATE_WEIGHTS: Final = list(accumulate(template.weight for template in TEMPLATES))
+
+FactKind = Literal["request", "decision", "dispatch", "content"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A record of one of our own topics."""
 
+    kind: FactKind
     at_us: int
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One element of a webhook body."""
-
-    at_us: int
-    """When SendGrid knows it: the element's own timestamp, and a part of a second."""
-    type: str
-    """sendledger's type of it."""
-    fact: str
-    """Equal for two elements if, and only if, they are the same fact."""
-    event_id: str
-    """SendGrid's `sg_event_id`."""
-    names_message: bool
-    """Whether our own ids are in it."""
     value: bytes
 
 
@@ -64,11 +62,29 @@ class Story:
     account_id: str
     message_id: str
     course: str
-    outcome: str
-    """What was decided; blank where nothing was."""
-    requests: tuple[Fact, ...]
-    decision: Fact | None
-    elements: tuple[Element, ...]
+    provider: str
+    facts: tuple[Fact, ...]
+    tellings: tuple[Telling, ...]
+    requested: int
+    """How many different requests there are, however often each comes."""
+    asked: tuple[Asked, ...]
+    """The different contents of its requests and of those inside its decisions."""
+    decided: tuple[Decided, ...]
+    dispatched: Dispatched | None
+    shared: bool
+    """Whether another message was dispatched under the same id."""
+
+
+class _Cast(NamedTuple):
+    """Who plays in a story."""
+
+    number: int
+    account: str
+    course: int
+    provider: str
+    script: Script
+    start_us: int
+    shared_id: str = ""
 
 
 def stories(
@@ -79,203 +95,173 @@ def stories(
     accounts: Sequence[str],
     spread_us: int = SPREAD_US,
     rare_every: int = RARE_EVERY,
+    decides: bool = True,
 ) -> Iterator[Story]:
     """Yield the stories of `messages` messages, each ended at some moment within `spread_us` before `now_us`.
 
-    Each `rare_every`-th message takes the next course in turn, so that the rare ones are met, too.
+    Each `rare_every`-th message takes the next course in turn, so that the rare ones are met, too. Without `decides`
+    nothing is decided: somebody else will.
     """
-    for index in range(messages):
+    left = messages
+    index = 0
+    while left:
         rng = randomness(f"{seed}/{index}")
-        course = _course(index, rng, rare_every)
-        script = _played(course, rng)
-        start_us = now_us - script.at_us - 10 * SECOND - int(spread_us * rng.random())
-        yield _story(course, index, script, start_us, rng.choice(accounts))
+        course, provider, script = _played(index, rng, rare_every, pairs=left > 1, decides=decides)
+        start_us = now_us - script.at_us - 30 * SECOND - int(spread_us * rng.random())
+        told = _told(_Cast(index, rng.choice(accounts), course, provider, script, start_us))
+        yield from told
+        left -= len(told)
+        index += len(told)
 
 
-def story_from_now(index: int, seed: int, *, now_us: int, account: str) -> Story:
-    """Return a story that begins at `now_us` and goes on in the future, hours pressed into seconds."""
+def stories_from_now(index: int, seed: int, *, now_us: int, account: str, decides: bool = True) -> list[Story]:
+    """Return a story (or two, in one call) that begins at `now_us` and goes on, hours pressed into seconds."""
     rng = randomness(f"{seed}/live/{index}")
-    course = _course(index, rng, RARE_EVERY)
-    script = _played(course, rng)
-    script.beats = [beat._replace(after_us=_pressed(beat.after_us)) for beat in script.beats]
-    return _story(course, index, script, now_us, account)
+    course, provider, script = _played(index, rng, LIVE_RARE_EVERY, pairs=True, decides=decides)
+    script.beats = [_pressed(beat) for beat in script.beats]
+    script.at_us = _pressed_time(script.at_us)
+    return _told(_Cast(index, account, course, provider, script, now_us))
 
 
-def _course(index: int, rng: Random, rare_every: int) -> int:
+def _played(index: int, rng: Random, rare_every: int, *, pairs: bool, decides: bool) -> tuple[int, str, Script]:
+    """Return the course of a message, its provider, and the script as it was played."""
     if index % rare_every == 0:
-        return index // rare_every % len(COURSES)
-    return rng.choices(range(len(COURSES)), _COURSE_WEIGHTS)[0]
-
-
-def _played(course: int, rng: Random) -> Script:
+        course, provider = in_turn(index // rare_every)
+    else:
+        provider = rng.choices(_PROVIDERS, _SHARES)[0]
+        weights = _COURSE_WEIGHTS[provider]
+        course = _OF_PROVIDER[provider][bisect(weights, rng.random() * weights[-1])]
     script = Script(rng)
     COURSES[course].play(script)
-    return script
+    if script.twin and not pairs:
+        script = replace(script, twin=False, beats=[])
+    if not decides:
+        script.verdicts = ()
+    return course, provider, script
 
 
-def _pressed(after_us: int) -> int:
+def _pressed(beat: Beat) -> Beat:
+    again = tuple(Again(_pressed_time(once.after_us), once.lacks) for once in beat.again)
+    return beat._replace(after_us=_pressed_time(beat.after_us), again=again)
+
+
+def _pressed_time(after_us: int) -> int:
     """An hour becomes 18 seconds, three days 30; the order stays."""
     return int(2.5 * SECOND * log1p(after_us / (2.5 * SECOND)))
 
 
-def _story(course: int, index: int, script: Script, start_us: int, account: str) -> Story:
-    rng = script.rng
-    message_id = uuid7(start_us, rng.randbytes(10))
+def _told(cast: _Cast) -> list[Story]:
+    """Return the story, and that of the other message in the same call where the script wants one."""
+    first, provider_message_id = _story(cast)
+    if not cast.script.twin:
+        return [first]
+    other = replace(cast.script, to="other")
+    second, _ = _story(
+        cast._replace(
+            number=cast.number + 1, script=other, start_us=cast.start_us + 2 * SECOND, shared_id=provider_message_id
+        )
+    )
+    return [first, second]
+
+
+def _story(cast: _Cast) -> tuple[Story, str]:
+    """Return one story, and the id that its provider gave the message."""
+    script, rng, account = cast.script, cast.script.rng, cast.account
+    provider = PROVIDERS[cast.provider]
+    message_id = uuid7(cast.start_us, rng.randbytes(10))
+    spelled_id = message_id.upper() if "shouted" in script.requests else message_id
     template = _template(script)
-    recipient = _recipient(script, template)
-    ccs = [client(20_000 + rng.randrange(500)).address for _ in range(script.ccs)]
-    requested_us = start_us + rng.randrange(40) * MS
-    request = _request(message_id, account, template, recipient, ccs, requested_us, rng)
-    requests = []
-    for number, content in enumerate(script.requests):
-        said = request if content == "same" else request | {"subject": f"{request['subject']} (corrected)"}
-        requests.append(Fact(requested_us + number * 150 * MS, _json(said)))
-    decision = None
-    if script.decided:
-        decided_us = requested_us + 20 * MS + int(1_200 * MS * rng.random() ** 3)
-        decision = Fact(decided_us, _json(_decision(script, request, decided_us)))
-    teller = _Teller(rng, index, account, message_id, template, recipient.address, ccs)
-    elements = tuple(teller.element(beat, start_us) for beat in script.beats)
-    outcome = script.outcome if script.decided else ""
-    return Story(account, message_id, COURSES[course].name, outcome, tuple(requests), decision, elements)
+    to = recipient(rng, provider.channel, template, script.to)
+    ccs = tuple(client(20_000 + rng.randrange(500) * 2 + n) for n in range(script.ccs))
+    from_ = sender(account, provider.channel, to)
+    teller = provider.teller(Envelope(cast.number, account, spelled_id, template, to, ccs, from_, cast.shared_id), rng)
+
+    requested_us = cast.start_us + rng.randrange(40) * MS
+    request = facts.request((account, spelled_id), provider.channel, template, to, ccs, from_, requested_us, rng)
+    contents = [request, facts.changed(request, requested_us + APART)]
+    asked = [facts.shown(contents[0], to, requested_us), facts.shown(contents[1], to, requested_us + APART)]
+    decided = tuple(
+        Decided(requested_us + _thinking(rng) + verdict.after_us, *verdict[:3], asked[verdict.about])
+        for verdict in script.verdicts
+    )
+    dispatched = None
+    if script.dispatched:
+        dispatched_us = requested_us + 1_300 * MS + rng.randrange(500 * MS)
+        dispatched = Dispatched(dispatched_us, cast.provider, _dispatched_id(script, teller))
+
+    records = _Records(cast, (account, message_id))
+    records.requests(contents, requested_us)
+    records.decisions(contents, decided)
+    if dispatched:
+        whole = teller.whole_id if script.dispatched == "whole" else dispatched.provider_message_id
+        records.add("dispatch", dispatched.at_us, facts.dispatch(records.ids, cast.provider, whole, dispatched.at_us))
+        if rng.random() < CONTENT_SHARE:
+            records.add("content", requested_us, facts.content(records.ids, request, rng))
+    story = Story(
+        account_id=account,
+        message_id=message_id,
+        course=COURSES[cast.course].name,
+        provider=cast.provider,
+        facts=tuple(records.made),
+        tellings=tuple(telling for beat in script.beats for telling in teller.tell(beat, cast.start_us)),
+        requested=len({kind == "other" for kind in script.requests}),
+        asked=tuple(asked[number] for number in _contents_told(script)),
+        decided=decided,
+        dispatched=dispatched,
+        shared=script.twin,
+    )
+    return story, teller.provider_message_id
+
+
+class _Records:
+    """The records of our own topics about one message."""
+
+    def __init__(self, cast: _Cast, ids: tuple[str, str]) -> None:
+        self.ids = ids
+        self.made: list[Fact] = []
+        self._cast = cast
+
+    def requests(self, contents: Sequence[dict[str, Any]], requested_us: int) -> None:
+        """Add what the script asks for."""
+        for number, kind in enumerate(self._cast.script.requests):
+            said = contents[1] if kind == "other" else contents[0]
+            if kind == "respelled":
+                said = facts.respelled(said)
+            self.add("request", requested_us + number * APART, said)
+
+    def decisions(self, contents: Sequence[dict[str, Any]], decided: Sequence[Decided]) -> None:
+        """Add what the script decides."""
+        for verdict, made in zip(self._cast.script.verdicts, decided, strict=True):
+            said = facts.decision(verdict, contents[verdict.about], self.ids[1], made.at_us, self._cast.script.rng)
+            self.add("decision", made.at_us, said)
+
+    def add(self, kind: FactKind, at_us: int, said: dict[str, Any]) -> None:
+        """Add a record: in time, or after all that the provider tells."""
+        script = self._cast.script
+        if kind in script.late:
+            at_us = self._cast.start_us + script.at_us + 5 * SECOND + script.rng.randrange(15 * SECOND)
+        self.made.append(Fact(kind, at_us, json_bytes(said)))
+
+
+def _contents_told(script: Script) -> list[int]:
+    """Return which of the contents are told, by a request or inside a decision."""
+    told = {int(kind == "other") for kind in script.requests} | {verdict.about for verdict in script.verdicts}
+    return sorted(told)
+
+
+def _thinking(rng: Random) -> int:
+    """How long a decision takes."""
+    return 20 * MS + int(1_200 * MS * rng.random() ** 3)
+
+
+def _dispatched_id(script: Script, teller: Teller) -> str:
+    """Return the id that the dispatch states, as it is compared."""
+    if script.dispatched == "other":
+        return shuffled(teller.provider_message_id, script.rng)
+    return teller.provider_message_id
 
 
 def _template(script: Script) -> Template:
     if not script.kinds:
-        return script.rng.choices(TEMPLATES, _TEMPLATE_WEIGHTS)[0]
+        return TEMPLATES[bisect(_TEMPLATE_WEIGHTS, script.rng.random() * _TEMPLATE_WEIGHTS[-1])]
     return script.rng.choice([template for template in TEMPLATES if template.kind in script.kinds])
-
-
-def _recipient(script: Script, template: Template) -> Person:
-    rng = script.rng
-    if script.to == "gone":
-        return gone_client(int(300 * rng.random() ** 2))
-    person = staff(rng.randrange(40)) if template.id.startswith("staff") else client(int(20_000 * rng.random() ** 1.5))
-    if script.to == "invalid":
-        return person._replace(address=rng.choice(("none", "ann at example.com", "ann@", "0660 123")))
-    return person
-
-
-def _request(
-    message_id: str,
-    account: str,
-    template: Template,
-    recipient: Person,
-    ccs: list[str],
-    requested_us: int,
-    rng: Random,
-) -> dict[str, Any]:
-    day = _EPOCH + timedelta(microseconds=requested_us) + timedelta(days=1 + rng.randrange(6))
-    subject = template.subject.format(
-        day=f"{day:%A %d %B}", hour=f"{9 + rng.randrange(10)}:{rng.choice(('00', '15', '30', '45'))}",
-        service=rng.choice(_SERVICES),
-    )  # fmt: skip
-    request: dict[str, Any] = {
-        "message_id": message_id,
-        "account_id": account,
-        "channel": "email",
-        "template": {"id": template.id, "name": template.name, "kind": template.kind},
-        "recipient": {"kind": recipient.kind, "id": recipient.id, "name": recipient.name},
-        "to": recipient.address,
-        "from": f"{account.lower()}@example.com",
-        "subject": subject,
-        "requested_at": rfc3339(requested_us),
-    }
-    if template.group:
-        request["template"]["unsubscribe_group"] = template.group
-    if ccs:
-        request["cc"] = ccs
-    if template.kind == "transactional":
-        request["appointment_id"] = f"apt-{rng.randrange(10**7):07}"
-    if rng.random() < 0.3:
-        request["metadata"] = {"location": rng.choice(("north", "south")), "source": "scheduler"}
-    return request
-
-
-def _decision(script: Script, request: dict[str, Any], decided_us: int) -> dict[str, Any]:
-    rng = script.rng
-    updated_at = rfc3339(decided_us - 1 - rng.randrange(30) * DAY_US)
-    evidence: list[str] = []
-    if script.evidence == "policy":
-        evidence = [f"policy:{request['account_id']}@{updated_at}"]
-    elif script.evidence == "events":
-        evidence = [fact_id([request["to"], n]) for n in range(3 if script.reason == "bounces" else 1)]
-    elif script.evidence == "command":
-        evidence = [f"cmd-{rng.randrange(10**9):09}"]
-    return {
-        "message_id": request["message_id"],
-        "account_id": request["account_id"],
-        "outcome": script.outcome,
-        "reason": script.reason,
-        "detail": script.detail,
-        "evidence": evidence,
-        "decided_at": rfc3339(decided_us),
-        "channel": "email",
-        "to": request["to"],
-        "request": request,
-    }
-
-
-class _Teller:
-    """SendGrid, as it tells about one message."""
-
-    def __init__(
-        self, rng: Random, index: int, account: str, message_id: str, template: Template, to: str, ccs: list[str]
-    ) -> None:
-        self.rng = rng
-        self.index = index
-        self.ours = {"sl_account": account, "sl_message": message_id}
-        self.template = template
-        # SendGrid mostly says an address in lower case, however it was given.
-        self.to = to if rng.random() < 0.3 else to.lower()
-        self.ccs = ccs
-        self.sg_id = _token(rng)
-        tail = (
-            f"{rng.randrange(16**10):010x}-{rng.randrange(16**5):05x}-1-{rng.randrange(16**8):08X}-{rng.randrange(99)}"
-        )
-        # The word behind the id changed in January 2024; both are met.
-        self.tails = [f"{self.sg_id}.{rng.choice(('recvd', 'recvd', 'filterdrecv'))}-{tail}.{n}" for n in range(3)]
-        self.smtp_id = f"<{self.sg_id}@geopod-ismtpd-{rng.randrange(40)}>"
-        self.told: set[tuple[str, str, int]] = set()
-
-    def element(self, beat: Beat, start_us: int) -> Element:
-        """Return the element of one beat."""
-        email = self.ccs[beat.cc - 1] if beat.cc else self.to
-        at_us = start_us + beat.after_us
-        while (key := (beat.word, email, at_us // SECOND)) in self.told:
-            at_us += SECOND  # SendGrid counts in seconds: two opens within one would be one fact
-        self.told.add(key)
-        event_id = _token(self.rng)
-        said: dict[str, Any] = {
-            "email": email,
-            "timestamp": at_us // SECOND,
-            "smtp-id": self.smtp_id,
-            "event": beat.word,
-            "category": ["sendledger", self.template.id],
-            "sg_event_id": event_id,
-            "sg_message_id": self.tails[beat.cc],
-            **self.ours,
-            **beat.said,
-        }
-        if beat.type in ("delivered", "deferred", "bounced", "blocked"):
-            said["ip"] = f"198.51.100.{self.index % 4 + 10}"  # the sending IP
-        if said.pop("timestamp_as_text", False):
-            said["timestamp"] = str(said["timestamp"])
-        fact = f"{self.index}.{len(self.told)}"
-        if "email" in beat.lacks:
-            fact = f"{beat.word}.{said['type']}.{said['timestamp']}"  # nothing else is in it
-            del said["category"]
-        names_message = "ours" not in beat.lacks
-        for name in (*beat.lacks, *(() if names_message else self.ours)):
-            said.pop(name, None)
-        return Element(at_us, beat.type, fact, event_id, names_message, _json(said))
-
-
-def _token(rng: Random) -> str:
-    """22 letters, like SendGrid's ids."""
-    return urlsafe_b64encode(rng.randbytes(16))[:22].decode()
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    """JSON in memory of its own size: what orjson returns keeps a buffer of kilobytes for as long as it lives."""
-    return bytes(memoryview(orjson.dumps(value)))

@@ -6,6 +6,7 @@ Promise: the same seed gives the same stories; only the times follow the clock. 
 other in the log and mostly in different posts, as real ones do.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -61,7 +62,7 @@ async def produce(bootstrap: str, bodies: Iterable[bytes]) -> None:
     async with producer(bootstrap) as kafka:
         waiting = []
         for body in bodies:
-            waiting.append(await send(kafka, Delivery("post", 0, "", body), None))
+            waiting.append(await send(kafka, Delivery("post", time.time_ns() // 1000, "", body)))
             if len(waiting) == _CHUNK:
                 for future in waiting:
                     await future

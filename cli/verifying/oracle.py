@@ -20,7 +20,7 @@ from projections.store import Store
 from schemas.errors import RequestError
 from schemas.times import rfc3339
 
-__all__ = ["compare_dead_letters", "compare_with_oracle", "read_oracle"]
+__all__ = ["compare_dead_letters", "compare_with_oracle", "missing_letters", "read_oracle"]
 
 VERSION: Final = 1
 ANY: Final = {"any": True}
@@ -59,10 +59,15 @@ async def compare_dead_letters(bootstrap: str, oracle: Document) -> list[Differe
     async for letter in letters(bootstrap):
         said = {name: value.decode("utf-8", "replace") for name, value in letter.headers}
         found[f"{said.get('dlq.topic')}/{said.get('dlq.reason')}"].add(sha256(letter.value or b"").hexdigest())
+    return missing_letters(found, oracle)
+
+
+def missing_letters(found: Mapping[str, set[str]], oracle: Document) -> list[Difference]:
+    """Return which dead letters lack, given the hashes of the values that were found, by topic and reason."""
     return [
         Difference("dead letters", name, value, "parked", "not found")
         for name, values in oracle["dead_letter_values"].items()
-        for value in sorted(set(values) - found[name])
+        for value in sorted(set(values) - found.get(name, set()))
     ]
 
 

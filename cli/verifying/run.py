@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from cli.verifying.alone import compare_columns_alone
 from cli.verifying.difference import Difference
-from cli.verifying.fresh import compare_with_fresh_fold
+from cli.verifying.fresh import compare_with_fresh_fold, events_told_twice
 from cli.verifying.oracle import compare_dead_letters, compare_with_oracle, read_oracle
 from processors.lag import lag
 from projections.store import Store
@@ -32,6 +33,7 @@ async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds:
     store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
     try:
         found = await asyncio.to_thread(lambda: list(islice(compare_with_fresh_fold(store), MOST_OF_A_KIND)))
+        found += await asyncio.to_thread(lambda: [*compare_columns_alone(store), *events_told_twice(store)])
         if document is not None:
             found += await asyncio.to_thread(lambda: list(islice(compare_with_oracle(store, document), MOST_OF_A_KIND)))
             found += await compare_dead_letters(settings.kafka_bootstrap, document)

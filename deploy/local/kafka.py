@@ -15,16 +15,22 @@ with NoSuchMethodError. The jars are cached per user, by jgo.
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
 
 __all__ = ["CHECKSUMS", "Jar", "answers_metadata", "check", "classpath", "java_command", "read_checksums"]
 
@@ -114,11 +120,11 @@ def check(jar: Jar, path: Path) -> Path:
     return path
 
 
-def classpath(checksums: Path = CHECKSUMS) -> list[Path]:
+def classpath(checksums: Path = CHECKSUMS, context: "MavenContext | None" = None) -> list[Path]:
     """Fetch what is missing, check every jar, return their paths. 46 jars: 0.1 s when cached."""
     from jgo.maven import MavenContext
 
-    context = MavenContext()
+    context = context or MavenContext()
 
     def fetch(jar: Jar) -> Path:
         artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
@@ -130,10 +136,36 @@ def classpath(checksums: Path = CHECKSUMS) -> list[Path]:
                 where="jgo's cache",
                 mend="connect this machine to its package registry once; later starts need no network",
             ) from error
-        return check(jar, path)
+        return path
 
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(fetch, read_checksums(checksums)))
+    def fetch_right(jar: Jar) -> Path:
+        path = fetch(jar)
+        try:
+            return check(jar, path)
+        except ConfigError:
+            path.unlink()  # cut off, most likely, by the end of a process that was fetching it
+            return check(jar, fetch(jar))
+
+    with fetching_alone(Path(context.repo_cache)), ThreadPoolExecutor(8) as pool:
+        return list(pool.map(fetch_right, read_checksums(checksums)))
+
+
+@contextlib.contextmanager
+def fetching_alone(cache: Path) -> Iterator[None]:
+    """Hold the cache while the block runs: jgo writes a jar where others would read it before it is whole.
+
+    Two stacks that start together on a new machine so fetch each jar once. A cache that is not ours to write to is not
+    held: nobody fetches into it.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / ".sendledger.lock").open("a")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def java_command(jars: list[Path]) -> list[str]:

@@ -133,6 +133,7 @@ def route(app: FastAPI, provider: Provider, kafka: AIOKafkaProducer, telemetry: 
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
                 await kafka.send_and_wait(provider.topic.name, body, key=webhook_id.encode(), headers=headers)
         except (KafkaError, TimeoutError) as error:
+            telemetry.counter("errors_total", "kafka").inc()
             raise Problem(503, "Not stored; send it again", headers={"Retry-After": "5"}) from error
 
 

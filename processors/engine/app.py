@@ -19,7 +19,7 @@ from faust.sensors import Sensor
 from faust.transport.drivers import aiokafka as driver
 from mode.supervisors import CrashingSupervisor
 
-from processors.engine.batch import RecordBatch
+from processors.engine.batch import TP, RecordBatch
 from processors.engine.errors import BrokerAway, SetupError
 from processors.engine.groups import GroupWriter
 from processors.engine.transport import BatchConsumer, BatchTransport
@@ -138,6 +138,13 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
     def excuse(self) -> None:
         """Say that nothing is acknowledged for a known reason, so that it is no stall."""
         self._batch_consumer.excuse()
+
+    def lag(self) -> dict[TP, int]:
+        """Return the records of each assigned partition that are not acknowledged, as of its last fetch.
+
+        May be called by any thread; empty before the first assignment.
+        """
+        return {} if self._consumer is None else self._batch_consumer.lag()
 
     @property
     def _batch_consumer(self) -> BatchConsumer:

@@ -205,6 +205,22 @@ class Inflight:
             if tp in self._partitions:
                 self._partitions[tp].committed = offset
 
+    def reached_safely(self) -> dict[TP, int]:
+        """What is acknowledged without a gap, by partition; of one that nothing was fetched of yet, what is committed.
+
+        May be called by any thread.
+        """
+        found = {}
+        for tp, partition in list(self._partitions.items()):
+            try:
+                safe = partition.safe
+            except IndexError:  # the last batch was acknowledged between two steps of another thread
+                safe = partition.position
+            offset = partition.committed if safe is None else safe
+            if offset is not None:
+                found[tp] = offset
+        return found
+
     def forget(self) -> None:
         """Drop everything: the records are read again from the committed offsets, here or elsewhere."""
         self._partitions.clear()

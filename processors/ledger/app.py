@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 
 from processors.dead_letters import DeadLetters, producer
 from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, Retry, run_app
+from processors.lag import show_lag
 from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import WORLD, LedgerWriter
 from projections.store import Store
@@ -52,6 +53,7 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
     )
     for topic in LEDGER_INPUTS:
         app.attach(app.batch_topic(topic.name), writer)
+    show_lag(app, settings.consumer_group, telemetry)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, settings.metrics_host, telemetry.registry)
 
@@ -65,7 +67,7 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
     await kafka.start()
-    sweeping = asyncio.create_task(_sweep(app, Matcher(store), settings.sweep_seconds), name="sweep")
+    sweeping = asyncio.create_task(_sweep(app, ledger.matcher, settings.sweep_seconds), name="sweep")
     try:
         return await run_app(app, ready=announce)
     finally:

@@ -12,6 +12,7 @@ from time import perf_counter, time
 from typing import Any
 
 from processors.dead_letters import DeadLetters, Letter
+from processors.disorder import count_disorder
 from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, retrying
 from processors.ledger.matching import Matcher
 from processors.ledger.reading import Sheet, place_of, read_records
@@ -38,7 +39,7 @@ class LedgerWriter:
     ) -> None:
         self._store, self._letters, self._telemetry, self._limit = store, letters, telemetry, limit
         self._decision_days = decision_days
-        self._matcher = Matcher(store)
+        self.matcher = Matcher(store, matched=telemetry.counter("matched_total").inc)
         self._decoding = asyncio.Lock()
         self._inserting = asyncio.Lock()
 
@@ -67,7 +68,7 @@ class LedgerWriter:
                 if isinstance(outcome, BaseException):
                     raise outcome
             if provider_ids := sheet.provider_ids():  # only now: each side writes first and looks for the other then
-                await asyncio.to_thread(self._matcher.settle, provider_ids)
+                await asyncio.to_thread(self.matcher.settle, provider_ids)
             self._telemetry.histogram("insert_seconds").observe(perf_counter() - started)
         return sheet
 
@@ -116,6 +117,7 @@ class LedgerWriter:
                 measure.counter("unknown_total", provider).inc(count)
         for provider, count in Counter(e.provider for e in sheet.orphans).items():
             measure.counter("orphans_total", provider).inc(count)
+        count_disorder(measure, chain(sheet.events, sheet.orphans))
         measure.counter("groups_total").inc()
         measure.histogram("group_records").observe(by_topic.total())
 

@@ -1,8 +1,8 @@
-"""The reference pages that follow from code: settings, topics, metrics and commands.
+"""The reference pages that follow from code: settings, topics, records, metrics, commands, and the AsyncAPI document.
 
-In:  `schemas.settings`, `schemas.topics`, `schemas.telemetry` and the command line, as they are.
-Out: `docs/reference/{settings,topics,metrics,cli}.md`. `python -m tests.docs.generate` writes them; a test fails while
-one of them is stale.
+In:  `schemas` and the command line, as they are.
+Out: `docs/reference/{settings,topics,records,metrics,cli}.md` and `asyncapi.json` beside them. `python -m
+tests.docs.generate` writes them; a test fails while one of them is stale.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import typer.main
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -17,6 +18,10 @@ from pydantic_core import PydanticUndefined
 
 from cli.main import app
 from schemas import settings, topics
+from schemas.asyncapi import document
+from schemas.examples import EXAMPLES
+from schemas.headers import REASONS
+from schemas.json_schemas import HEADERS, RECORDS, definitions
 from schemas.telemetry import CATALOGUE, PREFIX
 
 __all__ = ["PAGES", "REFERENCE", "ROOT", "commands"]
@@ -25,15 +30,17 @@ ROOT: Final = Path(__file__).parents[2]
 REFERENCE: Final = ROOT / "docs" / "reference"
 
 READERS: Final[dict[str, type[settings.Settings]]] = {
-    "migrate": settings.StoreSettings,
+    "migrate": settings.MigrateSettings,
     "status": settings.StoreSettings,
+    "lag": settings.GroupSettings,
     "topics": settings.TopicSettings,
     "worker ledger": settings.LedgerSettings,
     "gateway": settings.GatewaySettings,
     "token create": settings.TokenSettings,
     "simulate": settings.SimulatorSettings,
+    "verify": settings.VerifySettings,
 }
-"""Which settings each command reads. `up` makes or takes over all of them, and hands them to its parts."""
+"""Which settings each command reads. `up` makes or takes over all of them; `doctor` looks at all of them."""
 
 _MAKE_VERB: Final = re.compile(r"^([a-z-]+):[^#\n]*## (.+)$", re.M)
 _MADE_AT_START: Final = {"instance": "the host's name and `-0`"}
@@ -45,6 +52,7 @@ _SETTINGS: Final = """\
 
 Every setting is a variable of the environment, read once at the start. A program reports all that is missing or wrong
 at once, by name, and ends with exit code 3. Secrets are never shown. Several keys are separated by commas.
+`sendledger doctor` looks at all of them, and at what they lead to.
 
 `sendledger up` writes `dev.env` into its data directory; commands that find `.data/dev.env` below the current folder
 take from it what the environment lacks. Every one of these in the environment of `up` goes before its own defaults;
@@ -67,32 +75,47 @@ _TOPICS: Final = """\
 # Topics
 
 Order is promised within one topic and key, and nowhere else. Names never change. `sendledger topics` makes what is
-missing, with the partitions and replication of the [settings](settings.md), and leaves what exists as it is. Times of
-records are the log's (`LogAppendTime`). A record has at most 8 MiB.
+missing, with the partitions and replication of the [settings](settings.md), and leaves what exists as it is;
+`sendledger doctor` says where that differs from this page. Times of records are the log's (`LogAppendTime`). A record
+has at most 8 MiB.
+
+The same for programs: [asyncapi.json](asyncapi.json), which `sendledger schemas --format asyncapi` prints too.
 """
 
 _HEADERS: Final = """\
 ## Headers of a webhook
 
-`webhook_id` (a UUID 7, also the key), `received_at`, `request_url`, `content_type`, `signature`, `signed_at`, `peer`.
-With them and the body, the signature can be checked again years later.
+With them and the body, the signature can be checked again years later. What has nothing to say is blank.
+"""
 
+_LETTERS: Final = """\
 ## Headers of a dead letter
 
-`dlq.topic`, `dlq.partition`, `dlq.offset`, `dlq.reason`, `dlq.detail`, `dlq.processor`, `dlq.failed_at`, and those of
-the source unchanged. Where one element of a post is bad, the value is that element and `dlq.index` its place in the
-list; the rest of the post is applied. A value at the very limit of size leaves no room for headers: it is parked empty,
-and `dlq.topic`, `dlq.partition` and `dlq.offset` say where its bytes are.
+Those of the source stand beside them unchanged. Where one element of a post is bad, the value is that element; the rest
+of the post is applied. A value at the very limit of size leaves no room for headers: it is parked empty, and
+`dlq.topic`, `dlq.partition` and `dlq.offset` say where its bytes are.
+"""
 
-| `dlq.reason` | means |
-| --- | --- |
-| `record_not_json`, `record_invalid`, `record_too_large` | the schema of `sends.*` refuses it; `dlq.detail` says why |
-| `body_not_json`, `body_not_events` | a webhook's body: see [SendGrid](providers/sendgrid.md) |
-| `element_not_object`, `event_missing`, `element_failed` | an element of a webhook: see there |
-| `store_refused` | ClickHouse refuses its rows, and did so three times |
-| `code_failed` | our own code raised on it |
+_REASONS: Final = """\
+## Why a record is parked
 
-More than 100 records of the last two kinds in 5 minutes end the worker.
+The ledger parks for `webhooks.*` and `sends.*`. What each provider's adapter refuses:
+[SendGrid](providers/sendgrid.md), [Twilio](providers/twilio.md), [Postmark](providers/postmark.md).
+"""
+
+_LIMIT: Final = """\
+More than 100 records of `store_refused` and `code_failed` together in 5 minutes end the worker.
+"""
+
+_RECORDS: Final = """\
+# Records
+
+What flows in our own [topics](topics.md): UTF-8 JSON objects. Unknown fields are ignored. A field that is neither
+required nor has a default may be left out, or be null. A record that lacks a required field, or has one of another
+type, is parked as a dead letter. Times are RFC 3339 and kept to the microsecond; none may be more than a day ahead of
+the record's own time in the log.
+
+As JSON Schema: `sendledger schemas --format json`.
 """
 
 _METRICS: Final = """\
@@ -112,7 +135,7 @@ command prints one object a line.
 | exit code | means |
 | --- | --- |
 | 0 | done |
-| 1 | found wrong: no such message; a program that crashed |
+| 1 | found wrong: no such message or group, something that `doctor` tells; a program that crashed |
 | 2 | usage: an argument is wrong |
 | 3 | configuration: a setting is missing or wrong, a port is taken, an applied migration has changed |
 | 4 | Kafka or ClickHouse is away |
@@ -141,18 +164,87 @@ def settings_page() -> str:
 
 
 def topics_page() -> str:
-    """Every topic, and the headers of webhooks and dead letters."""
+    """Every topic, the headers of webhooks and dead letters, and why there are dead letters."""
     rows = (
         (
             f"`{topic.name}`",
             topic.key if topic.key.startswith("as ") else f"`{topic.key}`",
-            topic.holds,
+            f"[{topic.holds}](records.md#{topic.holds.lower()})" if topic.holds in RECORDS else topic.holds,
             "for ever" if topic.cleanup == "keep" else f"`{settings.PREFIX}CONTENT_RETENTION_DAYS`",
+            topic.written_by,
             "yes" if topic in topics.LEDGER_INPUTS else "",
         )
         for topic in topics.ALL
     )
-    return _page(_TOPICS, _table(("topic", "key", "value", "kept", "read by the ledger"), rows), _HEADERS)
+    head = ("topic", "key", "value", "kept", "written by", "read by the ledger")
+    reasons = ((f"`{code}`", meaning) for code, meaning in REASONS.items())
+    return _page(
+        _TOPICS,
+        _table(head, rows),
+        _HEADERS,
+        _fields("WebhookHeaders"),
+        _LETTERS,
+        _fields("DeadLetterHeaders"),
+        _REASONS,
+        _table(("`dlq.reason`", "means"), reasons),
+        _LIMIT,
+    )
+
+
+def records_page() -> str:
+    """Every record: what it is, its fields, an example; then what stands inside several."""
+    parts = [name for name in definitions("") if name not in {**RECORDS, **HEADERS}]
+    sections = []
+    for name in (*RECORDS, *sorted(parts)):
+        sections += [f"## {name}\n\n{_SCHEMAS[name]['description']}\n", _fields(name)]
+        if name in EXAMPLES:
+            shown = orjson.dumps(EXAMPLES[name].payload, option=orjson.OPT_INDENT_2).decode()
+            sections.append(f"```json\n{shown}\n```\n")
+    return _page(_RECORDS, *sections)
+
+
+_SCHEMAS: Final = definitions("{model}")
+
+
+def _fields(name: str) -> str:
+    """The fields of a record or of headers, as its schema says them."""
+    schema = _SCHEMAS[name]
+    rows = (
+        (
+            f"`{field}`",
+            _type(said),
+            "required" if field in schema["required"] else _fallback(said),
+            _sentence(said.get("description", "")),
+        )
+        for field, said in schema["properties"].items()
+    )
+    return _table(("field", "is", "default", "meaning"), rows)
+
+
+def _type(said: dict[str, Any]) -> str:
+    if "$ref" in said:
+        return f"[{said['$ref']}](#{said['$ref'].lower()})"
+    if "anyOf" in said:  # a type or null
+        return _type(next(option for option in said["anyOf"] if option.get("type") != "null"))
+    if "enum" in said:
+        return ", ".join(f"`{value}`" for value in said["enum"])
+    if said["type"] == "array":
+        return f"list of {_type(said['items'])}"
+    if said["type"] == "object":
+        return f"object of {_type(said['additionalProperties'])}"
+    if said.get("format") == "date-time":
+        return "time"
+    return "text" if said["type"] == "string" else str(said["type"])
+
+
+def _fallback(said: dict[str, Any]) -> str:
+    default = said.get("default")
+    return "" if default is None else f"`{orjson.dumps(default).decode()}`"
+
+
+def asyncapi_page() -> str:
+    """The AsyncAPI document."""
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
 
 def metrics_page() -> str:
@@ -182,6 +274,8 @@ def cli_page() -> str:
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "topics.md": topics_page,
+    "records.md": records_page,
+    "asyncapi.json": asyncapi_page,
     "metrics.md": metrics_page,
     "cli.md": cli_page,
 }

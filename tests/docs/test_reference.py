@@ -151,9 +151,9 @@ def select_list(body: str) -> list[str]:
 
 
 def views() -> dict[str, list[str]]:
-    """The views and their columns, as the newest migration that makes each says."""
+    """The views and their columns, as the newest file that makes each says."""
     found = {}
-    for migration in migrate.known():
+    for migration in (*migrate.known(), *migrate.views()):
         for statement in migration.statements:
             if match := _VIEW.match(statement):
                 found[match[1]] = select_list(match[2])

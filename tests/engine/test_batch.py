@@ -51,6 +51,17 @@ def test_only_what_moved_is_committed() -> None:
     assert account.inflight.committable() == {}
 
 
+def test_what_is_reached_safely_is_below_the_first_unacknowledged_record() -> None:
+    account = Account()
+    account.inflight.resumed({P0: 7, TP("events", 1): None})
+    assert account.inflight.reached_safely() == {P0: 7}
+    first, second = account.open(7, 3), account.open(10, 5)
+    second.ack()
+    assert account.inflight.reached_safely() == {P0: 7}
+    first.ack()
+    assert account.inflight.reached_safely() == {P0: 15}
+
+
 def test_a_partition_that_starts_over_commits_nothing_by_itself() -> None:
     account = Account()
     account.inflight.resumed({P0: 7})

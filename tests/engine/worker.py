@@ -85,7 +85,7 @@ def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
 
     async def write(group: Group) -> None:
         nonlocal written
-        oracle.note("# begun")
+        oracle.note("# begun", f"# lag {sum(app.lag().values())}")
         if orders.world_away:
             raise WorldFault("the store is away")
         if orders.hang_in_thread:

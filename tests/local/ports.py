@@ -3,11 +3,11 @@
 import random
 import socket
 
-_PORTS_OF_A_STACK = 4
+_PORTS_OF_A_STACK = 10
 
 
 def free_port_base() -> int:
-    """A base P such that P, P+1, P+2 and P+3 are free."""
+    """A base P such that P to P+9 are free: what a stack takes, and room for what it may take yet."""
     while True:
         base = random.randrange(20000, 32000, _PORTS_OF_A_STACK)
         if all(_is_free(base + offset) for offset in range(_PORTS_OF_A_STACK)):

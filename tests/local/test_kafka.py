@@ -1,15 +1,30 @@
-"""The broker from pip: every jar checked, records kept through kill -9."""
+"""The broker from pip: every jar fetched once and checked, records kept through kill -9."""
 
+import asyncio
 import hashlib
+import http.server
 import signal
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from jgo.maven import MavenContext
 
-from deploy.local.kafka import CHECKSUMS, CLUSTER_ID, MAX_RECORD_BYTES, Jar, answers_metadata, check, read_checksums
+from deploy.local.kafka import (
+    CHECKSUMS,
+    CLUSTER_ID,
+    MAX_RECORD_BYTES,
+    Jar,
+    answers_metadata,
+    check,
+    classpath,
+    fetching_alone,
+    read_checksums,
+)
 from deploy.local.stack import kafka_part
 from deploy.local.supervisor import Backoff, Supervisor
 from schemas.errors import ConfigError
@@ -42,6 +57,84 @@ def test_each_jar_is_listed_once_with_its_checksum() -> None:
     assert len({jar.coordinate for jar in jars}) == len(jars) == 46
     assert {len(jar.sha256) for jar in jars} == {64}
     assert CHECKSUMS.read_text().splitlines() == sorted(CHECKSUMS.read_text().splitlines())
+
+
+class Repository(http.server.ThreadingHTTPServer):
+    """Serves jars over HTTP, and notes what was asked for."""
+
+    def __init__(self, jars: dict[str, bytes]) -> None:
+        self.jars = jars
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), _Answer)
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    server: Repository
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        self.server.asked.append(name)
+        body = self.server.jars.get(name)
+        self.send_response(200 if body is not None else 404)
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class TestFetching:
+    JARS: Final = {f"thing{number}-1.0.jar": b"content %d" % number * 1000 for number in range(5)}
+
+    @pytest.fixture
+    def repository(self) -> Iterator[Repository]:
+        with Repository(self.JARS) as server:
+            serving = threading.Thread(target=server.serve_forever)
+            serving.start()
+            yield server
+            server.shutdown()
+            serving.join()
+
+    @pytest.fixture
+    def checksums(self, tmp_path: Path) -> Path:
+        path = tmp_path / "jars.sha256"
+        lines = (f"org.example:{name[:6]}:1.0 {hashlib.sha256(jar).hexdigest()}\n" for name, jar in self.JARS.items())
+        path.write_text("".join(lines))
+        return path
+
+    def a_context(self, repository: Repository, tmp_path: Path) -> MavenContext:
+        url = f"http://127.0.0.1:{repository.server_port}"
+        return MavenContext(repo_cache=tmp_path / "cache", remote_repos={"test": url})
+
+    async def test_stacks_that_start_together_fetch_each_jar_once(
+        self, repository: Repository, checksums: Path, tmp_path: Path
+    ) -> None:
+        starts = (asyncio.to_thread(classpath, checksums, self.a_context(repository, tmp_path)) for _ in range(4))
+        found = await asyncio.gather(*starts)
+        assert all(paths == found[0] for paths in found)
+        assert [path.read_bytes() for path in found[0]] == list(self.JARS.values())
+        assert sorted(name for name in repository.asked if name.endswith(".jar")) == sorted(self.JARS)
+
+    def test_a_jar_that_was_cut_off_is_fetched_again(
+        self, repository: Repository, checksums: Path, tmp_path: Path
+    ) -> None:
+        whole = classpath(checksums, self.a_context(repository, tmp_path))
+        whole[2].write_bytes(b"conte")
+        assert classpath(checksums, self.a_context(repository, tmp_path)) == whole
+        assert whole[2].read_bytes() == self.JARS["thing2-1.0.jar"]
+
+    def test_a_repository_that_serves_other_bytes_is_not_trusted(
+        self, repository: Repository, checksums: Path, tmp_path: Path
+    ) -> None:
+        repository.jars = self.JARS | {"thing3-1.0.jar": b"something else"}
+        with pytest.raises(ConfigError, match=r"org\.example:thing3:1\.0"):
+            classpath(checksums, self.a_context(repository, tmp_path))
+
+    def test_a_cache_that_nobody_may_write_to_is_only_read(self, tmp_path: Path) -> None:
+        (tmp_path / "cache").write_text("no folder")
+        with fetching_alone(tmp_path / "cache"):
+            assert (tmp_path / "cache").read_text() == "no folder"
 
 
 @pytest.mark.kafka

@@ -37,7 +37,7 @@ def write(store: Store, known: Known) -> None:
     if rows.num_rows:
         store.insert("events", rows)
         own = rows.slice(0, len(known.events))
-        store.insert("message_state", state_table(own, known.requests, known.decisions, known.dispatches))
+        store.insert("message_state", state_table(own, [*known.requests], [*known.decisions], [*known.dispatches]))
 
 
 def found(store: Store) -> list[Any]:

@@ -27,7 +27,12 @@ def test_a_server_that_is_not_there_is_waited_for() -> None:
         Store("http://127.0.0.1:1").ping()
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8123", "tcp://localhost:9000", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost:8123", "tcp://localhost:9000", "http://", "http://u:pass/word@localhost:8123", "http://u:12/3@host"],
+)
 def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None:
-    with pytest.raises(ConfigError, match="SENDLEDGER_CLICKHOUSE_URL"):
+    with pytest.raises(ConfigError, match="SENDLEDGER_CLICKHOUSE_URL") as refused:
         Store(url)
+    assert "pass" not in str(refused.value).replace("user:password", "").replace("a slash in the password", "")
+    assert refused.value.__cause__ is None

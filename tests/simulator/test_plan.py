@@ -1,72 +1,62 @@
 """What the simulator promises: the same seed gives the same traffic, all of it readable, with everything in it."""
 
+from collections import Counter
+
 import orjson
 import pytest
 
-from projections.messages.law import Known, fold
-from schemas.events import Event, EventType, Place
-from schemas.facts import Decision, Request, decode_decision, decode_request
+from schemas.events import EventType
 from schemas.identity import sent_at_us
-from schemas.providers.sendgrid import to_events
-from schemas.topics import SENDS_DECIDED, SENDS_REQUESTED, WEBHOOKS
-from simulator.posts import Plan, plan
-from simulator.scripts import COURSES
-from simulator.stories import Story, stories, story_from_now
+from schemas.times import DAY_US
+from simulator.broken import BROKEN
+from simulator.courses import COURSES, in_turn
+from simulator.posts import Delivery, Plan, plan
+from simulator.providers import PROVIDERS
+from simulator.stories import RARE_EVERY, Story, stories, stories_from_now
+from tests.simulator.judging import Judged, judge
 
 NOW_US = 1_780_000_000_000_000
 ACCOUNTS = ("acme", "bella")
-SENDGRID_TYPES = {
-    EventType.PROCESSED, EventType.DEFERRED, EventType.DELIVERED, EventType.BOUNCED, EventType.BLOCKED,
-    EventType.DROPPED, EventType.OPENED, EventType.CLICKED, EventType.COMPLAINED, EventType.UNSUBSCRIBED,
-    EventType.RESUBSCRIBED, EventType.PROVIDER_ALERT, EventType.UNKNOWN,
-}  # fmt: skip
-STATUSES = {
-    ("Blocked", ""), ("Declined", ""), ("Not_opted_in", ""), ("Suppressed", ""), ("Quota_Exceeded", ""),
-    ("Bounced", "hard"), ("Bounced", "soft"), ("Bounced", "blocked"), ("Bounced", "unclassified"),
-    ("Dropped", "bounced"), ("Dropped", "unsubscribed"), ("Dropped", "spam"), ("Dropped", "invalid"),
-    ("Dropped", "content"), ("Dropped", "quota"), ("Dropped", "duplicate"), ("Dropped", "other"),
+MESSAGES = 1_700
+SENT_AND_LOOKED_AT = {
     ("Clicked", ""), ("Opened", ""), ("Delivered", ""), ("Processed", "processed"), ("Processed", "deferred"),
-    ("Pending", ""),
+    ("Processed", "sent"), ("Pending", ""), ("Subscriptionchange", "added"), ("Subscriptionchange", "removed"),
+}  # fmt: skip
+REFUSED = {("Blocked", ""), ("Declined", ""), ("Not_opted_in", ""), ("Suppressed", ""), ("Quota_Exceeded", "")}
+FAILED = {
+    ("Bounced", sub) for sub in ("hard", "soft", "blocked", "unclassified", "failed", "undelivered")
+} | {
+    ("Dropped", sub)
+    for sub in ("bounced", "unsubscribed", "spam", "invalid", "content", "quota", "duplicate", "canceled", "inactive")
+    + ("other",)
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def planned() -> Plan:
-    return plan(2_000, 7, now_us=NOW_US, accounts=ACCOUNTS, bad_elements=5)
+    return plan(MESSAGES, 7, now_us=NOW_US, accounts=ACCOUNTS)
 
 
 @pytest.fixture(scope="module")
 def told() -> list[Story]:
-    return list(stories(2_000, 7, now_us=NOW_US, accounts=ACCOUNTS))
+    return list(stories(MESSAGES, 7, now_us=NOW_US, accounts=ACCOUNTS))
 
 
-def a_place(topic: str, offset: int) -> Place:
-    return Place(topic, 0, offset, NOW_US)
+@pytest.fixture(scope="module")
+def judged(planned: Plan) -> Judged:
+    return judge(planned, NOW_US)
 
 
-def read(planned: Plan) -> tuple[list[Request], list[Decision], list[Event], int]:
-    requests, decisions, events, bad = [], [], [], 0
-    for offset, delivery in enumerate(planned.deliveries):
-        match delivery.kind:
-            case "request":
-                place = a_place(SENDS_REQUESTED.name, offset)
-                requests.append(decode_request(delivery.value, place, decision_days=30))
-            case "decision":
-                decisions.append(decode_decision(delivery.value, a_place(SENDS_DECIDED.name, offset)))
-            case "post":
-                parsed = to_events(delivery.value, a_place(WEBHOOKS["sendgrid"].name, offset))
-                assert len(parsed.events) + len(parsed.bad) == delivery.events
-                events += parsed.events
-                bad += len(parsed.bad)
-    return requests, decisions, events, bad
+def posts(planned: Plan) -> list[Delivery]:
+    return [delivery for delivery in planned.deliveries if delivery.kind == "post"]
 
 
 def test_the_same_seed_gives_the_same_plan(planned: Plan) -> None:
-    assert plan(2_000, 7, now_us=NOW_US, accounts=ACCOUNTS, bad_elements=5) == planned
+    assert plan(MESSAGES, 7, now_us=NOW_US, accounts=ACCOUNTS) == planned
 
 
 def test_another_seed_gives_another_plan(planned: Plan) -> None:
-    other = plan(2_000, 8, now_us=NOW_US, accounts=ACCOUNTS, bad_elements=5)
+    other = plan(MESSAGES, 8, now_us=NOW_US, accounts=ACCOUNTS)
     assert {d.value for d in other.deliveries}.isdisjoint(d.value for d in planned.deliveries)
 
 
@@ -74,81 +64,110 @@ def test_a_story_does_not_depend_on_how_many_there_are(told: list[Story]) -> Non
     assert list(stories(50, 7, now_us=NOW_US, accounts=ACCOUNTS)) == told[:50]
 
 
-def test_all_can_be_read_and_the_totals_count_it(planned: Plan) -> None:
-    requests, decisions, events, bad = read(planned)
-    totals = planned.totals()
-    assert (len(requests), len(decisions), len(events), bad) == (
-        totals.requests,
-        totals.decisions,
-        totals.events_sent,
-        totals.events_bad,
+def test_there_are_as_many_stories_as_were_asked_for(told: list[Story]) -> None:
+    assert len(told) == MESSAGES
+    pair = next(n for n, course in enumerate(COURSES) if course.name == "two in one call")
+    first_of_two = [in_turn(turn)[0] for turn in range(pair + 1)].index(pair)
+    assert len(list(stories(first_of_two * RARE_EVERY + 1, 7, now_us=NOW_US, accounts=ACCOUNTS))) == (
+        first_of_two * RARE_EVERY + 1
     )
-    distinct = {e.event_id: e for e in events}
-    assert len(distinct) == totals.events_distinct
-    assert sum(not e.message_id for e in distinct.values()) == totals.events_orphan
-    for kind, count in totals.events_distinct_by_type.items():
-        assert sum(e.type == kind for e in distinct.values()) == count
-    for kind, count in totals.events_sent_by_type.items():
-        assert sum(e.type == kind for e in events) == count
-    assert planned.size == totals.requests + totals.decisions + totals.events_sent + totals.events_bad
-    assert orjson.loads(orjson.dumps(totals.as_json()))["messages"] == 2_000
 
 
-def test_every_course_and_every_type_of_event_occurs(planned: Plan, told: list[Story]) -> None:
+def test_the_totals_count_what_is_there(planned: Plan, judged: Judged) -> None:
+    totals = planned.totals
+    assert totals.messages == sum(totals.messages_by_provider.values()) == MESSAGES
+    assert totals.posts == len(posts(planned))
+    assert totals.posts_by_provider == dict(Counter(post.provider for post in posts(planned)))
+    kinds = Counter(delivery.kind for delivery in planned.deliveries)
+    assert (totals.requests, totals.decisions) == (kinds["request"], kinds["decision"])
+    assert (totals.dispatches, totals.contents) == (kinds["dispatch"], kinds["content"])
+    assert totals.events_sent == sum(totals.events_sent_by_type.values()) == judged.read
+    of_messages = [{e.event_id: e.type for e in known.events} for known in judged.known.values()]
+    distinct = Counter(type_ for events in of_messages for type_ in events.values())
+    distinct.update(event.type for event in judged.orphans.values())
+    assert totals.events_distinct_by_type == dict(sorted(distinct.items()))
+    assert totals.broken == sum(len(values) for values in judged.dead.values())
+    assert planned.size == sum(delivery.events for delivery in planned.deliveries)
+    assert orjson.loads(orjson.dumps(totals.as_json()))["messages"] == MESSAGES
+
+
+def test_every_course_every_provider_and_every_type_of_event_occurs(planned: Plan, told: list[Story]) -> None:
     assert {story.course for story in told} == {course.name for course in COURSES}
-    assert set(planned.totals().events_distinct_by_type) == SENDGRID_TYPES
+    assert {post.provider for post in posts(planned)} == set(PROVIDERS)
+    facts = {EventType.REQUESTED, EventType.DECIDED, EventType.DISPATCHED}
+    assert set(planned.totals.events_distinct_by_type) == set(EventType) - facts
 
 
-def test_every_status_that_sendgrid_can_reach_is_reached(planned: Plan) -> None:
-    known: dict[tuple[str, str], tuple[list[Request], list[Decision], list[Event]]] = {}
-    requests, decisions, events, _ = read(planned)
-    for request in requests:
-        known.setdefault((request.account_id, request.message_id), ([], [], []))[0].append(request)
-    for decision in decisions:
-        known.setdefault((decision.account_id, decision.message_id), ([], [], []))[1].append(decision)
-    for event in events:
-        if event.message_id:
-            known.setdefault((event.account_id, event.message_id), ([], [], []))[2].append(event)
-    rows = [
-        fold(*pair, Known(requests=known[pair][0], decisions=known[pair][1], events=known[pair][2])) for pair in known
-    ]
-    assert {(row.status, row.sub_status) for row in rows} == STATUSES
-    anomalies = {anomaly for row in rows for anomaly in row.anomalies}
-    assert anomalies == {"conflicting_requests", "event_after_refusal", "delivered_after_bounce"}
+def test_every_status_sub_status_and_anomaly_is_reached(judged: Judged) -> None:
+    assert {(row.status, row.sub_status) for row in judged.rows.values()} == SENT_AND_LOOKED_AT | REFUSED | FAILED
+    assert {anomaly for row in judged.rows.values() for anomaly in row.anomalies} == {
+        "conflicting_requests",
+        "event_after_refusal",
+        "delivered_after_bounce",
+        "id_mismatch",
+    }
 
 
-def test_duplicates_come_inside_a_post_and_across_posts_also_under_another_id(planned: Plan) -> None:
-    inside = 0
-    posts_of: dict[str, set[int]] = {}
-    names_of: dict[str, set[str]] = {}
-    for number, delivery in enumerate(d for d in planned.deliveries if d.kind == "post"):
-        events = to_events(delivery.value, a_place("webhooks.sendgrid", number)).events
-        inside += len(events) - len({e.event_id for e in events})
+def test_every_way_to_be_broken_is_met(judged: Judged) -> None:
+    assert set(judged.dead) == {f"{broken.topic}/{broken.reason}" for broken in BROKEN}
+
+
+def test_nothing_is_broken_that_is_not_meant_to_be() -> None:
+    assert judge(plan(300, 7, now_us=NOW_US, accounts=ACCOUNTS, broken_every=0), NOW_US).dead == {}
+
+
+def test_duplicates_come_inside_a_post_across_posts_and_days_apart_also_under_another_id(judged: Judged) -> None:
+    copies = [known.events for known in judged.known.values() if len(known.events) > 1]
+    by_id: dict[str, list[tuple[int, int, str]]] = {}
+    for events in copies:
         for event in events:
-            posts_of.setdefault(event.event_id, set()).add(number)
-            names_of.setdefault(event.event_id, set()).add(event.provider_event_id)
-    assert inside > 0
-    assert any(len(posts) > 1 for posts in posts_of.values())
-    assert any(len(names) > 1 for names in names_of.values())
+            by_id.setdefault(event.event_id, []).append((event.offset, event.received_us, event.provider_event_id))
+    several = [found for found in by_id.values() if len(found) > 1]
+    assert any(len({offset for offset, _, _ in found}) < len(found) for found in several)
+    assert any(len({offset for offset, _, _ in found}) > 1 for found in several)
+    assert any(max(at for _, at, _ in found) - min(at for _, at, _ in found) > 2 * DAY_US for found in several)
+    assert any(len({name for _, _, name in found}) > 1 for found in several)
 
 
-def test_nothing_lies_ahead_of_the_present(told: list[Story]) -> None:
+def test_records_come_after_the_events_that_they_explain(planned: Plan, told: list[Story]) -> None:
+    late = {story.message_id: story for story in told if story.course == "told before anything that names it"}
+    for message_id, story in late.items():
+        records = [d.at_us for d in planned.deliveries if d.key == message_id]
+        assert len(records) >= 3
+        assert min(records) > min(telling.at_us for telling in story.tellings)
+    assert late
+
+
+def test_nothing_lies_ahead_of_the_present(planned: Plan, told: list[Story]) -> None:
+    assert all(delivery.at_us <= NOW_US for delivery in planned.deliveries)
     for story in told:
-        assert sent_at_us(story.message_id) < NOW_US
-        assert all(fact.at_us <= NOW_US for fact in story.requests)
-        assert story.decision is None or story.decision.at_us <= NOW_US
-        assert all(element.at_us <= NOW_US for element in story.elements)
+        assert NOW_US - 25 * DAY_US < sent_at_us(story.message_id) < NOW_US
+        assert all(fact.at_us <= NOW_US for fact in story.facts)
+        assert all(telling.at_us <= NOW_US for telling in story.tellings)
 
 
-def test_every_address_is_on_an_example_domain(told: list[Story]) -> None:
+def test_every_address_is_one_that_nobody_has(told: list[Story]) -> None:
     for story in told:
-        for element in story.elements:
-            address = orjson.loads(element.value).get("email", "@example.com")
-            assert address.rpartition("@")[2] in ("example.com", "example.org", "example.net")
+        for telling in story.tellings:
+            address = telling.meaning.address
+            if not address or address.removeprefix("whatsapp:")[5:10] == "55501":
+                continue
+            assert address.rpartition("@")[2] in (
+                *("example.com", "example.org", "example.net"),
+                "xn--bcher-kva.example",
+            )
 
 
 def test_a_live_story_goes_on_for_seconds_not_for_hours() -> None:
-    for index in range(0, 1_600, 20):
-        story = story_from_now(index, 7, now_us=NOW_US, account="demo")
-        assert sent_at_us(story.message_id) == NOW_US
-        assert all(NOW_US < element.at_us < NOW_US + 90_000_000 for element in story.elements)
+    for index in range(0, 4_000, 20):
+        first, *others = stories_from_now(index, 7, now_us=NOW_US, account="demo")
+        assert sent_at_us(first.message_id) == NOW_US
+        for story in (first, *others):
+            assert all(NOW_US < telling.at_us < NOW_US + 90_000_000 for telling in story.tellings)
+            assert all(NOW_US <= fact.at_us < NOW_US + 90_000_000 for fact in story.facts)
+
+
+def test_a_plan_that_decides_nothing_has_no_decisions() -> None:
+    undecided = plan(300, 7, now_us=NOW_US, accounts=ACCOUNTS, broken_every=0, decides=False)
+    assert undecided.totals.decisions == 0
+    assert {d.kind for d in undecided.deliveries} == {"request", "dispatch", "content", "post"}

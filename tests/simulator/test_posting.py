@@ -1,17 +1,38 @@
-"""SendGrid's side of the Event Webhook: signed as the gateway checks it, and sent again until it is taken."""
+"""The providers' side of their webhooks: signed as the gateway checks it, and sent again until it is taken."""
 
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from gateway.intake import sendgrid
-from schemas.errors import BrokerError, RequestError
+from gateway.intake import postmark, sendgrid, twilio
+from schemas.errors import BrokerError, RequestError, SignatureInvalid
 from simulator.http import Poster
-from simulator.signing import new_key_pair
+from simulator.kafka import webhook_headers
+from simulator.posts import Delivery, plan
+from simulator.providers import PROVIDERS
+from simulator.signing import Keys, new_key_pair
 
-BODY = b'[{"event":"delivered"}]\r\n'
 PRIVATE_KEY, PUBLIC_KEY = new_key_pair()
+KEYS = Keys(PRIVATE_KEY, "an-auth-token", "postmark:a pass:word")
+PUBLIC_URL = "https://sendledger.example.com/in"
+NOW_US = 1_780_000_000_000_000
+A_LIST = Delivery("post", 0, "", b'[{"event":"delivered"}]\r\n')
+
+
+def check(request: httpx.Request) -> None:
+    """Check a post as the gateway does that is called PUBLIC_URL. Raises SignatureInvalid."""
+    match request.url.path:
+        case "/webhooks/sendgrid":
+            sendgrid.verify(request.content, request.headers, sendgrid.load_public_keys(PUBLIC_KEY))
+        case "/webhooks/twilio":
+            query = request.url.query.decode()
+            called = f"{PUBLIC_URL}{request.url.path}" + (f"?{query}" if query else "")
+            twilio.verify(request.content, request.headers, called, twilio.load_auth_tokens("an-auth-token"))
+        case "/webhooks/postmark":
+            postmark.verify(request.headers, postmark.load_credentials("postmark:a pass:word"))
+        case _:
+            raise AssertionError(request.url)
 
 
 class Gateway:
@@ -32,31 +53,67 @@ class Gateway:
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
-    def poster(self, patience_seconds: float | None = 60.0) -> Poster:
+    def poster(self, patience_seconds: float | None = 60.0, keys: Keys = KEYS) -> Poster:
         return Poster(
             "http://gateway/",
-            PRIVATE_KEY,
+            keys,
+            public_url=PUBLIC_URL,
             patience_seconds=patience_seconds,
             transport=httpx.MockTransport(self.answer),
             pause=self.pause,
         )
 
 
-async def test_a_post_goes_to_the_webhook_with_a_signature_that_the_gateway_accepts() -> None:
-    gateway = Gateway(204)
+async def test_every_post_of_a_plan_has_what_the_gateway_accepts() -> None:
+    planned = plan(400, 5, now_us=NOW_US, accounts=("acme",), rare_every=2, broken_every=20)
+    posts = [delivery for delivery in planned.deliveries if delivery.kind == "post"]
+    gateway = Gateway(*[204] * len(posts))
     async with gateway.poster() as poster:
-        await poster.post(BODY)
-    (request,) = gateway.taken
-    assert str(request.url) == "http://gateway/webhooks/sendgrid"
-    assert request.content == BODY
-    sendgrid.verify(request.content, request.headers, sendgrid.load_public_keys(PUBLIC_KEY))
+        for delivery in posts:
+            await poster.post(delivery)
+    assert {request.url.path for request in gateway.taken} == {f"/webhooks/{name}" for name in PROVIDERS}
+    assert any(request.url.query for request in gateway.taken)
+    for delivery, request in zip(posts, gateway.taken, strict=True):
+        assert request.content == delivery.value
+        check(request)
+
+
+async def test_a_post_with_another_key_is_none_that_the_gateway_accepts() -> None:
+    other = Keys(new_key_pair()[0], "another-token", "postmark:guessed")
+    for name in PROVIDERS:
+        gateway = Gateway(204)
+        async with gateway.poster(keys=other) as poster:
+            await poster.post(Delivery("post", 0, "", b"MessageStatus=sent", provider=name))
+        with pytest.raises(SignatureInvalid):
+            check(gateway.taken[0])
+
+
+@pytest.mark.parametrize("provider", ["sendgrid", "twilio"])
+def test_the_headers_in_kafka_let_the_signature_be_checked_later(provider: str) -> None:
+    delivery = Delivery("post", NOW_US, "", b"MessageStatus=sent", provider=provider, query="sl_account=a&sl_message=b")
+    kept = {name: value.decode() for name, value in webhook_headers(delivery, KEYS, PUBLIC_URL)}
+    assert kept["received_at"] == "2026-05-28T20:26:40.000000Z"
+    assert kept["request_url"] == f"{PUBLIC_URL}/webhooks/{provider}?sl_account=a&sl_message=b"
+    if provider == "sendgrid":
+        headers = {sendgrid.SIGNATURE_HEADER: kept["signature"], sendgrid.TIMESTAMP_HEADER: kept["signed_at"]}
+        sendgrid.verify(delivery.value, headers, sendgrid.load_public_keys(PUBLIC_KEY))
+    else:
+        headers = {twilio.SIGNATURE_HEADER: kept["signature"]}
+        twilio.verify(delivery.value, headers, kept["request_url"], twilio.load_auth_tokens("an-auth-token"))
+
+
+def test_no_password_is_kept_in_kafka() -> None:
+    delivery = Delivery("post", NOW_US, "", b"{}", provider="postmark")
+    kept = b" ".join(value for _, value in webhook_headers(delivery, KEYS, PUBLIC_URL))
+    assert b"pass:word" not in kept
+    assert b"Basic" not in kept
 
 
 async def test_a_post_is_sent_again_after_a_503_and_after_a_broken_line() -> None:
     gateway = Gateway(503, 0, 204)
     async with gateway.poster() as poster:
-        await poster.post(BODY)
-    assert [request.content for request in gateway.taken] == [BODY] * 3
+        await poster.post(A_LIST)
+    assert [request.content for request in gateway.taken] == [A_LIST.value] * 3
     assert poster.retries == 2
     assert gateway.pauses == [0.25, 0.5]
 
@@ -65,12 +122,12 @@ async def test_a_refused_post_is_not_sent_again() -> None:
     gateway = Gateway(401)
     async with gateway.poster() as poster:
         with pytest.raises(RequestError, match="401"):
-            await poster.post(BODY)
+            await poster.post(A_LIST)
 
 
 async def test_patience_has_an_end() -> None:
     gateway = Gateway(*[503] * 10)
     async with gateway.poster(patience_seconds=1.0) as poster:
         with pytest.raises(BrokerError, match="503"):
-            await poster.post(BODY)
+            await poster.post(A_LIST)
     assert sum(gateway.pauses) == pytest.approx(1.75)

@@ -1,0 +1,51 @@
+"""The published JSON Schemas: of every record that others write or read, and of the headers beside them.
+
+In:  the pydantic models, which are what is enforced.
+Out: JSON Schema (2020-12), by the model's name. A field that is not in `required` may be left out; one that is unknown
+is ignored.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic.json_schema import models_json_schema
+
+from schemas.headers import DeadLetterHeaders, WebhookHeaders
+from schemas.policies import AccountPolicy, RecipientPreference
+from schemas.records import Record, SendContent, SendDecision, SendDispatched, SendRequest
+from schemas.suppressions import SuppressionCommand, SuppressionState
+
+__all__ = ["HEADERS", "RECORDS", "definitions", "json_schemas"]
+
+RECORDS: Final[Mapping[str, type[Record]]] = {
+    kind.__name__: kind
+    for kind in (
+        SendRequest,
+        SendContent,
+        SendDecision,
+        SendDispatched,
+        AccountPolicy,
+        RecipientPreference,
+        SuppressionCommand,
+        SuppressionState,
+    )
+}
+HEADERS: Final[Mapping[str, type[Record]]] = {kind.__name__: kind for kind in (WebhookHeaders, DeadLetterHeaders)}
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return each schema by its name, complete in itself."""
+    return {
+        name: {"$schema": _DIALECT, **kind.model_json_schema(by_alias=True)}
+        for name, kind in {**RECORDS, **HEADERS}.items()
+    }
+
+
+def definitions(ref_template: str) -> dict[str, dict[str, Any]]:
+    """Return all schemas and their parts by name, in one table. `ref_template` says where in it a `{model}` is."""
+    kinds = [*RECORDS.values(), *HEADERS.values()]
+    _, tables = models_json_schema([(kind, "validation") for kind in kinds], ref_template=ref_template, by_alias=True)
+    found: dict[str, dict[str, Any]] = tables["$defs"]
+    return found

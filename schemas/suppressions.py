@@ -1,0 +1,102 @@
+"""Suppression of an address: what is asked for, and what is so.
+
+In:  SuppressionCommands from the console, the API and the command line.
+Out: SuppressionStates, the feed of real changes for other systems.
+
+A suppression is our own refusal to send to an address. An opt-out is the recipient's wish. A release lifts the first,
+an opt-in the second, and neither touches the other. Times are checked for their form only, never against a clock.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from schemas.records import Channel, Nonblank, Record, Time, valid_account_id
+
+__all__ = ["EVERYWHERE", "OptOut", "Released", "ScopeState", "SuppressionCommand", "SuppressionState"]
+
+EVERYWHERE = "*"
+"""The scope that is the whole platform."""
+
+
+def valid_scope(text: str) -> str:
+    """Return `*` or an account id as it is, or raise ValueError."""
+    return text if text == EVERYWHERE else valid_account_id(text)
+
+
+Scope = Annotated[
+    str,
+    AfterValidator(valid_scope),
+    Field(json_schema_extra={"pattern": r"^(\*|[A-Za-z0-9_.-]{1,64})$"}, description="`*`, or the account's id"),
+]
+
+
+class SuppressionCommand(Record):
+    """That somebody suppresses or releases an address, or takes back its opt-outs.
+
+    Of several for one address the latest `at` is in force, and a suppress comes before a release of the same time.
+    """
+
+    command_id: Nonblank = Field(description="The evidence of what follows from it; a repeat has the same")
+    action: Literal["suppress", "release", "opt_in"]
+    channel: Channel
+    address: Nonblank
+    scope: Scope
+    sender: str | None = Field(
+        None,
+        description="Of an `opt_in`: the number or service whose opt-out it lifts. Without `sender` and `group`, all",
+    )
+    group: str | None = Field(None, description="Of an `opt_in`: the group whose opt-out it lifts")
+    reason: str
+    actor: str = Field(description="Who asks")
+    note: str | None = None
+    at: Time = Field(description="A release voids all evidence up to this time, whichever comes first")
+
+
+class Released(Record):
+    """Who released an address last, and when."""
+
+    at: Time
+    actor: str
+
+
+class ScopeState(Record):
+    """Whether an address is suppressed in one scope, and why."""
+
+    scope: Scope
+    suppressed: bool
+    reason: Literal["bounces", "complaint", "manual", "provider"] = Field(
+        description="Of several the first of complaint, manual, provider, bounces"
+    )
+    since: Time = Field(description="When that reason first held after the last release")
+    evidence: list[str] = Field(description="The ids of the events or commands that count")
+    released: Released | None = None
+
+
+class OptOut(Record):
+    """That the recipient wants no mail of an account or of a group, or no texts of a sender."""
+
+    scope: Scope
+    group: str | None = None
+    sender: str | None = None
+    reason: str
+    since: Time
+
+    @model_validator(mode="after")
+    def _of_one_thing(self) -> "OptOut":
+        if self.group is not None and self.sender is not None:
+            raise ValueError("an opt-out is of a group or of a sender, not of both")
+        return self
+
+
+class SuppressionState(Record):
+    """All that holds for one address now. Written when something of it changes, and never otherwise."""
+
+    channel: Channel
+    address: Nonblank = Field(
+        description="The address's key: trimmed, case-folded, the domain in IDNA; a phone in E.164"
+    )
+    scopes: list[ScopeState]
+    opt_outs: list[OptOut]
+    version: int = Field(ge=1, description="1, 2, 3… of this address: it orders the records")
+    changed_at: Time

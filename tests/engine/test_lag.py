@@ -1,0 +1,37 @@
+"""How far a worker is behind, as it knows itself."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.engine.conftest import NewWorker
+from tests.engine.topics import Topics
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_a_worker_knows_how_far_it_is_behind(topics: Topics, name: str, new_worker: NewWorker) -> None:
+    await topics.make(name, partitions=1)
+    wanted = await topics.fill_n(name, 2_000, partitions=1)
+    worker = await new_worker(records=200, max_poll_records=100, within=0.01).start()
+    await worker.has(wanted)
+    assert await worker.terminate() == 0
+    written, known = 0, []
+    for line in worker.lines():
+        if match := re.fullmatch(r"# lag (\d+)", line):
+            # What is written may not be acknowledged yet, what is acknowledged is written.
+            assert len(wanted) - written <= int(match[1]) <= len(wanted)
+            known.append(int(match[1]))
+        written += not line.startswith("#")
+    assert known[0] == len(wanted)
+    assert known[-1] < len(wanted)
+    assert known == sorted(known, reverse=True)
+
+
+async def test_before_its_start_a_worker_is_behind_nothing(topics: Topics, name: str) -> None:
+    from processors.engine import MicroBatchApp
+
+    app = MicroBatchApp(name, broker=f"kafka://{topics.bootstrap}", datadir="unused")
+    assert app.lag() == {}

@@ -1,0 +1,40 @@
+"""`sendledger schemas`: what it prints, in which form."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from cli.operating import published
+from schemas.asyncapi import document
+from schemas.errors import RequestError
+from schemas.json_schemas import json_schemas
+from tests.operating.commands import sendledger
+
+
+@pytest.mark.parametrize(
+    ("which", "found"),
+    [
+        pytest.param("json", json_schemas(), id="the JSON Schemas"),
+        pytest.param("asyncapi", document(), id="the AsyncAPI document"),
+        pytest.param(None, {"schemas": json_schemas(), "asyncapi": document()}, id="both"),
+    ],
+)
+def test_each_form_is_one_json_document(which: str | None, found: object) -> None:
+    for indented in (True, False):
+        shown = published(which, indented=indented)
+        assert orjson.loads(shown) == found
+        assert ("\n" in shown) == indented
+
+
+def test_another_form_is_refused() -> None:
+    with pytest.raises(RequestError, match="no format 'yaml'"):
+        published("yaml", indented=True)
+
+
+async def test_the_command_needs_no_settings(tmp_path: Path) -> None:
+    ended = await sendledger("schemas", "--json", env={}, folder=tmp_path)
+    assert (ended.code, ended.err, len(ended.out.splitlines())) == (0, "", 1)
+    assert {"SendRequest", "SuppressionState", "DeadLetterHeaders"} <= ended.json()["schemas"].keys()
+    refused = await sendledger("schemas", "--format", "yaml", env={}, folder=tmp_path)
+    assert (refused.code, refused.out) == (2, "")
