@@ -25,6 +25,7 @@ __all__ = [
     "Settings",
     "SimulatorSettings",
     "StoreSettings",
+    "SweepSettings",
     "TokenSettings",
     "TopicSettings",
     "VerifySettings",
@@ -90,11 +91,19 @@ class GroupSettings(BrokerSettings):
     consumer_group: str = Field("ledger", description="The consumer group of the ledger workers")
 
 
-class VerifySettings(StoreSettings, GroupSettings):
+class SweepSettings(Settings):
+    """How soon an event is looked at once more that has not found its message."""
+
+    sweep_seconds: Annotated[float, Field(gt=0)] = Field(
+        15.0, description="Seconds between looks at young events that have not found their message"
+    )
+
+
+class VerifySettings(StoreSettings, GroupSettings, SweepSettings):
     """`sendledger verify`."""
 
 
-class LedgerSettings(StoreSettings, GroupSettings):
+class LedgerSettings(StoreSettings, GroupSettings, SweepSettings):
     """The ledger worker."""
 
     decision_days: Annotated[int, Field(ge=1, le=3650)] = Field(
@@ -113,9 +122,6 @@ class LedgerSettings(StoreSettings, GroupSettings):
     )
     group_seconds: Annotated[float, Field(gt=0)] = Field(
         0.25, description="Seconds that a write waits for more records"
-    )
-    sweep_seconds: Annotated[float, Field(gt=0)] = Field(
-        15.0, description="Seconds between looks at young events that have not found their message"
     )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port on which a worker shows its metrics; 0 for none"

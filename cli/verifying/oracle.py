@@ -20,7 +20,7 @@ from projections.store import Store
 from schemas.errors import RequestError
 from schemas.times import rfc3339
 
-__all__ = ["compare_dead_letters", "compare_with_oracle", "missing_letters", "read_oracle"]
+__all__ = ["Document", "compare_dead_letters", "compare_with_oracle", "missing_letters", "read_oracle"]
 
 VERSION: Final = 1
 ANY: Final = {"any": True}

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from projections.messages.columns import events_table, state_table, strangers_table
+from projections.messages.columns import events_table, matched_state_table, state_table, strangers_table
 from projections.messages.matching import (
     Assignment,
     Candidate,
@@ -105,19 +105,25 @@ class Matcher:
         return held
 
     def _write(self, assignment: Assignment) -> None:
-        for link, events in (("", assignment.named), ("matched", assignment.matched)):
-            if events:
-                rows = events_table(events)
-                self._store.insert("events", rows.append_column("link", [[link] * len(events)]))
-                self._store.insert("message_state", state_table(rows))
+        if assignment.named:
+            rows = _linked(assignment.named, "")
+            self._store.insert("events", rows)
+            self._store.insert("message_state", state_table(rows))
+        if assignment.matched:
+            self._store.insert("events", _linked(assignment.matched, "matched"))
+            self._store.insert("message_state", matched_state_table(assignment.matched))
         if assignment.withdrawn:
             # Received before all others: of the copies of an event the one received first stays.
-            rows = events_table([event._replace(received_us=0) for event in assignment.withdrawn])
-            self._store.insert("events", rows.append_column("link", [["withdrawn"] * rows.num_rows]))
-            self._store.insert("message_state", strangers_table(assignment.withdrawn))
+            withdrawn = [event._replace(received_us=0) for event in assignment.withdrawn]
+            self._store.insert("events", _linked(withdrawn, "withdrawn"))
+            self._store.insert("message_state", strangers_table(withdrawn))
 
     def _read(self, query: Query) -> Sequence[Sequence[Any]]:
         return self._store.tuples(query.sql, query.parameters)
+
+
+def _linked(events: Sequence[Event], link: str) -> Any:
+    return events_table(events).append_column("link", [[link] * len(events)])
 
 
 async def sweep_now_and_then(matcher: Matcher, every_seconds: float, stop: asyncio.Event) -> None:

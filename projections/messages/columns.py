@@ -31,10 +31,20 @@ from schemas.addresses import address_key
 from schemas.events import Event
 from schemas.facts import Content, Decision, Dispatch, Request
 
-__all__ = ["contents_table", "dispatches_table", "events_table", "state_table", "strangers_table"]
+__all__ = [
+    "contents_table",
+    "dispatches_table",
+    "events_table",
+    "matched_state_table",
+    "state_table",
+    "strangers_table",
+]
 
 _NO_MESSAGE: Final = "00000000-0000-0000-0000-000000000000"
 """An orphan's message_id: a UUID column has no blank."""
+
+_UNADDRESSED: Final = "?"
+"""In the state, the address of a matched event that has none: a blank one is the To's whatever else is known."""
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _EVENT_TYPES: Final = {
@@ -82,9 +92,14 @@ def state_table(
     )
 
 
+def matched_state_table(events: Sequence[Event]) -> Any:
+    """Return the rows of `message_state` for events that were matched: such as can be taken back by their address."""
+    return state_table(events_table([event._replace(address=event.address or _UNADDRESSED) for event in events]))
+
+
 def strangers_table(events: Sequence[Event]) -> Any:
-    """Return the rows of `message_state` that say: events of this address, under our provider id, are another's."""
-    strangers = singles(pa.array([event.address for event in events], pa.string()))
+    """Return the rows of `message_state` that say: matched events of this address are another message's."""
+    strangers = singles(pa.array([event.address or _UNADDRESSED for event in events], pa.string()))
     return _state_rows({**_keys(events), "strangers": strangers})
 
 

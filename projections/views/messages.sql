@@ -7,15 +7,17 @@ WITH
     tupleElement(dispatch, 'present') = 1 AS dispatched,
 
     -- Until a request tells the To, every address counts as it but those of other messages; an event without an
-    -- address is the To's.
+    -- address is the To's. One that was matched has `?` for none, so that it can be taken back.
     (type -> if(to_key = '',
         arrayMax((k, v) -> if(startsWith(k, concat(type, ':')) AND NOT has(strangers, substring(k, length(type) + 2)),
             v, toUInt64(0)), mapKeys(firsts), mapValues(firsts)),
-        greatest(firsts[concat(type, ':', to_key)], firsts[concat(type, ':')]))) AS first_of,
+        greatest(firsts[concat(type, ':', to_key)], firsts[concat(type, ':')],
+            if(has(strangers, '?'), 0, firsts[concat(type, ':?')])))) AS first_of,
     (type -> least(1000, if(to_key = '',
         arraySum((k, v) -> if(startsWith(k, concat(type, ':')) AND NOT has(strangers, substring(k, length(type) + 2)),
             length(v), 0), mapKeys(counted), mapValues(counted)),
-        length(counted[concat(type, ':', to_key)]) + length(counted[concat(type, ':')])))) AS count_of,
+        length(counted[concat(type, ':', to_key)]) + length(counted[concat(type, ':')])
+            + if(has(strangers, '?'), 0, length(counted[concat(type, ':?')]))))) AS count_of,
     (inverse -> if(inverse = 0, NULL,
         fromUnixTimestamp64Micro(4611686018427387904 - toInt64(inverse), 'UTC'))) AS time_of,
 
@@ -26,7 +28,7 @@ WITH
     first_of('processed') AS processed,
 
     -- The mark that wins: of the highest rank, then one with a code, then the earliest, then of the smallest id.
-    (v -> (tupleElement(v, 'address') = '') OR if(to_key = '',
+    (v -> (tupleElement(v, 'address') = '') OR if((to_key = '') OR (tupleElement(v, 'address') = '?'),
         NOT has(strangers, tupleElement(v, 'address')), tupleElement(v, 'address') = to_key)) AS is_own,
     arrayFilter(v -> is_own(v), mapValues(marks)) AS own,
     arrayFilter((k, v) -> is_own(v), mapKeys(marks), mapValues(marks)) AS own_ids,

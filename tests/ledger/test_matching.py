@@ -137,7 +137,7 @@ class Case:
             [a_request(message_id=i, to=to) for i, to in zip(self.ids, addresses, strict=False)] if told else []
         )
         self.events = [
-            an_orphan(kind, self.provider_id, address=chance.choice([*addresses, "cc@example.com"]), natural_us=n)
+            an_orphan(kind, self.provider_id, address=chance.choice([*addresses, "cc@example.com", ""]), natural_us=n)
             for n, kind in enumerate(chance.choices(["delivered", "bounced", "opened", "deferred"], k=4))
         ]
 
@@ -189,6 +189,20 @@ def test_the_same_facts_give_the_same_rows_in_every_order(store: Store, seed: in
         where = {"ids": case.ids}
         got = store.rows("SELECT * FROM messages WHERE email_id IN {ids:Array(UUID)}", where)
         assert {str(r["email_id"]): tuple(plain(r[c]) for c in COLUMNS) for r in got} == case.rows()
+
+
+def test_a_later_second_dispatch_takes_back_an_event_without_an_address(store: Store) -> None:
+    """SendGrid's drops may have none: of several messages under one id, it is nobody's."""
+    provider_id, first, second = uuid4().hex, new_id(), new_id()
+    event = an_orphan("dropped", provider_id, address="")
+    write(store, [a_request(message_id=first, to="ann@example.com"), a_dispatch(provider_id, first)])
+    write(store, [event])
+    assert timeline(store, first) == {event.event_id}
+    write(store, [a_request(message_id=second, to="bob@example.com"), a_dispatch(provider_id, second)])
+    assert (timeline(store, first), timeline(store, second)) == (set(), set())
+    assert orphaned(store, [event]) == {event.event_id}
+    rows = store.tuples("SELECT status FROM messages WHERE email_id IN {ids:Array(UUID)}", {"ids": [first, second]})
+    assert [tuple(row) for row in rows] == [("Pending",), ("Pending",)]
 
 
 def test_a_later_second_dispatch_sends_an_event_to_its_own_message_though_nobody_told_the_firsts_to(
