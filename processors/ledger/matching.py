@@ -9,7 +9,6 @@ is young: for a To that was told only later, and for replicas of ClickHouse that
 """
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -35,12 +34,11 @@ from projections.messages.queries import Query
 from projections.store import Store
 from schemas.errors import StoreError, StoreRefused
 from schemas.events import Event
-from schemas.times import DAY_US
 
 __all__ = ["Matcher", "sweep_now_and_then"]
 
-_YOUNG_US: Final = DAY_US // 24
-_LONG_US: Final = 31 * DAY_US
+_YOUNG_SECONDS: Final = 3_600
+_LONG_SECONDS: Final = 31 * 86_400
 _LONG_EVERY: Final = 60
 
 log = structlog.get_logger()
@@ -69,9 +67,9 @@ class Matcher:
             self._settle(provider, some) for provider, ids in by_provider.items() for some in _chunks(ids, CHUNK)
         )
 
-    def sweep(self, since_us: int) -> int:
-        """Settle the orphans that were received since a time."""
-        return self.settle(ProviderId(*row) for row in self._read(young_provider_ids(since_us)))
+    def sweep(self, seconds: int) -> int:
+        """Settle the orphans that were stored within so many seconds, whenever they were received."""
+        return self.settle(ProviderId(*row) for row in self._read(young_provider_ids(seconds)))
 
     def _settle(self, provider: str, ids: Sequence[str]) -> int:
         orphans = [Event._make(row) for row in self._read(orphans_under(provider, ids))]
@@ -134,9 +132,8 @@ async def sweep_now_and_then(matcher: Matcher, every_seconds: float, stop: async
                 await stop.wait()
         if stop.is_set():
             return
-        back_us = _LONG_US if turn % _LONG_EVERY == 0 else _YOUNG_US
         try:
-            await asyncio.to_thread(matcher.sweep, time.time_ns() // 1000 - back_us)
+            await asyncio.to_thread(matcher.sweep, _LONG_SECONDS if turn % _LONG_EVERY == 0 else _YOUNG_SECONDS)
         except (StoreError, StoreRefused) as error:  # the next turn does it; nothing waits for this one
             log.warning("sweep.failed", fault=str(error)[:500])
 

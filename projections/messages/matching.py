@@ -229,10 +229,10 @@ def copies_of(event_ids: Sequence[str]) -> Query:
     )
 
 
-def young_provider_ids(since_us: int) -> Query:
-    """Return the query of (provider, provider id) for the orphans that were received since a time."""
+def young_provider_ids(seconds: int) -> Query:
+    """Return the query of (provider, provider id) for the orphans that were stored within so many seconds."""
     return Query(
         "SELECT DISTINCT provider, provider_message_id FROM orphans WHERE provider_message_id != ''"
-        " AND received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')",
-        {"since": since_us},
+        " AND stored_at >= now() - toIntervalSecond({seconds:UInt32})",
+        {"seconds": seconds},
     )

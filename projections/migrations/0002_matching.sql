@@ -6,6 +6,9 @@ ALTER TABLE events ADD COLUMN IF NOT EXISTS link LowCardinality(String);
 -- Orphans ask whether some message has a copy of them: by the id alone, which the table's key does not begin with.
 ALTER TABLE events ADD INDEX IF NOT EXISTS event_ids event_id TYPE bloom_filter(0.01) GRANULARITY 1;
 
+-- When the row was stored: a sweep looks at what is new here, whenever it was received.
+ALTER TABLE orphans ADD COLUMN IF NOT EXISTS stored_at DateTime('UTC') DEFAULT now();
+
 CREATE TABLE IF NOT EXISTS dispatches
 (
     provider LowCardinality(String),
