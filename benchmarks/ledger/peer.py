@@ -1,6 +1,6 @@
 """The peer: a stock Faust worker whose `take` agent does the ledger's job, with the ledger's own fold and inserts.
 
-In:  `webhooks.sendgrid`. Out: rows in a database of its own.
+In:  one provider's webhooks. Out: rows in a database of its own.
 Stock: transport, acknowledgement and supervision are Faust's; so are all settings that are not named here. Same as the
 ledger's: `max_poll_records`, the size and the wait of a write, reading from the start, threads for decoding and
 inserting (without them the peer would do worse: its consumer would stand still meanwhile).
@@ -20,7 +20,6 @@ import faust
 from processors.ledger.reading import read_records
 from projections.messages.columns import events_table, state_table
 from projections.store import Store
-from schemas.topics import WEBHOOKS
 
 __all__ = ["PeerSettings", "argv"]
 
@@ -36,6 +35,7 @@ class PeerSettings:
     folder: str
     take: int
     within: float
+    topic: str
     max_poll_records: int = 5_000
 
 
@@ -58,9 +58,7 @@ def make_app(settings: PeerSettings) -> Any:
         consumer_auto_offset_reset="earliest",
         broker_max_poll_records=settings.max_poll_records,
     )
-    topic = app.topic(
-        WEBHOOKS["sendgrid"].name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    topic = app.topic(settings.topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(topic)  # type: ignore[untyped-decorator]  # faust is untyped
     async def ledger(stream: Any) -> None:

@@ -14,12 +14,12 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.ledger.surroundings import Usage, fresh_store, place
-from benchmarks.ledger.throughput import SHAPES
+from benchmarks.ledger.throughput import SHAPES, Shape
 from benchmarks.ledger.traffic import traffic
 from processors.ledger.reading import read_records
 from projections.messages.columns import events_table, state_table
-from schemas.times import rfc3339
-from schemas.topics import WEBHOOKS
+from simulator.kafka import record_of
+from simulator.posts import Delivery
 
 __all__ = ["Steps", "take_apart"]
 
@@ -54,18 +54,16 @@ async def take_apart(groups: int) -> list[Steps]:
     """Return the steps' times for each shape of traffic."""
     async with place() as where:
         store = fresh_store(where, "profile")
-        steps = [
-            await asyncio.to_thread(_steps, shape.name, shape.per_post, groups, store.insert, where.pids)
-            for shape in SHAPES
-        ]
+        steps = [await asyncio.to_thread(_steps, shape, groups, store.insert, where.pids) for shape in SHAPES]
         store.close()
         return steps
 
 
-def _steps(shape: str, per_post: int, groups: int, insert: Callable[[str, Any], None], pids: dict[str, int]) -> Steps:
+def _steps(shape: Shape, groups: int, insert: Callable[[str, Any], None], pids: dict[str, int]) -> Steps:
     clock = _Clock(pids)
     for number in range(groups + 1):  # the first one warms up
-        records = _records(traffic(GROUP_EVENTS, per_post, now=time.time(), seed=number).bodies)
+        load = traffic(GROUP_EVENTS, shape.per_post, now=time.time(), seed=number, provider=shape.provider)
+        records = _records(load.posts)
         with clock.step("decode (read_records)"):
             sheet = read_records(records, decision_days=30)
         with clock.step("fold: events_table"):
@@ -78,7 +76,7 @@ def _steps(shape: str, per_post: int, groups: int, insert: Callable[[str, Any], 
             insert("message_state", states)
         if number == 0:
             clock.forget()
-    return Steps(shape, clock.per_event(clock.wall), clock.per_event(clock.own), clock.per_event(clock.endpoint))
+    return Steps(shape.name, clock.per_event(clock.wall), clock.per_event(clock.own), clock.per_event(clock.endpoint))
 
 
 class _Clock:
@@ -107,8 +105,10 @@ class _Clock:
         return {name: median(values) * 1e6 / GROUP_EVENTS for name, values in seconds.items()}
 
 
-def _records(bodies: list[bytes]) -> list[_Record]:
-    now = time.time()
-    headers = (("webhook_id", b"-" * 36), ("received_at", rfc3339(int(now * 1e6)).encode()))
-    topic = WEBHOOKS["sendgrid"].name
-    return [_Record(topic, n % 4, n // 4, int(now * 1000), b"", body, headers) for n, body in enumerate(bodies)]
+def _records(posts: list[Delivery]) -> list[_Record]:
+    now_ms = int(time.time() * 1000)
+    told = ((post, *record_of(post)) for post in posts)
+    return [
+        _Record(topic, n % 4, n // 4, now_ms, key, post.value, tuple(headers))
+        for n, (post, topic, key, headers) in enumerate(told)
+    ]

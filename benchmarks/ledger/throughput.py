@@ -26,6 +26,7 @@ from benchmarks.ledger.surroundings import (
 )
 from benchmarks.ledger.traffic import Traffic, produce, traffic
 from projections.store import Store
+from schemas.topics import WEBHOOKS
 
 __all__ = ["SHAPES", "Run", "Shape", "compare", "middle"]
 
@@ -48,9 +49,15 @@ class Shape:
 
     name: str
     per_post: int
+    provider: str = "sendgrid"
 
 
-SHAPES: Final = (Shape("posts of 15", 15), Shape("one event a record", 1))
+SHAPES: Final = (
+    Shape("posts of 15", 15),
+    Shape("one event a record", 1),
+    Shape("Postmark", 1, "postmark"),
+    Shape("Twilio", 1, "twilio"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,9 @@ async def compare(events: int, rounds: int, group_records: int, *, progress: Cal
     runs = []
     for shape in SHAPES:
         async with place() as where:
-            load = await asyncio.to_thread(traffic, events, shape.per_post, now=time.time())
+            load = await asyncio.to_thread(traffic, events, shape.per_post, now=time.time(), provider=shape.provider)
             progress(f"{shape.name}: {load.events} events, {load.body_bytes / load.events:.0f} bytes each")
-            await produce(where.stack.kafka_bootstrap, load.bodies)
+            await produce(where.stack.kafka_bootstrap, load.posts)
             for number, who in enumerate(_turns(rounds)):
                 run = await _run(where, shape, load, who, number, group_records)
                 progress(f"  {who}: {run.events_per_second:,.0f} events/s")
@@ -105,7 +112,7 @@ def _turns(rounds: int) -> Iterator[Who]:
 
 async def _run(where: Place, shape: Shape, load: Traffic, who: Who, number: int, group_records: int) -> Run:
     store = fresh_store(where, f"{who}_{number}")
-    program = _program(where, store, who, f"{who}-{number}", group_records)
+    program = _program(where, store, who, f"{who}-{number}", group_records, shape)
     async with program:
         started = await program.assigned_at()
         pids = where.pids | {"worker": program.pid}
@@ -134,10 +141,10 @@ async def _run(where: Place, shape: Shape, load: Traffic, who: Who, number: int,
     await _check(store, load)
     store.command(f"DROP DATABASE {store.database} SYNC")
     store.close()
-    return Run(shape.name, who, load.events, len(load.bodies), seconds, first, used, peak)
+    return Run(shape.name, who, load.events, len(load.posts), seconds, first, used, peak)
 
 
-def _program(where: Place, store: Store, who: Who, name: str, group_records: int) -> Program:
+def _program(where: Place, store: Store, who: Who, name: str, group_records: int, shape: Shape) -> Program:
     stack, folder = where.stack, where.folder / name
     log = where.folder / f"{name}.log"
     if who == "take":
@@ -149,6 +156,7 @@ def _program(where: Place, store: Store, who: Who, name: str, group_records: int
             str(folder),
             group_records,
             WITHIN_SECONDS,
+            WEBHOOKS[shape.provider].name,
         )
         return Program(peer.argv(settings), {}, log)
     env = {

@@ -1,24 +1,27 @@
-"""SendGrid-like traffic for measuring: distinct events of about 350 bytes, as posts of any size.
+"""Traffic of each provider for measuring: distinct events of 300 to 600 bytes, as posts of any size.
 
-In:  a number of events, and how many stand in a post.
-Out: a `Traffic`: bodies, and what must be found in the tables afterwards.
+In:  a number of events, a provider, and how many events stand in a post.
+Out: a `Traffic`: posts, and what must be found in the tables afterwards.
 Promise: the same seed gives the same stories; only the times follow the clock. Events of one message lie near each
 other in the log and mostly in different posts, as real ones do.
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+from uuid import UUID
 
 import orjson
 
 from schemas.identity import uuid7
+from schemas.times import rfc3339
 from simulator.kafka import producer, send
 from simulator.posts import Delivery, body_of
 
-__all__ = ["Traffic", "element", "produce", "traffic"]
+__all__ = ["Told", "Traffic", "element", "produce", "traffic"]
 
 ACCOUNTS: Final = 200
 NEIGHBOURS: Final = 2_000
@@ -28,41 +31,53 @@ _USER_AGENT: Final = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKi
 _CHUNK: Final = 4_000
 
 
+class Told(NamedTuple):
+    """One event as its provider tells it."""
+
+    message_id: str
+    value: bytes
+    query: str = ""
+    """Of the URL that it is posted to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bodies of posts, and what they hold."""
+    """Posts, and what they hold."""
 
-    bodies: list[bytes]
+    provider: str
+    posts: list[Delivery]
     events: int
     messages: int
 
     @property
     def body_bytes(self) -> int:
         """Bytes of all bodies."""
-        return sum(map(len, self.bodies))
+        return sum(len(post.value) for post in self.posts)
 
 
-def traffic(events: int, per_post: int, *, now: float, seed: int = 1) -> Traffic:
-    """Return `events` distinct events, `per_post` in each post."""
+def traffic(events: int, per_post: int, *, now: float, seed: int = 1, provider: str = "sendgrid") -> Traffic:
+    """Return `events` distinct events; SendGrid's `per_post` in each post, those of others one by one."""
     chance = Random(seed)
-    bodies: list[bytes] = []
+    posts: list[Delivery] = []
     messages: set[str] = set()
     post: list[bytes] = []
-    for made, (message_id, value) in enumerate(_shuffled(events, int(now), chance), 1):
-        messages.add(message_id)
-        post.append(value)
+    at_us = int(now * 1e6)
+    for made, told in enumerate(_shuffled(events, int(now), chance, _STORIES[provider]), 1):
+        messages.add(told.message_id)
+        post.append(told.value)
         if len(post) == per_post or made == events:
-            bodies.append(body_of(post))
+            value = body_of(post) if provider == "sendgrid" else post[0]
+            posts.append(Delivery("post", at_us, "", value, len(post), provider, told.query))
             post = []
-    return Traffic(bodies, events, len(messages))
+    return Traffic(provider, posts, events, len(messages))
 
 
-async def produce(bootstrap: str, bodies: Iterable[bytes]) -> None:
+async def produce(bootstrap: str, posts: Iterable[Delivery]) -> None:
     """Write the posts as the gateway would; return when Kafka has them all."""
     async with producer(bootstrap) as kafka:
         waiting = []
-        for body in bodies:
-            waiting.append(await send(kafka, Delivery("post", time.time_ns() // 1000, "", body)))
+        for post in posts:
+            waiting.append(await send(kafka, replace(post, at_us=time.time_ns() // 1000)))
             if len(waiting) == _CHUNK:
                 for future in waiting:
                     await future
@@ -86,22 +101,34 @@ def element(name: str, at: int, number: int, ids: tuple[str, str], **more: objec
     }
 
 
-def _shuffled(events: int, now: int, chance: Random) -> Iterator[tuple[str, bytes]]:
+def _shuffled(events: int, now: int, chance: Random, story: Callable[["_Message"], Iterator[Told]]) -> Iterator[Told]:
     left, number = events, 0
     while left > 0:
-        near: list[tuple[str, bytes]] = []
+        near: list[Told] = []
         for number in range(number, number + NEIGHBOURS):  # noqa: B020 - the count goes on where it was
-            near.extend(_story(number, now, chance))
+            near.extend(story(_Message.of(number, now, chance)))
         number += 1
         chance.shuffle(near)
         yield from near[:left]
         left -= len(near)
 
 
-def _story(number: int, now: int, chance: Random) -> Iterator[tuple[str, bytes]]:
-    at = now - chance.randrange(3_600, 5 * _DAY_SECONDS)
-    message_id = uuid7(at * 1_000_000, chance.randbytes(10))
-    ids = (f"acct{min(chance.randrange(ACCOUNTS), chance.randrange(ACCOUNTS))}", message_id)
+class _Message(NamedTuple):
+    number: int
+    at: int
+    account: str
+    id: str
+    chance: Random
+
+    @classmethod
+    def of(cls, number: int, now: int, chance: Random) -> "_Message":
+        at = now - chance.randrange(3_600, 5 * _DAY_SECONDS)
+        account = f"acct{min(chance.randrange(ACCOUNTS), chance.randrange(ACCOUNTS))}"
+        return cls(number, at, account, uuid7(at * 1_000_000, chance.randbytes(10)), chance)
+
+
+def _sendgrid(message: _Message) -> Iterator[Told]:
+    number, chance = message.number, message.chance
     told: list[tuple[str, int, dict[str, object]]] = [("processed", 1, {})]
     if chance.random() < 0.05:
         bounce = {"type": "bounce", "status": "5.1.1", "bounce_classification": "Invalid Address"}
@@ -113,4 +140,65 @@ def _story(number: int, now: int, chance: Random) -> Iterator[tuple[str, bytes]]
         if chance.random() < 0.15:
             told.append(("click", 90, {**client, "url": f"https://booking.example.com/confirm/{number}"}))
     for name, later, more in told:
-        yield message_id, orjson.dumps(element(name, at + later, number, ids, **more))
+        value = element(name, message.at + later, number, (message.account, message.id), **more)
+        yield Told(message.id, orjson.dumps(value))
+
+
+def _postmark(message: _Message) -> Iterator[Told]:
+    number, chance = message.number, message.chance
+    address = f"recipient{number}@example{number % 97}.com"
+    told: list[tuple[str, str, int, dict[str, object]]] = []
+    if chance.random() < 0.05:
+        bounce = {"ID": number, "Type": "HardBounce", "TypeCode": 1, "Email": address, "Inactive": True}
+        bounce |= {"Details": "smtp;550 5.1.1 The email account does not exist", "Description": "Unknown user"}
+        told.append(("Bounce", "BouncedAt", 3, bounce))
+    else:
+        told.append(("Delivery", "DeliveredAt", 3, {"Recipient": address, "Details": "smtp;250 2.0.0 OK"}))
+        client = {"Recipient": address, "UserAgent": _USER_AGENT, "Geo": {"IP": f"198.51.100.{number % 250}"}}
+        opens = [{**client, "FirstOpen": not n, "Platform": "Desktop"} for n in range(2) if chance.random() < 0.5]
+        told += [("Open", "ReceivedAt", 60 + n, each) for n, each in enumerate(opens)]
+        if chance.random() < 0.15:
+            link: dict[str, object] = {
+                **client,
+                "OriginalLink": f"https://booking.example.com/confirm/{number}",
+                "ClickLocation": "HTML",
+            }
+            told.append(("Click", "ReceivedAt", 90, link))
+    for record, when, later, more in told:
+        value = {
+            "RecordType": record,
+            "ServerID": 23,
+            "MessageStream": "outbound",
+            "MessageID": str(UUID(int=number + (1 << 120))),
+            "Tag": "reminder",
+            "Metadata": {"sl_account": message.account, "sl_message": message.id},
+            when: rfc3339((message.at + later) * 1_000_000),
+            **more,
+        }
+        yield Told(message.id, orjson.dumps(value))
+
+
+def _twilio(message: _Message) -> Iterator[Told]:
+    last: dict[str, str] = {"MessageStatus": "delivered", "RawDlrDoneDate": "2611240930"}
+    if message.chance.random() < 0.05:
+        last = {"MessageStatus": "undelivered", "ErrorCode": "30005", "ErrorMessage": "Unknown destination handset"}
+    for said in ({"MessageStatus": "queued"}, {"MessageStatus": "sent"}, last):
+        form = {
+            "AccountSid": "AC" + "0" * 32,
+            "ApiVersion": "2010-04-01",
+            "From": "+15005550006",
+            "To": f"+1500{message.number:07}",
+            "MessageSid": f"SM{message.number:032x}",
+            "SmsSid": f"SM{message.number:032x}",
+            "SmsStatus": said["MessageStatus"],
+            **said,
+        }
+        query = urlencode({"sl_account": message.account, "sl_message": message.id})
+        yield Told(message.id, urlencode(form).encode(), query)
+
+
+_STORIES: Final[dict[str, Callable[[_Message], Iterator[Told]]]] = {
+    "sendgrid": _sendgrid,
+    "postmark": _postmark,
+    "twilio": _twilio,
+}
