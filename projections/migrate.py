@@ -11,6 +11,7 @@ history: its file is what it is.
 
 import re
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -38,9 +39,15 @@ class Migration:
 
 
 def views() -> list[Migration]:
-    """Return the views that this release brings, by name."""
-    found = (file for file in files("projections.views").iterdir() if file.name.endswith(".sql"))
-    return sorted((_read(0, file.name[:-4], file) for file in found), key=lambda view: view.name)
+    """Return the views that this release brings, each after those that it reads."""
+    found = sorted(file.name[:-4] for file in files("projections.views").iterdir() if file.name.endswith(".sql"))
+    by_name = {name: _read(0, name, files("projections.views") / f"{name}.sql") for name in found}
+    reads = {name: [other for other in found if _reads(view, other)] for name, view in by_name.items()}
+    return [by_name[name] for name in TopologicalSorter(reads).static_order()]
+
+
+def _reads(view: Migration, other: str) -> bool:
+    return any(re.search(rf"\b(?:FROM|JOIN)\s+{other}\b", statement) for statement in view.statements)
 
 
 def known() -> list[Migration]:

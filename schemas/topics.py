@@ -97,5 +97,12 @@ ALL: Final = (
     DEAD_LETTERS,
 )
 
-LEDGER_INPUTS: Final = (SENDS_REQUESTED, SENDS_CONTENT, SENDS_DECIDED, SENDS_DISPATCHED, *WEBHOOKS.values())
+LEDGER_INPUTS: Final = (
+    SENDS_REQUESTED,
+    SENDS_CONTENT,
+    SENDS_DECIDED,
+    SENDS_DISPATCHED,
+    SUPPRESSIONS_CHANGED,
+    *WEBHOOKS.values(),
+)
 """What the ledger folds; it is also the owner that parks their dead letters."""

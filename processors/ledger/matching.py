@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 
+from projections.bounces.columns import bounces_table
 from projections.messages.columns import events_table, matched_state_table, state_table, strangers_table
 from projections.messages.matching import (
     Assignment,
@@ -104,24 +105,24 @@ class Matcher:
 
     def _write(self, assignment: Assignment) -> None:
         if assignment.named:
-            rows = _linked(assignment.named, "")
-            self._store.insert("events", rows)
-            self._store.insert("message_state", state_table(rows))
+            self._write_events(assignment.named, "")
+            self._store.insert("message_state", state_table(events_table(assignment.named)))
         if assignment.matched:
-            self._store.insert("events", _linked(assignment.matched, "matched"))
+            self._write_events(assignment.matched, "matched")
             self._store.insert("message_state", matched_state_table(assignment.matched))
         if assignment.withdrawn:
             # Received before all others: of the copies of an event the one received first stays.
-            withdrawn = [event._replace(received_us=0) for event in assignment.withdrawn]
-            self._store.insert("events", _linked(withdrawn, "withdrawn"))
-            self._store.insert("message_state", strangers_table(withdrawn))
+            self._write_events([event._replace(received_us=0) for event in assignment.withdrawn], "withdrawn")
+            self._store.insert("message_state", strangers_table(assignment.withdrawn))
+
+    def _write_events(self, events: Sequence[Event], link: str) -> None:
+        self._store.insert("events", events_table(events).append_column("link", [[link] * len(events)]))
+        bounces = bounces_table(events, link)
+        if bounces.num_rows:
+            self._store.insert("bounces", bounces)
 
     def _read(self, query: Query) -> Sequence[Sequence[Any]]:
         return self._store.tuples(query.sql, query.parameters)
-
-
-def _linked(events: Sequence[Event], link: str) -> Any:
-    return events_table(events).append_column("link", [[link] * len(events)])
 
 
 async def sweep_now_and_then(matcher: Matcher, every_seconds: float, stop: asyncio.Event) -> None:

@@ -1,12 +1,14 @@
 """Records of the log, read into what the tables are made of.
 
-In:  records of `sends.*` and `webhooks.*`, in any order.
-Out: a `Sheet`: events of messages, events of none, facts, contents, and what could not be read.
+In:  records of `sends.*`, `webhooks.*` and `suppressions.changed`, in any order.
+Out: a `Sheet`: events of messages, events of none, facts, contents, states of addresses, and what could not be read.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+from pydantic import ValidationError
 
 from processors.dead_letters import Letter
 from processors.engine import Record
@@ -25,8 +27,17 @@ from schemas.facts import (
     event_of,
 )
 from schemas.providers import ADAPTERS
+from schemas.records import problems
+from schemas.suppressions import SuppressionState
 from schemas.times import rfc3339_us
-from schemas.topics import SENDS_CONTENT, SENDS_DECIDED, SENDS_DISPATCHED, SENDS_REQUESTED, WEBHOOKS
+from schemas.topics import (
+    SENDS_CONTENT,
+    SENDS_DECIDED,
+    SENDS_DISPATCHED,
+    SENDS_REQUESTED,
+    SUPPRESSIONS_CHANGED,
+    WEBHOOKS,
+)
 
 __all__ = ["Sheet", "place_of", "read_records"]
 
@@ -43,6 +54,7 @@ class Sheet:
     decisions: list[Decision] = field(default_factory=list)
     dispatches: list[Dispatch] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
+    suppressions: list[SuppressionState] = field(default_factory=list)
     of_everybody: list[Event] = field(default_factory=list)
     """Those of `orphans` that have a log row of their own, in the account of everybody."""
     letters: list[Letter] = field(default_factory=list)
@@ -83,11 +95,20 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
                 sheet.dispatches.append(decode_dispatch(value, place_of(record)))
             elif record.topic == SENDS_CONTENT.name:
                 sheet.contents.append(decode_content(value, place_of(record)))
+            elif record.topic == SUPPRESSIONS_CHANGED.name:
+                sheet.suppressions.append(_suppression(value, place_of(record)))
             else:
                 raise AssertionError(f"the ledger does not read {record.topic}")
         except RecordInvalid as invalid:
             sheet.letters.append(Letter(record, Bad(invalid.reason, invalid.detail, value, None)))
     return sheet
+
+
+def _suppression(value: bytes, place: Place) -> SuppressionState:
+    try:
+        return SuppressionState.model_validate_json(value)
+    except ValidationError as error:
+        raise RecordInvalid("record_invalid", problems(error), place) from None  # the cause would show the value
 
 
 def place_of(record: Record) -> Place:

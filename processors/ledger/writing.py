@@ -16,9 +16,11 @@ from processors.disorder import count_disorder
 from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, retrying
 from processors.ledger.matching import Matcher
 from processors.ledger.reading import Sheet, place_of, read_records
+from projections.bounces.columns import bounces_table
 from projections.messages.columns import contents_table, dispatches_table, events_table, state_table
 from projections.messages.matching import caption_of
 from projections.store import Store
+from projections.suppressions.columns import changes_table
 from schemas.errors import BrokerError, StoreError, StoreRefused
 from schemas.events import Bad
 from schemas.telemetry import Telemetry
@@ -136,6 +138,12 @@ def _tables(sheet: Sheet) -> dict[str, Any]:
         tables["orphans"] = events_table(sheet.orphans)
     if sheet.dispatches:
         tables["dispatches"] = dispatches_table(sheet.dispatches)
+    bounces = bounces_table(sheet.events)
+    if bounces.num_rows:
+        tables["bounces"] = bounces
+    changes = changes_table(sheet.suppressions)
+    if changes.num_rows:
+        tables["suppression_changes"] = changes
     if sheet.contents:
         tables["contents"] = contents_table(sheet.contents)
     return tables

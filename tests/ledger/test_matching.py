@@ -255,6 +255,11 @@ def test_the_writer_matches_what_it_writes(store: Store) -> None:
         f'"provider_message_id":"{provider_id}","dispatched_at":"2026-05-01T10:00:00Z"}}'
     )
     content = f'{{"message_id":"{message_id}","account_id":"{ACCOUNT}","html":"<b>hi</b>"}}'
+    state = (
+        f'{{"channel":"email","address":"{address}","scopes":[{{"scope":"*","suppressed":true,"reason":"bounces",'
+        '"since":"2026-05-01T10:00:00Z","evidence":["e1"]}],"opt_outs":[],"version":1,'
+        '"changed_at":"2026-05-01T10:00:00Z"}'
+    )
     letters = FakeLetters()
     writer = LedgerWriter(store, letters, Telemetry(), FaultLimit(), decision_days=30)  # type: ignore[arg-type]
     # (letters that are only kept)
@@ -265,10 +270,14 @@ def test_the_writer_matches_what_it_writes(store: Store) -> None:
             ("webhooks.postmark", change),
             ("sends.dispatched", dispatched),
             ("sends.content", content),
+            ("suppressions.changed", state),
+            ("suppressions.changed", '{"channel":"pigeon"}'),
         )
     ]
     asyncio.run(writer.write(group))
-    assert letters.parked == []
+    assert [(x.record.topic, x.bad.reason) for x in letters.parked] == [("suppressions.changed", "record_invalid")]
+    bounced = store.rows("SELECT bounces, suppressed FROM bounced_emails WHERE address = {a:String}", {"a": address})
+    assert bounced == [{"bounces": 1, "suppressed": True}]
     assert len(timeline(store, message_id)) == 2
     row = store.rows("SELECT status, has_content FROM messages WHERE email_id = {id:UUID}", {"id": message_id})
     assert row == [{"status": "Bounced", "has_content": True}]

@@ -29,7 +29,14 @@ def test_a_server_that_is_not_there_is_waited_for() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "localhost:8123", "tcp://localhost:9000", "http://", "http://u:pass/word@localhost:8123", "http://u:12/3@host"],
+    [
+        "",
+        "localhost:8123",
+        "tcp://localhost:9000",
+        "http://",
+        "http://u:pass/word@localhost:8123",
+        "http://u:12/3@host",
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ConfigError, match="SENDLEDGER_CLICKHOUSE_URL") as refused:

@@ -1,0 +1,1 @@
+"""Bounced Emails: what each address bounced."""

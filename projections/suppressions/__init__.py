@@ -1,0 +1,1 @@
+"""Which addresses are closed, and since when."""

@@ -1,0 +1,181 @@
+"""Bounced Emails and the states of addresses, as ClickHouse returns them."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from projections import migrate
+from projections.bounces.columns import BOUNCES, bounces_table
+from projections.messages.columns import events_table, state_table
+from projections.store import Store
+from projections.suppressions.columns import changes_table
+from schemas.events import Event
+from schemas.identity import uuid7
+from schemas.suppressions import SuppressionState
+from tests.building import NOW_US, a_request, an_event
+
+pytestmark = pytest.mark.clickhouse
+
+ANN, BOB = "ann@example.com", "bob@example.com"
+
+
+@pytest.fixture(scope="module")
+def store(clickhouse_url: str) -> Iterator[Store]:
+    store = Store(clickhouse_url, database=f"addresses_{uuid4().hex[:12]}")
+    migrate.apply(store)
+    yield store
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
+@pytest.fixture
+def account() -> str:
+    return f"acct-{uuid4().hex[:12]}"
+
+
+def bounced(store: Store, account: str) -> dict[str, dict[str, Any]]:
+    rows = store.rows("SELECT * FROM bounced_emails WHERE account_id = {a:String}", {"a": account})
+    return {row["address"]: row for row in rows}
+
+
+def new_id(number: int = 0) -> str:
+    return uuid7(NOW_US + number * 1_000_000, uuid4().bytes)
+
+
+@settings(
+    max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
+)
+@given(st.integers(0, 2**32))
+def test_each_address_has_its_bounces_counted_by_message(store: Store, seed: int) -> None:
+    chance, account = random.Random(seed), f"acct-{uuid4().hex[:12]}"
+    ids = [new_id(n) for n in range(4)]
+    events = [
+        an_event(
+            chance.choice(["bounced", "blocked", "failed", "delivered"]),
+            account_id=account,
+            message_id=chance.choice(ids),
+            address=chance.choice([ANN, BOB]),
+            occurred_us=NOW_US + chance.randrange(50),
+            natural_us=n,
+            reason=f"reason {n}",
+            code=chance.choice(["", "5.1.1"]),
+        )
+        for n in range(12)
+    ]
+    told = events + chance.sample(events, 6)
+    chance.shuffle(told)
+    for some in (told[:9], told[9:]):
+        store.insert("bounces", bounces_table(some))
+    by_address: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event.type in BOUNCES:
+            by_address[event.address].append(event)
+    rows = bounced(store, account)
+    assert rows.keys() == by_address.keys()
+    for address, of_address in by_address.items():
+        last = max(of_address, key=lambda e: (e.occurred_us, e.event_id))
+        assert rows[address]["bounces"] == len({e.message_id for e in of_address})
+        assert (rows[address]["last_reason"], rows[address]["last_code"]) == (last.reason, last.code)
+        assert str(rows[address]["last_email_id"]) == last.message_id
+
+
+def test_the_recipient_is_told_where_the_address_is_a_to(store: Store, account: str) -> None:
+    message_id = new_id()
+    store.insert(
+        "message_state",
+        state_table(events_table([]), [a_request(account_id=account, message_id=message_id, recipient_id="c7")]),
+    )
+    own, of_cc = (
+        an_event("bounced", account_id=account, message_id=message_id, address=address) for address in (ANN, BOB)
+    )
+    store.insert("bounces", bounces_table([own, of_cc]))
+    rows = bounced(store, account)
+    assert {a: (row["recipient_kind"], row["recipient_id"]) for a, row in rows.items()} == {
+        ANN: ("client", "c7"),
+        BOB: ("", ""),
+    }
+
+
+def test_a_bounce_without_an_address_is_the_tos(store: Store, account: str) -> None:
+    message_id = new_id()
+    store.insert("message_state", state_table(events_table([]), [a_request(account_id=account, message_id=message_id)]))
+    store.insert("bounces", bounces_table([an_event("blocked", account_id=account, message_id=message_id, address="")]))
+    assert bounced(store, account).keys() == {ANN}
+
+
+def test_a_bounce_that_was_taken_back_does_not_count(store: Store, account: str) -> None:
+    event = an_event("bounced", account_id=account, message_id=new_id())
+    store.insert("bounces", bounces_table([event], "matched"))
+    assert bounced(store, account).keys() == {ANN}
+    store.insert("bounces", bounces_table([event._replace(received_us=0)], "withdrawn"))
+    assert bounced(store, account) == {}
+
+
+def a_state(address: str, version: int, *scopes: dict[str, Any]) -> SuppressionState:
+    return SuppressionState.model_validate(
+        {
+            "channel": "email",
+            "address": address,
+            "scopes": list(scopes),
+            "opt_outs": [],
+            "version": version,
+            "changed_at": f"2026-05-0{version}T00:00:00Z",
+        }
+    )
+
+
+def a_scope(scope: str, *, suppressed: bool = True, reason: str = "manual", **said: Any) -> dict[str, Any]:
+    since = "2026-05-01T00:00:00Z"
+    return {"scope": scope, "suppressed": suppressed, "reason": reason, "since": since, "evidence": ["cmd-1"], **said}
+
+
+RELEASED = {"at": "2026-05-02T00:00:00Z", "actor": "support"}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_newest_version_of_an_address_is_in_force(store: Store, *, turned: bool) -> None:
+    address = f"{uuid4().hex}@example.com"
+    states = [
+        a_state(address, 1, a_scope("*")),
+        a_state(address, 2, a_scope("*"), a_scope("acme")),
+        a_state(address, 3, a_scope("*", suppressed=False, released=RELEASED), a_scope("acme")),
+    ]
+    for state in (*(reversed(states) if turned else states), states[0]):
+        store.insert("suppression_changes", changes_table([state]))
+    now = store.tuples(
+        "SELECT scope, suppressed, actor FROM suppressions WHERE address = {a:String} ORDER BY scope", {"a": address}
+    )
+    assert [tuple(row) for row in now] == [("*", False, "support"), ("acme", True, "")]
+    history = store.tuples(
+        "SELECT version, scope, suppressed FROM suppression_history WHERE address = {a:String} ORDER BY version, scope",
+        {"a": address},
+    )
+    assert [tuple(row) for row in history] == [(1, "*", True), (2, "acme", True), (3, "*", False)]
+
+
+@pytest.mark.parametrize(
+    ("scope", "suppressed"),
+    [
+        pytest.param("*", True, id="the whole platform's"),
+        pytest.param("own", True, id="the account's own"),
+        pytest.param("another", False, id="another account's"),
+    ],
+)
+def test_a_bounced_address_says_whether_it_is_suppressed(
+    store: Store, account: str, scope: str, *, suppressed: bool
+) -> None:
+    address = f"{uuid4().hex}@example.com"
+    store.insert(
+        "bounces",
+        bounces_table([an_event("bounced", account_id=account, message_id=new_id(), address=address)]),
+    )
+    assert not bounced(store, account)[address]["suppressed"]
+    state = a_state(address, 1, a_scope(account if scope == "own" else scope))
+    store.insert("suppression_changes", changes_table([state]))
+    assert bounced(store, account)[address]["suppressed"] is suppressed
