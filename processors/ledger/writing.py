@@ -69,9 +69,9 @@ class LedgerWriter:
             for outcome in await asyncio.gather(*inserts, return_exceptions=True):  # none is left running behind us
                 if isinstance(outcome, BaseException):
                     raise outcome
-            if provider_ids := sheet.provider_ids():  # only now: each side writes first and looks for the other then
-                await asyncio.to_thread(self.matcher.settle, provider_ids)
             self._telemetry.histogram("insert_seconds").observe(perf_counter() - started)
+        if provider_ids := sheet.provider_ids():  # only now: each side writes first and looks for the other then
+            await asyncio.to_thread(self.matcher.settle, provider_ids)
         return sheet
 
     async def _take_apart(self, records: Sequence[Record]) -> Sheet:
