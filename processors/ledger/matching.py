@@ -105,21 +105,21 @@ class Matcher:
 
     def _write(self, assignment: Assignment) -> None:
         if assignment.named:
-            self._write_events(assignment.named, "")
-            self._store.insert("message_state", state_table(events_table(assignment.named)))
+            self._write_events(assignment.named, "", state_table(events_table(assignment.named)))
         if assignment.matched:
-            self._write_events(assignment.matched, "matched")
-            self._store.insert("message_state", matched_state_table(assignment.matched))
+            self._write_events(assignment.matched, "matched", matched_state_table(assignment.matched))
         if assignment.withdrawn:
             # Received before all others: of the copies of an event the one received first stays.
-            self._write_events([event._replace(received_us=0) for event in assignment.withdrawn], "withdrawn")
-            self._store.insert("message_state", strangers_table(assignment.withdrawn))
+            withdrawn = [event._replace(received_us=0) for event in assignment.withdrawn]
+            self._write_events(withdrawn, "withdrawn", strangers_table(withdrawn))
 
-    def _write_events(self, events: Sequence[Event], link: str) -> None:
-        self._store.insert("events", events_table(events).append_column("link", [[link] * len(events)]))
+    def _write_events(self, events: Sequence[Event], link: str, states: Any) -> None:
+        """Write the state, then the bounces, and the events last: what `events` has is taken for done ever after."""
+        self._store.insert("message_state", states)
         bounces = bounces_table(events, link)
         if bounces.num_rows:
             self._store.insert("bounces", bounces)
+        self._store.insert("events", events_table(events).append_column("link", [[link] * len(events)]))
 
     def _read(self, query: Query) -> Sequence[Sequence[Any]]:
         return self._store.tuples(query.sql, query.parameters)

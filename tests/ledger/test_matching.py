@@ -20,6 +20,7 @@ from projections.messages.columns import dispatches_table, events_table, state_t
 from projections.messages.law import Known, fold
 from projections.messages.matching import Candidate, Pair, ProviderId, owner_of
 from projections.store import Store
+from schemas.errors import StoreError
 from schemas.events import Event
 from schemas.facts import Dispatch, Request
 from schemas.identity import fact_id, uuid7
@@ -56,7 +57,7 @@ def new_id() -> str:
     return uuid7(NOW_US + random.randrange(10**9) * 1000, uuid4().bytes)
 
 
-def write(store: Store, facts: Sequence[Fact]) -> None:
+def write(store: Store, facts: Sequence[Fact], *, look: bool = True) -> None:
     """As the ledger writes a group: own rows first, then the look for the other side."""
     orphans = [f for f in facts if isinstance(f, Event) and not f.message_id]
     named = [f for f in facts if isinstance(f, Event) and f.message_id]
@@ -71,6 +72,8 @@ def write(store: Store, facts: Sequence[Fact]) -> None:
         store.insert("orphans", events_table(orphans))
     if dispatches:
         store.insert("dispatches", dispatches_table(dispatches))
+    if not look:
+        return
     meeting = {ProviderId(orphan.provider, orphan.provider_message_id) for orphan in orphans}
     Matcher(store).settle(meeting | {ProviderId(d.provider, d.provider_message_id) for d in dispatches})
 
@@ -237,6 +240,52 @@ def test_both_sides_at_once_never_miss_each_other(store: Store) -> None:
     )
     assert {row[0]: row[1] for row in rows} == owners
     assert len(rows) == len(owners)
+
+
+class DyingStore(Store):
+    """Dies at its n-th insert: the process is gone, what was stored stays."""
+
+    dies_at = 0
+
+    def insert(self, table: str, rows: Any) -> None:
+        self.dies_at -= 1
+        if self.dies_at < 0:
+            raise StoreError("it died", table, "start it again")
+        super().insert(table, rows)
+
+
+@pytest.mark.parametrize("dies_at", range(7))
+def test_a_worker_that_dies_while_it_matches_is_made_good_by_the_next(
+    store: Store, clickhouse_url: str, dies_at: int
+) -> None:
+    """An event is matched, then taken back by a second dispatch; the worker dies at every insert of the two steps."""
+    provider_id, first, second = uuid4().hex, new_id(), new_id()
+    address = f"{uuid4().hex}@example.com"
+    event = an_orphan("bounced", provider_id, address=address)
+    dying = DyingStore(clickhouse_url, database=store.database)
+    meeting = {ProviderId("sendgrid", provider_id)}
+    steps: list[list[Fact]] = [
+        [a_request(message_id=first, to="ann@example.com"), a_dispatch(provider_id, first), event],
+        [a_request(message_id=second, to=address), a_dispatch(provider_id, second)],
+    ]
+    dying.dies_at = dies_at
+    for step in steps:
+        write(store, step, look=False)
+        try:
+            Matcher(dying).settle(meeting)
+        except StoreError:
+            Matcher(store).settle(meeting)  # the record was not acknowledged: another worker reads it again
+    dying.close()
+    assert (timeline(store, first), timeline(store, second)) == (set(), {event.event_id})
+    rows = store.rows(
+        "SELECT toString(email_id) AS id, status FROM messages WHERE email_id IN {ids:Array(UUID)}",
+        {"ids": [first, second]},
+    )
+    assert {row["id"]: row["status"] for row in rows} == {first: "Pending", second: "Bounced"}
+    bounced = store.tuples(
+        "SELECT toString(last_email_id), bounces FROM bounced_emails WHERE address = {a:String}", {"a": address}
+    )
+    assert [tuple(row) for row in bounced] == [(second, 1)]
 
 
 def test_the_writer_matches_what_it_writes(store: Store) -> None:
