@@ -14,7 +14,7 @@ from projections.messages.columns import events_table, state_table
 from projections.messages.fresh_fold import COLUMNS, differences
 from projections.messages.law import Known, MessageRow
 from projections.store import Store
-from schemas.facts import event_of
+from schemas.facts import Decision, Dispatch, Request, event_of
 from schemas.identity import uuid7
 from tests.building import NOW_US, a_request, an_event, everything_known
 from tests.projections.test_messages_in_clickhouse import for_message
@@ -32,7 +32,7 @@ def store(clickhouse_url: str) -> Iterator[Store]:
 
 
 def write(store: Store, known: Known) -> None:
-    facts = [*known.requests, *known.decisions, *known.dispatches]
+    facts: list[Request | Decision | Dispatch] = [*known.requests, *known.decisions, *known.dispatches]
     rows = events_table([*known.events, *map(event_of, facts)])
     if rows.num_rows:
         store.insert("events", rows)
