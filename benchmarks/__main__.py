@@ -13,6 +13,7 @@ import orjson
 import structlog
 import typer
 
+from benchmarks.gate.deciding import decide_at_pace, decide_backlog, rows_of
 from benchmarks.ledger import report
 from benchmarks.ledger.latency import measure
 from benchmarks.ledger.profile import take_apart
@@ -27,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
 def everything(context: typer.Context) -> None:
     """Run one benchmark, or all of them."""
     if context.invoked_subcommand is None:
-        for command in (ledger, latency, profile):
+        for command in (ledger, latency, profile, gate):
             command()
 
 
@@ -64,6 +65,22 @@ def profile(
     """Microseconds an event of each step."""
     on = machine()
     _show("profile", on, report.step_rows(asyncio.run(take_apart(groups))), as_json=as_json)
+
+
+@app.command()
+def gate(
+    requests: Annotated[int, typer.Option(help="Requests that lie in Kafka.", min=100)] = 40_000,
+    per_second: Annotated[int, typer.Option(help="Requests a second, for the delay.", min=1)] = 1_000,
+    seconds: Annotated[float, typer.Option(help="How long they come.", min=1)] = 20.0,
+    as_json: AsJson = False,
+) -> None:
+    """Decisions a second on one worker and on two, and the time from a request to its decision."""
+    on = machine()
+    throughputs = [asyncio.run(decide_backlog(workers, requests)) for workers in (1, 2)]
+    fast, delays = rows_of(throughputs, asyncio.run(decide_at_pace(per_second, seconds)))
+    for row in fast:
+        _show("gate", on, [row], as_json=as_json)
+    _show("gate: from sends.requested to sends.decided", on, delays, as_json=as_json)
 
 
 def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

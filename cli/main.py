@@ -7,9 +7,10 @@ Data goes to stdout, progress and logs to stderr. Exit codes: 0 done, 1 found wr
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import structlog
 import typer
@@ -138,6 +139,18 @@ def ledger() -> None:
     sys.exit(run(run_ledger(settings_of(LedgerSettings))))
 
 
+@worker_app.command()
+def gate() -> None:
+    """Decide what may be sent, and which addresses are closed.
+
+    Example: SENDLEDGER_INSTANCE=gate-0 sendledger worker gate
+    """
+    from processors.gate.app import run_gate
+    from schemas.settings import GateSettings
+
+    sys.exit(run(run_gate(settings_of(GateSettings))))
+
+
 @app.command()
 def gateway() -> None:
     """Serve webhooks and the API, until it is stopped.
@@ -190,6 +203,81 @@ def status(
     show(rows, as_json=as_json, none="No such message.", upright=email_id is not None)
     if email_id is not None and not rows:
         sys.exit(1)
+
+
+Address = Annotated[str, typer.Argument(help="An email address, or a phone number in E.164.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept beside who did it.")]
+Scope = Annotated[str, typer.Option(help="An account, or * for the whole platform.")]
+Channel = Annotated[str | None, typer.Option(help="email or sms; without it, as the address looks.")]
+Note = Annotated[str | None, typer.Option(help="More for people.")]
+
+
+@app.command()
+def suppress(
+    address: Address,
+    reason: Reason,
+    scope: Scope = "*",
+    channel: Channel = None,
+    note: Note = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close an address: nothing is sent to it until it is released.
+
+    Example: sendledger suppress ann@example.com --reason "she asked by phone"
+    """
+    _give("suppress", as_json, address=address, reason=reason, scope=scope, channel=channel, note=note)
+
+
+@app.command()
+def release(
+    address: Address,
+    reason: Reason,
+    scope: Scope = "*",
+    channel: Channel = None,
+    note: Note = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open an address again; * opens it in every account. What the recipient has opted out of stays so.
+
+    Example: sendledger release ann@example.com --reason "the mailbox is in use again"
+    """
+    _give("release", as_json, address=address, reason=reason, scope=scope, channel=channel, note=note)
+
+
+@app.command("opt-in")
+def opt_in(
+    address: Address,
+    reason: Reason,
+    scope: Scope = "*",
+    channel: Channel = None,
+    group: Annotated[str | None, typer.Option(help="Only the opt-out of this group.")] = None,
+    sender: Annotated[str | None, typer.Option(help="Only the opt-out of this number or service.")] = None,
+    note: Note = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back opt-outs of a recipient who asked for it: all of exactly this scope, or those of a group or sender.
+
+    Example: sendledger opt-in ann@example.com --scope demo --group 12 --reason "she signed up again"
+    """
+    _give(
+        "opt_in",
+        as_json,
+        address=address,
+        reason=reason,
+        scope=scope,
+        channel=channel,
+        group=group,
+        sender=sender,
+        note=note,
+    )
+
+
+def _give(action: Literal["suppress", "release", "opt_in"], as_json: bool, **asked: str | None) -> None:
+    from cli.suppressing import give, show_given
+    from schemas.settings import CommandSettings
+
+    given = run(give(settings_of(CommandSettings), action, asked, time.time_ns() // 1000))
+    show_given(given, as_json=as_json)
 
 
 @app.command()

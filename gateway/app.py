@@ -1,6 +1,6 @@
 """The gateway: one ASGI application, made from settings and the clients that it is given.
 
-In:  HTTP. Out: webhooks into Kafka, rows out of ClickHouse, and its own health.
+In:  HTTP. Out: webhooks, requests and commands into Kafka, rows out of ClickHouse, and its own health.
 """
 
 import asyncio
@@ -17,14 +17,17 @@ from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.base import RequestResponseEndpoint
 
-from gateway import messages, problems
+from gateway import accounts, messages, problems
 from gateway.intake import webhooks
 from gateway.problems import Problem
+from gateway.sends import routes as sends
+from gateway.sends.decided import Decided
+from gateway.suppressions import routes as suppressions
+from gateway.writing import producer_of
 from projections.store import Store
 from schemas.errors import SendledgerError
 from schemas.settings import GatewaySettings
 from schemas.telemetry import Telemetry
-from schemas.topics import MAX_RECORD_BYTES
 
 __all__ = ["create_app", "serve"]
 
@@ -32,16 +35,19 @@ READY_WITHIN_SECONDS = 3.0
 
 
 def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer, telemetry: Telemetry) -> FastAPI:
-    """Return the application. It starts and stops `kafka`, and closes `store`."""
+    """Return the application. It starts and stops `kafka`, closes `store`, and reads decisions while it lives."""
+    decided = Decided(settings.kafka_bootstrap)
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         await kafka.start()
+        await decided.start()
         telemetry.gauge("up", "gateway").set(1)
         try:
             yield
         finally:
             telemetry.gauge("up", "gateway").set(0)
+            await decided.stop()
             await kafka.stop()
             store.close()
 
@@ -56,7 +62,10 @@ def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer,
     problems.install(app, telemetry)
     for provider in webhooks.providers(settings):
         webhooks.route(app, provider, kafka, telemetry, settings.public_url)
+    app.include_router(sends.router(settings, kafka, telemetry, decided))
     app.include_router(messages.router(settings, store))
+    app.include_router(suppressions.router(settings, store, kafka))
+    app.include_router(accounts.router(settings, store, kafka))
     _health(app, store, kafka, telemetry)
 
     @app.middleware("http")
@@ -107,14 +116,7 @@ def _health(app: FastAPI, store: Store, kafka: AIOKafkaProducer, telemetry: Tele
 async def serve(settings: GatewaySettings) -> int:
     """Run the gateway until it is stopped."""
     store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    kafka = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap,
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=2,
-        max_request_size=MAX_RECORD_BYTES,
-    )
-    app = create_app(settings, store, kafka, Telemetry())
+    app = create_app(settings, store, producer_of(settings.kafka_bootstrap), Telemetry())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,

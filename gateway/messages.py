@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from fastapi.concurrency import run_in_threadpool
 
+from gateway.access import READERS, accounts_of, allowing, known_parameters
 from gateway.problems import Problem
-from gateway.tokens import READERS, Principal, principal_of
+from gateway.tokens import Principal
 from projections.messages import queries
 from projections.store import Store
-from schemas.identity import account_id_or_blank, message_id_or_blank
+from schemas.identity import message_id_or_blank
 from schemas.settings import GatewaySettings
 from schemas.times import rfc3339_us
 
@@ -32,15 +33,9 @@ _HIDDEN: Final = frozenset({"to_key", "cc_keys"})
 
 def router(settings: GatewaySettings, store: Store) -> APIRouter:
     """Return the routes under `/v1/messages`."""
-    routes = APIRouter(prefix="/v1", tags=["messages"], dependencies=[Depends(_known_parameters)])
+    routes = APIRouter(prefix="/v1", tags=["messages"], dependencies=[Depends(known_parameters)])
 
-    def reader(request: Request) -> Principal:
-        principal = principal_of(request.headers.get("authorization"), settings.token_secret.get_secret_value())
-        if principal.role not in READERS:
-            raise Problem(403, f"A {principal.role} token sends and reads no log; use a viewer's")
-        return principal
-
-    as_reader = Annotated[Principal, Depends(reader)]
+    as_reader = Annotated[Principal, Depends(allowing(READERS, settings.token_secret.get_secret_value()))]
     render = _renderer(settings)
 
     @routes.get("/messages")
@@ -57,7 +52,7 @@ def router(settings: GatewaySettings, store: Store) -> APIRouter:
     ) -> dict[str, Any]:
         """Messages, newest first."""
         wanted = queries.Filter(
-            accounts=_accounts(principal, account),
+            accounts=accounts_of(principal, account),
             from_us=_time("from", from_),
             to_us=_time("to", to),
             statuses=_statuses(status or []),
@@ -86,7 +81,7 @@ def router(settings: GatewaySettings, store: Store) -> APIRouter:
         known = message_id_or_blank(email_id)
         if not known:
             raise _no_message()
-        query = queries.messages_with_id(_accounts(principal, account or queries.EVERY), known)
+        query = queries.messages_with_id(accounts_of(principal, account or queries.EVERY), known)
         rows = await run_in_threadpool(store.rows, query.sql, query.parameters)
         if not rows:
             raise _no_message()
@@ -95,29 +90,6 @@ def router(settings: GatewaySettings, store: Store) -> APIRouter:
         return rows[0]
 
     return routes
-
-
-async def _known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the route does not have: a filter misspelt is a filter not applied."""
-    dependant = request.scope["route"].dependant
-    known = {field.alias for field in dependant.query_params}
-    for name in request.query_params:
-        if name not in known:
-            near = ", ".join(f"`{k}`" for k in sorted(known))
-            raise Problem(400, f"`{name}` is no parameter here; there are {near}")
-
-
-def _accounts(principal: Principal, account: str | None) -> Sequence[str] | None:
-    """The accounts that a query is bound to; None for all, which only a token of all gets."""
-    if account is None:
-        if principal.covers_all or len(principal.accounts) > 1:
-            raise Problem(400, "`account`: the token covers several; name one, or * for all of them")
-        return sorted(principal.accounts)
-    if account == queries.EVERY:
-        return None if principal.covers_all else sorted(principal.accounts)
-    if not account_id_or_blank(account) or not principal.covers(account):
-        raise Problem(404, "No such account")
-    return [account]
 
 
 def _no_message() -> Problem:

@@ -1,7 +1,7 @@
 """Every error of the API as `application/problem+json` (RFC 9457), made in one place."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,7 +12,7 @@ from gateway.tokens import TokenInvalid
 from schemas.errors import BrokerError, SignatureInvalid, StoreError, StoreRefused
 from schemas.telemetry import Telemetry
 
-__all__ = ["Problem", "install"]
+__all__ = ["RETRY_SECONDS", "Fault", "Invalid", "Problem", "install"]
 
 TITLES = {
     400: "Bad request",
@@ -26,6 +26,7 @@ TITLES = {
     503: "Try again later",
 }
 RETRY_SECONDS = "5"
+_IN_WORDS = 5
 
 
 class Problem(Exception):
@@ -34,6 +35,35 @@ class Problem(Exception):
     def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(status, detail)
         self.status, self.detail, self.headers, self.more = status, detail, dict(headers or {}), more
+
+
+class Fault(NamedTuple):
+    """What is wrong with one field, in words that say how it must be; a blank field is the whole.
+
+    `place` says which of several it is, by what they are counted in: `index` from 0, or `line` from 1.
+    """
+
+    field: str
+    problem: str
+    place: Mapping[str, int] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in an answer."""
+        return {**self.place, "field": self.field, "problem": self.problem}
+
+    def __str__(self) -> str:
+        where = [f"{name} {number}" for name, number in self.place.items()] + [f"`{self.field}`"] * bool(self.field)
+        return ": ".join([*where, self.problem])
+
+
+class Invalid(Problem):
+    """An answer that names everything that is wrong with a body; its words name the first few."""
+
+    def __init__(self, faults: Sequence[Fault], *, status: int = 422, **more: Any) -> None:
+        said = "; ".join(map(str, faults[:_IN_WORDS]))
+        rest = f"; and {len(faults) - _IN_WORDS} more" if len(faults) > _IN_WORDS else ""
+        super().__init__(status, said + rest, errors=[fault.as_json() for fault in faults], **more)
+        self.faults = faults
 
 
 def install(app: FastAPI, telemetry: Telemetry) -> None:

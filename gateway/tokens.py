@@ -18,7 +18,6 @@ __all__ = ["ALL_ACCOUNTS", "ROLES", "Principal", "TokenInvalid", "issue", "princ
 
 ALL_ACCOUNTS: Final = "*"
 ROLES: Final = ("publisher", "viewer", "support", "operator")
-READERS: Final = frozenset({"viewer", "support", "operator"})
 _ALGORITHM: Final = "HS256"
 _AUDIENCE: Final = "sendledger"
 _BEARER: Final = re.compile(r"\ABearer +([A-Za-z0-9_\-.]+) *\Z", re.I)
@@ -39,6 +38,11 @@ class Principal:
     def covers(self, account_id: str) -> bool:
         """Whether the token covers an account."""
         return ALL_ACCOUNTS in self.accounts or account_id in self.accounts
+
+    @property
+    def only_account(self) -> str | None:
+        """The account that the token is for, where it is for exactly one."""
+        return next(iter(self.accounts)) if len(self.accounts) == 1 and not self.covers_all else None
 
     @property
     def covers_all(self) -> bool:

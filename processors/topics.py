@@ -4,12 +4,15 @@ In:  `schemas.topics`, partition count and replication from settings.
 Out: topics that exist, with their retention; what exists already is left alone.
 """
 
+from collections.abc import Iterator
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 
+from processors.engine import keyed_topics
 from schemas.errors import BrokerError, ConfigError
 from schemas.settings import TopicSettings
-from schemas.topics import ALL, Topic
+from schemas.topics import ALL, GATE_INTERNAL, INTERNAL_RETENTION_DAYS
 
 __all__ = ["make_topics"]
 
@@ -23,7 +26,7 @@ async def make_topics(settings: TopicSettings) -> list[str]:
     try:
         await admin.start()
         existing = set(await admin.list_topics())
-        return [topic.name for topic in ALL if topic.name not in existing and await _make(admin, topic, settings)]
+        return [new.name for new in _needed(settings) if new.name not in existing and await _make(admin, new)]
     except InvalidReplicationFactorError as error:
         raise ConfigError(
             f"Kafka has fewer brokers than the {settings.replication} copies that are asked for",
@@ -40,10 +43,19 @@ async def make_topics(settings: TopicSettings) -> list[str]:
         await admin.close()
 
 
-async def _make(admin: AIOKafkaAdminClient, topic: Topic, settings: TopicSettings) -> bool:
+def _needed(settings: TopicSettings) -> Iterator[NewTopic]:
+    """Every topic of the contract, then those of the gate's own, whose partition counts are fixed at birth."""
+    for topic in ALL:
+        configuration = topic.configuration(settings.content_retention_days)
+        yield NewTopic(topic.name, settings.partitions, settings.replication, topic_configs=configuration)
+    kept = {**ALL[0].configuration(1), "retention.ms": str(INTERNAL_RETENTION_DAYS * 86_400_000)}
+    for internal in GATE_INTERNAL:
+        for need in keyed_topics(internal.name, internal.changelog, settings.partitions, source_config=kept):
+            yield NewTopic(need.name, need.partitions, settings.replication, topic_configs=dict(need.config))
+
+
+async def _make(admin: AIOKafkaAdminClient, new: NewTopic) -> bool:
     """Create one topic. False where another process was faster. Raises KafkaError."""
-    configuration = topic.configuration(settings.content_retention_days)
-    new = NewTopic(topic.name, settings.partitions, settings.replication, topic_configs=configuration)
     answer = await admin.create_topics([new])
     for name, code, *_ in answer.topic_errors:  # the client raises nothing by itself
         if code == TopicAlreadyExistsError.errno:

@@ -13,14 +13,15 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 import orjson
 
+from schemas import decoding
 from schemas.addresses import address_key
 from schemas.errors import RecordInvalid
 from schemas.events import Event, EventType, Place
 from schemas.identity import fact_id, sent_at_us
 from schemas.providers.postmark import message_id_key
 from schemas.providers.sendgrid import cut_message_id
-from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES, valid_account_id, valid_message_id, valid_nonblank
-from schemas.times import DAY_US, rfc3339_us
+from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES
+from schemas.times import DAY_US
 
 __all__ = [
     "REFUSALS",
@@ -67,6 +68,7 @@ class Request(NamedTuple):
     place: Place
     extra: str
     """The request as JSON in our field names: what the timeline shows and a fresh fold reads."""
+    unsubscribe_group: str = ""
 
 
 class Decision(NamedTuple):
@@ -179,9 +181,9 @@ def decode_request(value: bytes, place: Place, *, decision_days: int) -> Request
             raise ValueError("message_id: its time is before 2020")
         if sent_us < place.received_us - decision_days * DAY_US:
             raise ValueError(f"message_id: its time is more than {decision_days} days old")
-        _not_ahead("message_id", sent_us, place)
+        decoding.not_ahead("message_id", sent_us, place)
     except (ValueError, msgspec.DecodeError) as error:
-        raise _invalid(value, error, place) from error
+        raise decoding.invalid(value, error, place) from error
     return request
 
 
@@ -190,13 +192,13 @@ def decode_decision(value: bytes, place: Place) -> Decision:
     try:
         raw = _decode_decision(value)
         request = _request(raw.request, place)
-        account_id, message_id = _pair(raw.account_id, raw.message_id)
+        account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
         if (request.account_id, request.message_id) != (account_id, message_id):
             raise ValueError("request: is another message's")
-        decided_us = _time("decided_at", raw.decided_at, place)
-        _nonblank("to", raw.to)
+        decided_us = decoding.time_us("decided_at", raw.decided_at, place)
+        decoding.nonblank("to", raw.to)
     except (ValueError, msgspec.DecodeError) as error:
-        raise _invalid(value, error, place) from error
+        raise decoding.invalid(value, error, place) from error
     natural = ["decided", account_id, message_id, raw.outcome, raw.reason, raw.detail, raw.evidence, decided_us]
     natural += [raw.channel, raw.to, request.content_hash]
     return Decision(
@@ -217,11 +219,11 @@ def decode_dispatch(value: bytes, place: Place) -> Dispatch:
     """Return the dispatch of one record of `sends.dispatched`. Raises RecordInvalid."""
     try:
         raw = _decode_dispatched(value)
-        account_id, message_id = _pair(raw.account_id, raw.message_id)
-        dispatched_us = _time("dispatched_at", raw.dispatched_at, place)
-        _nonblank("provider_message_id", raw.provider_message_id)
+        account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
+        dispatched_us = decoding.time_us("dispatched_at", raw.dispatched_at, place)
+        decoding.nonblank("provider_message_id", raw.provider_message_id)
     except (ValueError, msgspec.DecodeError) as error:
-        raise _invalid(value, error, place) from error
+        raise decoding.invalid(value, error, place) from error
     provider_id = _ID_KEYS[raw.provider](raw.provider_message_id)
     hashed = fact_id(["dispatched", account_id, message_id, raw.provider, provider_id, dispatched_us])
     return Dispatch(account_id, message_id, hashed, dispatched_us, raw.provider, provider_id, place)
@@ -231,9 +233,9 @@ def decode_content(value: bytes, place: Place) -> Content:
     """Return what one record of `sends.content` holds. Raises RecordInvalid."""
     try:
         raw = _decode_content(value)
-        account_id, message_id = _pair(raw.account_id, raw.message_id)
+        account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
     except (ValueError, msgspec.DecodeError) as error:
-        raise _invalid(value, error, place) from error
+        raise decoding.invalid(value, error, place) from error
     html, text = raw.html or "", raw.text or ""
     size = len(html.encode()) + len(text.encode())
     if size > MAX_CONTENT_BYTES:
@@ -242,9 +244,9 @@ def decode_content(value: bytes, place: Place) -> Content:
 
 
 def _request(raw: _Request, place: Place) -> Request:
-    account_id, message_id = _pair(raw.account_id, raw.message_id)
-    _nonblank("to", raw.to)
-    requested_us = _time("requested_at", raw.requested_at, place)
+    account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
+    decoding.nonblank("to", raw.to)
+    requested_us = decoding.time_us("requested_at", raw.requested_at, place)
     template, recipient, cc = raw.template, raw.recipient, raw.cc or []
     content = {
         "requested_us": requested_us,
@@ -284,46 +286,8 @@ def _request(raw: _Request, place: Place) -> Request:
         raw.appointment_id or "",
         place,
         extra.decode(),
+        template.unsubscribe_group or "",
     )
-
-
-def _pair(account_id: str, message_id: str) -> tuple[str, str]:
-    try:
-        valid_account_id(account_id)
-    except ValueError as error:
-        raise ValueError(f"account_id: {error}") from None
-    try:
-        return account_id, valid_message_id(message_id)
-    except ValueError as error:
-        raise ValueError(f"message_id: {error}") from None
-
-
-def _nonblank(field: str, text: str) -> None:
-    try:
-        valid_nonblank(text)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
-
-
-def _time(field: str, text: str, place: Place) -> int:
-    us = rfc3339_us(text)
-    if us is None:
-        raise ValueError(f"{field}: must be an RFC 3339 time, like 2026-11-24T09:30:00Z")
-    _not_ahead(field, us, place)
-    return us
-
-
-def _not_ahead(field: str, us: int, place: Place) -> None:
-    if us > place.received_us + DAY_US:
-        raise ValueError(f"{field}: is more than a day ahead of the record's own time")
-
-
-def _invalid(value: bytes, error: Exception, place: Place) -> RecordInvalid:
-    try:
-        orjson.loads(value)
-    except orjson.JSONDecodeError as not_json:
-        return RecordInvalid("record_not_json", str(not_json), place)
-    return RecordInvalid("record_invalid", str(error), place)
 
 
 def _event(fact_hash: str, kind: EventType, pair: tuple[str, str], at_us: int, place: Place, **said: str) -> Event:

@@ -7,7 +7,7 @@ log, error or `doctor` shows them. All problems are reported at once, each with 
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +17,9 @@ from schemas.errors import ConfigError
 __all__ = [
     "PREFIX",
     "BrokerSettings",
+    "CommandSettings",
+    "DecisionSettings",
+    "GateSettings",
     "GatewaySettings",
     "GroupSettings",
     "LedgerSettings",
@@ -29,6 +32,7 @@ __all__ = [
     "TokenSettings",
     "TopicSettings",
     "VerifySettings",
+    "WorkerSettings",
     "read",
 ]
 
@@ -103,17 +107,31 @@ class VerifySettings(StoreSettings, GroupSettings, SweepSettings):
     """`sendledger verify`."""
 
 
-class LedgerSettings(StoreSettings, GroupSettings, SweepSettings):
-    """The ledger worker."""
+class DecisionSettings(Settings):
+    """How long a decision is remembered."""
 
     decision_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         30, description="A request whose message_id is older is invalid; decisions are remembered as long"
     )
+
+
+class WorkerSettings(Settings):
+    """What every worker has."""
+
     instance: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-0",
         description="A name of this worker that stays the same over its restarts and that no other has",
     )
     worker_dir: Path = Field(Path(".data/worker"), description="A folder for what the worker library writes")
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="Port on which a worker shows its metrics; 0 for none"
+    )
+    metrics_host: str = Field(_LOOPBACK, description="Address on which metrics are shown")
+
+
+class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettings, WorkerSettings):
+    """The ledger worker."""
+
     group_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Records of one write at the most")
     group_bytes: Annotated[int, Field(ge=1)] = Field(
         6 * 2**20,
@@ -123,10 +141,21 @@ class LedgerSettings(StoreSettings, GroupSettings, SweepSettings):
     group_seconds: Annotated[float, Field(gt=0)] = Field(
         0.25, description="Seconds that a write waits for more records"
     )
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="Port on which a worker shows its metrics; 0 for none"
+
+
+class GateSettings(BrokerSettings, DecisionSettings, WorkerSettings):
+    """The gate worker."""
+
+    gate_group: str = Field("gate", pattern=r"^gate", description="The consumer group of the gate workers: gate…")
+    suppress_bounces: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="Bounced messages that close an address, within the window"
     )
-    metrics_host: str = Field(_LOOPBACK, description="Address on which metrics are shown")
+    suppress_window_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        30, description="Days within which bounces close an address, both ends included"
+    )
+    default_policy: Literal["approve", "refuse"] = Field(
+        "approve", description="What an account without a policy may send: everything, or (refuse) nothing"
+    )
 
 
 class TokenSettings(Settings):
@@ -147,7 +176,7 @@ class SharedSecretSettings(Settings):
     )
 
 
-class GatewaySettings(TokenSettings, SharedSecretSettings, StoreSettings, BrokerSettings):
+class GatewaySettings(TokenSettings, SharedSecretSettings, StoreSettings, BrokerSettings, DecisionSettings):
     """The HTTP edge."""
 
     host: str = Field(_LOOPBACK, description="Address that the gateway listens on")
@@ -158,6 +187,10 @@ class GatewaySettings(TokenSettings, SharedSecretSettings, StoreSettings, Broker
     insecure_webhooks: bool = Field(False, description="Take webhooks that nobody signed. Never in production")
     client_url: str = Field("", description="Link to a client, with {account_id} and {client_id}")
     appointment_url: str = Field("", description="Link to an appointment, with {account_id} and {appointment_id}")
+
+
+class CommandSettings(StoreSettings, BrokerSettings):
+    """`sendledger suppress`, `release` and `opt-in`: the log, and the table that says what was so before."""
 
 
 class SimulatorSettings(SharedSecretSettings, BrokerSettings):

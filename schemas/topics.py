@@ -12,6 +12,11 @@ __all__ = [
     "ALL",
     "DEAD_LETTERS",
     "FRAME_BYTES",
+    "GATE_BY_ACCOUNT",
+    "GATE_BY_ADDRESS",
+    "GATE_INPUTS",
+    "GATE_INTERNAL",
+    "INTERNAL_RETENTION_DAYS",
     "LEDGER_INPUTS",
     "MAX_RECORD_BYTES",
     "RECIPIENTS_PREFERENCES",
@@ -22,6 +27,7 @@ __all__ = [
     "SUPPRESSIONS_CHANGED",
     "SUPPRESSIONS_COMMANDS",
     "WEBHOOKS",
+    "InternalTopic",
     "Topic",
 ]
 
@@ -106,3 +112,31 @@ LEDGER_INPUTS: Final = (
     *WEBHOOKS.values(),
 )
 """What the ledger folds; it is also the owner that parks their dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class InternalTopic:
+    """A topic between two parts of the gate, with the changelog of whoever reads it. Nobody else's business."""
+
+    name: str
+    key: str
+
+    @property
+    def changelog(self) -> str:
+        """The compacted topic that holds the reader's state."""
+        return f"{self.name}.changelog"
+
+
+GATE_BY_ADDRESS: Final = InternalTopic("gate.by-address", key="channel:address")
+GATE_BY_ACCOUNT: Final = InternalTopic("gate.by-account", key="account_id")
+GATE_INTERNAL: Final = (GATE_BY_ADDRESS, GATE_BY_ACCOUNT)
+GATE_INPUTS: Final = (
+    SENDS_REQUESTED,
+    ACCOUNTS_POLICIES,
+    RECIPIENTS_PREFERENCES,
+    SUPPRESSIONS_COMMANDS,
+    *WEBHOOKS.values(),
+)
+"""What the gate goes by. It parks the dead letters of policies, preferences and commands; the rest is the ledger's."""
+INTERNAL_RETENTION_DAYS: Final = 30
+"""How long a record of the gate's own topics is kept: longer than the gate may ever stand still."""

@@ -5,7 +5,6 @@ Out: one record of `webhooks.<provider>`, byte for byte, with what is needed to 
 A rightly signed body is never refused for its content: the ledger parks what it can't read.
 """
 
-import asyncio
 import os
 import re
 import time
@@ -14,12 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request, Response
 
+from gateway.bodies import body_of
 from gateway.intake import postmark, sendgrid, twilio
 from gateway.problems import Problem
-from schemas.errors import SignatureInvalid
+from gateway.writing import Written, write
+from schemas.errors import BrokerError, SignatureInvalid
 from schemas.identity import uuid7
 from schemas.settings import GatewaySettings
 from schemas.telemetry import Telemetry
@@ -29,7 +29,6 @@ from schemas.topics import WEBHOOKS, Topic
 __all__ = ["Check", "Post", "Provider", "providers", "route"]
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
-ACKNOWLEDGED_WITHIN_SECONDS: Final = 8.0
 
 _USER_AND_PASSWORD: Final = re.compile(r"^([a-z]+://)[^/?#]*@", re.I)
 """Before the host of a URL. What is written to Kafka must not hold a password."""
@@ -114,7 +113,7 @@ def route(app: FastAPI, provider: Provider, kafka: AIOKafkaProducer, telemetry: 
             telemetry.histogram("webhook_seconds", provider.name).observe(time.perf_counter() - started)
 
     async def _take(request: Request) -> None:
-        body = await _body(request)
+        body = await body_of(request, MAX_BODY_BYTES)
         url = _called_url(request, base)
         provider.check(Post(body, request.headers, url))
         received_us = time.time_ns() // 1000
@@ -130,9 +129,8 @@ def route(app: FastAPI, provider: Provider, kafka: AIOKafkaProducer, telemetry: 
         }
         headers = [(name, text.encode("utf-8", "replace")) for name, text in said.items()]
         try:
-            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
-                await kafka.send_and_wait(provider.topic.name, body, key=webhook_id.encode(), headers=headers)
-        except (KafkaError, TimeoutError) as error:
+            await write(kafka, [Written(provider.topic, webhook_id, body, headers)])
+        except BrokerError as error:
             telemetry.counter("errors_total", "kafka").inc()
             raise Problem(503, "Not stored; send it again", headers={"Retry-After": "5"}) from error
 
@@ -147,18 +145,3 @@ def _called_url(request: Request, base: str) -> str:
     query = scope["query_string"]
     said: str = (path + b"?" + query if query else path).decode("utf-8", "replace")
     return (base or f"{scope['scheme']}://{request.headers.get('host', '')}") + said
-
-
-async def _body(request: Request) -> bytes:
-    """The body as it came over the wire. Raises Problem 413 as soon as it is known to be too large."""
-    stated = request.headers.get("content-length", "")
-    if stated.isdecimal() and int(stated) > MAX_BODY_BYTES:
-        raise Problem(413, f"The body has {stated} bytes; {MAX_BODY_BYTES} are taken")
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise Problem(413, f"The body has more than the {MAX_BODY_BYTES} bytes that are taken")
-        chunks.append(chunk)
-    return b"".join(chunks)

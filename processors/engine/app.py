@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import faust
-from aiokafka.client import AIOKafkaClient
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 from faust.sensors import Sensor
 from faust.transport.drivers import aiokafka as driver
@@ -77,6 +79,21 @@ class _Begun(Sensor):  # type: ignore[misc]  # faust is untyped
             consumer.begun(event.value)
 
 
+class Keyed(Protocol):
+    """What the app needs of an agent that owns state (`keyed.py`)."""
+
+    source: str
+    changelog: str
+    outputs: frozenset[str]
+
+    def check(self, partitions: Mapping[str, int], cleanup: Mapping[str, str]) -> None: ...
+    async def take_over(self, tps: set[TP]) -> bool: ...
+    def flow(self) -> None: ...
+    def owe(self, tp: TP, offset: int) -> None: ...
+    def positions(self) -> Mapping[TP, int]: ...
+    async def release(self) -> None: ...
+
+
 class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
     """An app whose agents take `RecordBatch`es, and acknowledge them themselves."""
 
@@ -106,6 +123,8 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         self.stopping = asyncio.Event()
         self._batch_topics: dict[str, Any] = {}
         self._writers: list[GroupWriter] = []
+        self._keyed: dict[str, Keyed] = {}  # by source
+        self._before_flow: list[Callable[[], None]] = []
         super().__init__(
             app_id,
             broker=broker,
@@ -114,6 +133,7 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
             **{**FAIL_INSTEAD_OF_LOSING, **settings},
         )
         self.sensors.add(_Begun(self))
+        self.on_rebalance_complete.connect(self._take_over, weak=False)
 
     # -- wiring
 
@@ -135,6 +155,25 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         """Close `writer` when the app stops."""
         self._writers.append(writer)
 
+    def own(self, agent: Keyed) -> None:
+        """Give `agent` its partitions at each assignment, and leave their commits to its transactions."""
+        self._keyed[agent.source] = agent
+
+    def before_flow(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each assignment, when states are restored and right before records flow."""
+        self._before_flow.append(callback)
+
+    def client_settings(self) -> dict[str, Any]:
+        """Return how to reach the brokers, in aiokafka's words."""
+        conf = self.conf
+        auth = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
+        return {"bootstrap_servers": self._brokers, "client_id": conf.broker_client_id, **auth}
+
+    @property
+    def self_committing(self) -> Mapping[str, Keyed]:
+        """The topics whose offsets the transactions of their agents commit, and nobody else."""
+        return self._keyed
+
     def excuse(self) -> None:
         """Say that nothing is acknowledged for a known reason, so that it is no stall."""
         self._batch_consumer.excuse()
@@ -145,6 +184,39 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         May be called by any thread; empty before the first assignment.
         """
         return {} if self._consumer is None else self._batch_consumer.lag()
+
+    # -- for agents that own state
+
+    def recorded(self, tp: TP, offset: int) -> None:
+        """Take in that an agent's own transaction has committed this offset."""
+        self._batch_consumer.recorded(tp, offset)
+
+    def owe(self, tp: TP, offset: int) -> None:
+        """Have the agent of this partition commit a position that no record leads up to."""
+        self._keyed[tp.topic].owe(tp, offset)
+
+    def starts(self) -> dict[TP, int]:
+        """Where states say that their partitions go on, whatever the group has committed."""
+        return {tp: position for agent in self._keyed.values() for tp, position in agent.positions().items()}
+
+    def flow(self) -> None:
+        """Let records into the agents that own state: the positions are sought."""
+        for agent in self._keyed.values():
+            agent.flow()
+
+    async def release(self) -> None:
+        """Let go of all state: the partitions are revoked."""
+        await asyncio.gather(*(agent.release() for agent in self._keyed.values()))
+
+    async def _take_over(self, *_: object, **__: object) -> None:
+        # Faust awaits this before it seeks and lets records flow; of on_partitions_assigned it would not wait.
+        if self._batch_consumer.between_assignments or self.should_stop:
+            return  # what was assigned is gone again, and the next assignment comes by here as well
+        tps = {TP(*tp) for tp in self.consumer.assignment()}
+        done = await asyncio.gather(*(agent.take_over(tps) for agent in self._keyed.values()))
+        if all(done):
+            for callback in self._before_flow:
+                callback()
 
     @property
     def _batch_consumer(self) -> BatchConsumer:
@@ -158,13 +230,15 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
 
     async def on_first_start(self) -> None:
         self._refuse_unsafe_agents()
-        await self._refuse_missing_topics()
+        self._refuse_unsafe_changelogs()
+        await self._refuse_unfit_topics()
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything runs
         await super().on_first_start()
 
     async def on_stop(self) -> None:
         self.stopping.set()  # before the drain: who waits for the world gives up, and is not waited for
         await super().on_stop()
+        await self.release()
         for writer in self._writers:
             await writer.close()
 
@@ -189,32 +263,66 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
                 "no agent reads anything", where=f"app {self.conf.id}", mend="Attach one to a batch topic."
             )
 
-    async def _refuse_missing_topics(self) -> None:
-        existing = await self._existing_topics()
-        missing = sorted(set(self._batch_topics) - existing)
+    def _refuse_unsafe_changelogs(self) -> None:
+        changelogs = Counter(agent.changelog for agent in self._keyed.values())
+        shared = sorted(name for name in changelogs if changelogs[name] > 1 or name in self._batch_topics)
+        if shared:
+            raise SetupError(
+                f"{', '.join(shared)} is the changelog of one agent and something else besides",
+                where=f"app {self.conf.id}",
+                mend="Give each agent that owns state a changelog of its own.",
+            )
+        if self._keyed and self.engine.isolation != "read_committed":
+            raise SetupError(
+                "an agent that owns state would read what transactions took back",
+                where=f"app {self.conf.id}",
+                mend='Leave isolation at "read_committed".',
+            )
+
+    async def _refuse_unfit_topics(self) -> None:
+        keyed = self._keyed.values()
+        changelogs = {agent.changelog for agent in keyed}
+        needed = {*self._batch_topics, *changelogs, *(name for agent in keyed for name in agent.outputs)}
+        partitions, cleanup = await self._found(changelogs)
+        missing = sorted(needed - set(partitions))
         if missing:
             raise SetupError(
                 f"no such topic: {', '.join(missing)}",
                 where=f"broker {self._brokers}",
                 mend="Create the topics first; the worker does not, since it can't know their partition counts.",
             )
+        for agent in keyed:
+            agent.check(partitions, cleanup)
 
-    async def _existing_topics(self) -> set[str]:
-        conf = self.conf
-        auth = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
-        client = AIOKafkaClient(bootstrap_servers=self._brokers, client_id=conf.broker_client_id, **auth)
+    async def _found(self, changelogs: set[str]) -> tuple[dict[str, int], dict[str, str]]:
+        """Return the partition counts of all topics, and the clean-up policies of these."""
+        admin = AIOKafkaAdminClient(**self.client_settings())
         try:
-            await client.bootstrap()
-            metadata = await client.fetch_all_metadata()
-            return set(metadata.topics())
+            await admin.start()
+            partitions = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+            return partitions, await _cleanup_policies(admin, changelogs & set(partitions))
         except KafkaConnectionError as error:
             raise BrokerAway(
                 "no Kafka broker answers", where=f"broker {self._brokers}", mend="Start it; a restart then succeeds."
             ) from error
         finally:
-            await client.close()
+            await admin.close()
 
     @property
     def _brokers(self) -> list[str]:
         brokers: list[str] = driver.server_list(self.conf.broker_consumer, BatchTransport.default_port)
         return brokers
+
+
+async def _cleanup_policies(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, str]:
+    if not names:
+        return {}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs={"cleanup.policy": ""}) for name in sorted(names)]
+    answers = await admin.describe_configs(asked)
+    return {
+        resource[3]: entry[1]
+        for answer in answers
+        for resource in answer.resources
+        for entry in resource[4]
+        if entry[0] == "cleanup.policy"
+    }

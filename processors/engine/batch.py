@@ -10,7 +10,7 @@ Nothing here knows Kafka or Faust, so that the law can be tested by itself.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -53,6 +53,7 @@ class Owner(Protocol):
     def acknowledge(self, batch: RecordBatch) -> bool: ...
     def abandon(self, batch: RecordBatch) -> None: ...
     def holds(self, batch: RecordBatch) -> bool: ...
+    def upto(self, batch: RecordBatch) -> int: ...
 
 
 class RecordBatch:
@@ -92,6 +93,11 @@ class RecordBatch:
         return not self.acked and (self._owner is None or self._owner.holds(self))
 
     @property
+    def upto(self) -> int:
+        """The offset to commit once this batch and all before it are processed: past markers and holes behind it."""
+        return self.next if self._owner is None else self._owner.upto(self)
+
+    @property
     def body_bytes(self) -> int:
         """Bytes of all values."""
         if self._bytes is None:
@@ -128,8 +134,12 @@ class _Partition:
 class Inflight:
     """The batches that are out, per partition, first in first out."""
 
-    def __init__(self, limit: int, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, limit: int, clock: Callable[[], float] = monotonic, *, self_committing: Collection[str] = ()
+    ) -> None:
+        """Make an empty account; `self_committing` are topics whose offsets an agent's own transactions commit."""
         self._limit = limit
+        self._self_committing = self_committing
         self._clock = clock
         self._partitions: dict[TP, _Partition] = {}
         self._last_ack: dict[str, float] = {}  # by topic
@@ -181,6 +191,14 @@ class Inflight:
     def holds(self, batch: RecordBatch) -> bool:
         return not batch.acked and any(batch is other for other in self._queue(batch.tp))
 
+    def upto(self, batch: RecordBatch) -> int:
+        """Where the partition may be committed once `batch` and all before it are processed."""
+        if not self.holds(batch):
+            return batch.next
+        partition = self._partitions[batch.tp]
+        later = [other.first for other in partition.queue if other.first > batch.first]
+        return later[0] if later else partition.position or batch.next
+
     def has_room(self, tp: TP) -> bool:
         """Whether another batch of the partition may be fetched: back-pressure is that it may not."""
         return len(self._queue(tp)) < self._limit
@@ -192,12 +210,20 @@ class Inflight:
     # -- commits
 
     def committable(self) -> dict[TP, int]:
-        """What to commit now: only partitions whose safe offset has moved."""
-        return {
-            tp: partition.safe
-            for tp, partition in self._partitions.items()
-            if partition.safe is not None and partition.safe != partition.committed
-        }
+        """What to commit now: only partitions whose safe offset has moved, and none that commits itself."""
+        return {tp: safe for tp, safe in self._moved() if tp.topic not in self._self_committing}
+
+    def owed(self) -> dict[TP, int]:
+        """What the partitions that commit themselves should commit beside batches: nothing is out, but they moved.
+
+        Transaction markers at a partition's end take offsets; without this, lag would never reach 0.
+        """
+        return {tp: safe for tp, safe in self._moved() if tp.topic in self._self_committing and not self._queue(tp)}
+
+    def _moved(self) -> Iterator[tuple[TP, int]]:
+        for tp, partition in self._partitions.items():
+            if partition.safe is not None and partition.safe != partition.committed:
+                yield tp, partition.safe
 
     def committed(self, offsets: Mapping[TP, int]) -> None:
         """Take in that these offsets are stored."""

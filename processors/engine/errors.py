@@ -10,6 +10,9 @@
         ├── BatchLost         a batch was skipped inside the machinery
         ├── GroupLost         the consumer group refused this worker
         ├── InstanceTaken     two workers under one name
+        ├── Fenced            a partition's transactions belong to another worker now
+        ├── RestoreStalled    a changelog could not be read to its end
+        ├── StateUnreadable   a changelog's row is none that the codec knows
         └── TooManyFaults     our own code fails on too many records: a bad deploy
 
 The programs that use the engine have an error tree of their own; they name its classes wherever the engine asks for
@@ -59,3 +62,15 @@ class InstanceTaken(EngineError):
 
 class TooManyFaults(EngineError):
     """Our own code failed on more records than a handful of odd ones explains."""
+
+
+class Fenced(EngineError):
+    """Another worker has begun with this partition, or a transaction took too long: nothing more may be written."""
+
+
+class RestoreStalled(EngineError):
+    """The changelog's end is written but can't be read: somebody's transaction is open, or the broker is away."""
+
+
+class StateUnreadable(EngineError):
+    """A row of a changelog can't be decoded. Going on without it would be going on with a wrong state."""

@@ -41,8 +41,9 @@ class Exit(IntEnum):
 async def run_app(app: MicroBatchApp, *, ready: Callable[[], None] = lambda: None, grace: float = 20.0) -> int:
     """Run `app` until SIGTERM, SIGINT or its crash, and return the exit code.
 
-    `ready` is called after each assignment of partitions, right before records flow. A stop may take `grace` seconds,
-    and the process five more; then it is ended with the exit code that it has earned so far.
+    `ready` is called after each assignment of partitions, when states are restored and right before records flow. A
+    stop may take `grace` seconds, and the process five more; then it is ended with the exit code that it has earned so
+    far.
     """
     quieten("aiokafka")
     loop = asyncio.get_running_loop()
@@ -50,10 +51,7 @@ async def run_app(app: MicroBatchApp, *, ready: Callable[[], None] = lambda: Non
     for number in SIGNALS:
         loop.add_signal_handler(number, asked.set)
 
-    async def announce(*_: object, **__: object) -> None:
-        ready()
-
-    app.on_rebalance_complete.connect(announce, weak=False)
+    app.before_flow(ready)
     starting = asyncio.create_task(app.start(), name="app-start")
     code = await _until_end(app, starting, asked)
     _guard(code or Exit.GUARD, grace + AFTER_GRACE_SECONDS)
@@ -78,6 +76,8 @@ async def _until_end(app: MicroBatchApp, starting: asyncio.Task[None], asked: as
     finally:
         ended.cancel()
         told.cancel()
+    if isinstance(app.crash_reason, SetupError):
+        return Exit.SETUP  # found out after the start, as what a changelog says about its birth is
     return Exit.CRASHED if app.crashed else Exit.DONE
 
 

@@ -125,8 +125,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         ends = {TP(*tp): state.lso if committed_only else state.highwater for tp, state in states.items()}
         return {tp: end for tp, end in ends.items() if end is not None}
 
-    async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        offsets: Mapping[TP, int | None] = await self.call_thread(seek_to_committed, self._ensure_consumer())
+    async def seek_to_committed(self, starts: Mapping[TP, int]) -> Mapping[TP, int | None]:
+        consumer = self._ensure_consumer()
+        offsets: Mapping[TP, int | None] = await self.call_thread(seek_to_committed, consumer, starts)
         return offsets
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -150,7 +151,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._inflight = Inflight(self.app.engine.inflight)
+        self._inflight = Inflight(self.app.engine.inflight, self_committing=self.app.self_committing)
         self._epoch = 0  # changes with every revocation and assignment
         self._revoked = False  # from a revocation to the assignment that follows
         self._passed_over = False  # aiokafka's position is past records that were dropped here
@@ -219,7 +220,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         """Start over from the committed offsets. Faust calls this before the flow resumes, and whenever it stopped."""
         if self._revoked or self.app.should_stop:
             return  # what agents have begun is being waited for, and may still be acknowledged
-        self._inflight.resumed(await self._thread.seek_to_committed())
+        self._inflight.resumed(await self._thread.seek_to_committed(self.app.starts()))
+        self.app.flow()
 
     # -- the way of a batch
 
@@ -240,8 +242,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
     def holds(self, batch: RecordBatch) -> bool:
         return self._inflight.holds(batch)
 
+    def upto(self, batch: RecordBatch) -> int:
+        return self._inflight.upto(batch)
+
     def excuse(self) -> None:
         self._inflight.excuse()
+
+    @property
+    def between_assignments(self) -> bool:
+        """Whether the partitions were revoked, and no assignment has followed yet."""
+        return self._revoked
 
     def _moved(self) -> None:
         self._progress.set()
@@ -268,6 +278,19 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
             self.app.monitor.on_tp_commit(offsets)
             return True
 
+    def recorded(self, tp: TP, offset: int) -> None:
+        """An agent's own transaction has committed this offset."""
+        self._inflight.committed({tp: offset})
+        self.app.monitor.on_tp_commit({tp: offset})
+
+    @Service.task  # type: ignore[untyped-decorator]  # mode is untyped
+    async def _settle(self) -> None:
+        """Have positions committed that moved past no record, in the topics that commit themselves."""
+        async for _ in self.itertimer(self.commit_interval, name="settle"):
+            if self.flow_active and not self._revoked:
+                for tp, offset in self._inflight.owed().items():
+                    self.app.owe(tp, offset)
+
     # -- rebalance and stop
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -280,6 +303,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         if not self.app.should_stop:
             await self._drain()
         self._inflight.forget()
+        await self.app.release()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -392,8 +416,12 @@ async def records_or_wake(
     return arrived.result() if arrived is not None and arrived.done() else {}
 
 
-async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
+async def seek_to_committed(
+    consumer: aiokafka.AIOKafkaConsumer, starts: Mapping[TP, int] | None = None
+) -> Mapping[TP, int | None]:
     """Move every assigned partition to its committed offset, or to its beginning, and return what is committed.
+
+    Where `starts` is further on, it counts: what lies before it is in a state already.
 
     aiokafka's own leaves the position alone where nothing (or 0) is committed, and so would skip what was fetched and
     dropped before the first commit.
@@ -401,10 +429,11 @@ async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, 
     offsets: dict[TP, int | None] = {}
     for tp in consumer.assignment():
         offsets[TP(*tp)] = offset = await consumer.committed(tp)
-        if offset is None:
-            await consumer.seek_to_beginning(tp)
+        known = [place for place in (offset, (starts or {}).get(TP(*tp))) if place is not None]
+        if known:
+            consumer.seek(tp, max(known))
         else:
-            consumer.seek(tp, offset)
+            await consumer.seek_to_beginning(tp)
     return offsets
 
 

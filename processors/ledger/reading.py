@@ -4,7 +4,7 @@ In:  records of `sends.*`, `webhooks.*` and `suppressions.changed`, in any order
 Out: a `Sheet`: events of messages, events of none, facts, contents, states of addresses, and what could not be read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from processors.dead_letters import Letter
 from processors.engine import Record
+from processors.places import place_of
 from projections.messages.matching import ProviderId, of_everybody
 from schemas.errors import RecordInvalid
 from schemas.events import Bad, Event, Place
@@ -29,7 +30,6 @@ from schemas.facts import (
 from schemas.providers import ADAPTERS
 from schemas.records import problems
 from schemas.suppressions import SuppressionState
-from schemas.times import rfc3339_us
 from schemas.topics import (
     SENDS_CONTENT,
     SENDS_DECIDED,
@@ -39,7 +39,7 @@ from schemas.topics import (
     WEBHOOKS,
 )
 
-__all__ = ["Sheet", "place_of", "read_records"]
+__all__ = ["Sheet", "read_records"]
 
 
 @dataclass(slots=True)
@@ -109,19 +109,3 @@ def _suppression(value: bytes, place: Place) -> SuppressionState:
         return SuppressionState.model_validate_json(value)
     except ValidationError as error:
         raise RecordInvalid("record_invalid", problems(error), place) from None  # the cause would show the value
-
-
-def place_of(record: Record) -> Place:
-    """Return where a record stands and when it came: by the gateway's header, else by Kafka's own time."""
-    received_us = record.timestamp * 1000
-    if record.topic in _ADAPTERS:
-        stated = _header(record.headers, "received_at")
-        received_us = (rfc3339_us(stated) if stated else None) or received_us
-    return Place(record.topic, record.partition, record.offset, received_us)
-
-
-def _header(headers: Sequence[tuple[str, bytes]], name: str) -> str | None:
-    for key, value in headers:
-        if key == name:
-            return value.decode("ascii", "replace")
-    return None

@@ -15,7 +15,8 @@ from processors.dead_letters import DeadLetters, Letter
 from processors.disorder import count_disorder
 from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, retrying
 from processors.ledger.matching import Matcher
-from processors.ledger.reading import Sheet, place_of, read_records
+from processors.ledger.reading import Sheet, read_records
+from processors.places import place_of
 from projections.bounces.columns import bounces_table
 from projections.messages.columns import contents_table, dispatches_table, events_table, state_table
 from projections.messages.matching import caption_of

@@ -35,8 +35,12 @@ READERS: Final[dict[str, type[settings.Settings]]] = {
     "lag": settings.GroupSettings,
     "topics": settings.TopicSettings,
     "worker ledger": settings.LedgerSettings,
+    "worker gate": settings.GateSettings,
     "gateway": settings.GatewaySettings,
     "token create": settings.TokenSettings,
+    "suppress": settings.CommandSettings,
+    "release": settings.CommandSettings,
+    "opt-in": settings.CommandSettings,
     "simulate": settings.SimulatorSettings,
     "verify": settings.VerifySettings,
 }

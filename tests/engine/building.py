@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from processors.engine import TP, RecordBatch
@@ -38,9 +38,9 @@ def a_batch(
 class Account:
     """An owner that does nothing but keep the account, as the consumer does."""
 
-    def __init__(self, limit: int = 2) -> None:
+    def __init__(self, limit: int = 2, self_committing: Collection[str] = ()) -> None:
         self.now = 0.0
-        self.inflight = Inflight(limit, clock=lambda: self.now)
+        self.inflight = Inflight(limit, clock=lambda: self.now, self_committing=self_committing)
 
     def open(self, first: int, size: int = 1, partition: int = 0, topic: str = "events") -> RecordBatch:
         batch = a_batch(first, size, partition=partition, topic=topic, owner=self)
@@ -55,3 +55,6 @@ class Account:
 
     def holds(self, batch: RecordBatch) -> bool:
         return self.inflight.holds(batch)
+
+    def upto(self, batch: RecordBatch) -> int:
+        return self.inflight.upto(batch)

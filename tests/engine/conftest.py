@@ -11,11 +11,15 @@ from uuid import uuid4
 
 import pytest
 
-from tests.engine.processes import Worker
+from tests.engine import keyed_worker
+from tests.engine.broker import PrivateBroker, free_ports
+from tests.engine.counting import Counting
+from tests.engine.processes import KeyedWorker, Worker
 from tests.engine.topics import Topics
 from tests.engine.worker import Orders
 
 NewWorker = Callable[..., Worker]
+NewKeyedWorker = Callable[..., KeyedWorker]
 
 
 @pytest.fixture
@@ -51,3 +55,42 @@ async def new_worker(request: pytest.FixtureRequest, tmp_path: Path, name: str) 
     yield make
     for worker in made:
         await worker.kill()
+
+
+@pytest.fixture
+def counting(topics: Topics, name: str) -> Counting:
+    """One keyed topic, its changelog and its output, of this test."""
+    return Counting(topics, name)
+
+
+@pytest.fixture
+async def new_keyed_worker(
+    tmp_path: Path, name: str, counting: Counting, request: pytest.FixtureRequest
+) -> AsyncIterator[NewKeyedWorker]:
+    """Make workers of one group that count the records of the test's keyed topic."""
+    made: list[KeyedWorker] = []
+    numbers = count()
+
+    def make(**orders: Any) -> KeyedWorker:
+        number = next(numbers)
+        defaults: dict[str, Any] = {
+            "broker": counting.topics.bootstrap,
+            "group": name,
+            "stages": [counting.stage],
+            "datadir": tmp_path / f"keyed-data-{number}",
+            "oracle": tmp_path / f"keyed-oracle-{number}",
+        }
+        made.append(KeyedWorker(keyed_worker.Orders(**{**defaults, **orders})))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        await worker.kill()
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[PrivateBroker]:
+    broker = PrivateBroker(tmp_path / "kafka", *free_ports(2))
+    await broker.start()
+    yield broker
+    await broker.kill()

@@ -9,8 +9,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
 
-from tests.engine.worker import Orders
+from tests.engine import keyed_worker, worker
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 150.0  # a guard against hanging, not a bound: another program may have the machine
@@ -19,6 +20,7 @@ PATIENCE_SECONDS = 150.0  # a guard against hanging, not a bound: another progra
 RECORD_LINE = re.compile(r"(?P<topic>[^#:]+):(?P<partition>\d+):(?P<offset>\d+)")
 
 Record = tuple[str, int, int]
+Told = TypeVar("Told", bound="Orders")
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -31,17 +33,27 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         raise AssertionError(f"waited in vain for {what}") from None
 
 
-class Worker:
-    """One worker process. Its file outlives it, so that several lives can share one."""
+class Orders(Protocol):
+    """What every worker is told, among the rest."""
 
-    def __init__(self, orders: Orders) -> None:
+    datadir: Path
+    oracle: Path
+
+    def model_dump_json(self) -> str: ...
+
+
+class Process(Generic[Told]):
+    """A process that was given orders. Its file outlives it, so that several lives can share one."""
+
+    def __init__(self, module: str, orders: Told) -> None:
         self.orders = orders
+        self._module = module
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> Worker:
+    async def start(self) -> Self:
         with self.errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.engine.worker", self.orders.model_dump_json(),
+                sys.executable, "-m", self._module, self.orders.model_dump_json(),
                 cwd=self.orders.datadir.parent, env={"PYTHONPATH": str(ROOT)}, stderr=errors,
             )  # fmt: skip
         return self
@@ -78,13 +90,23 @@ class Worker:
     def notes(self, note: str) -> int:
         return self.lines().count(note)
 
+    async def ready(self, times: int = 1) -> None:
+        await until(lambda: self.notes("# ready") >= times, f"{times} assignments; {self.complaints()}")
+
+    def complaints(self) -> str:
+        return self.errors.read_text()[-2000:] if self.errors.exists() else "it said nothing"
+
+
+class Worker(Process[worker.Orders]):
+    """A worker that notes what it has processed."""
+
+    def __init__(self, orders: worker.Orders) -> None:
+        super().__init__("tests.engine.worker", orders)
+
     def processed(self) -> list[Record]:
         """What it wrote, in order. A line that kill -9 tore is no record."""
         found = [RECORD_LINE.fullmatch(line) for line in self.lines()]
         return [(m["topic"], int(m["partition"]), int(m["offset"])) for m in found if m]
-
-    async def ready(self, times: int = 1) -> None:
-        await until(lambda: self.notes("# ready") >= times, f"{times} assignments; {self.complaints()}")
 
     async def begun(self) -> None:
         await until(lambda: self.notes("# begun") > 0, f"a write to begin; {self.complaints()}")
@@ -95,5 +117,13 @@ class Worker:
     async def has_more_than(self, count: int) -> None:
         await until(lambda: len(self.processed()) > count, f"more than {count} records; {self.complaints()}")
 
-    def complaints(self) -> str:
-        return self.errors.read_text()[-2000:] if self.errors.exists() else "it said nothing"
+
+class KeyedWorker(Process[keyed_worker.Orders]):
+    """A worker that owns state; what it did is in Kafka."""
+
+    def __init__(self, orders: keyed_worker.Orders) -> None:
+        super().__init__("tests.engine.keyed_worker", orders)
+
+    async def halted(self) -> None:
+        """Wait until it is about to stop or kill itself, as it was told to."""
+        await until(lambda: self.notes("# halt") > 0, f"a halt; {self.complaints()}")

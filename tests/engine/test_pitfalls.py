@@ -5,20 +5,16 @@ README.md lists them by the same numbers.
 
 from __future__ import annotations
 
-import asyncio
 import signal
-import socket
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from deploy.local.kafka import answers_metadata
 from processors.engine.transport import seek_to_committed
+from tests.engine.broker import PrivateBroker, free_ports
 from tests.engine.conftest import NewWorker
-from tests.engine.processes import ROOT, until
+from tests.engine.processes import until
 from tests.engine.topics import Topics
 
 pytestmark = pytest.mark.kafka
@@ -115,53 +111,6 @@ async def test_06_state_is_restored_before_the_first_batch(topics: Topics, name:
     await worker.has(wanted)
     lines = worker.lines()
     assert lines.index("# restored") < lines.index("# begun")
-
-
-class PrivateBroker:
-    """A broker that a test may stop and kill."""
-
-    def __init__(self, directory: Path, port: int, controller_port: int) -> None:
-        self.directory, self.port, self.controller_port = directory, port, controller_port
-        self.bootstrap = f"127.0.0.1:{port}"
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "deploy.local.kafka", str(self.directory),
-            "--port", str(self.port), "--controller-port", str(self.controller_port),
-            cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        async with asyncio.timeout(60):
-            while not await answers_metadata(self.port):  # noqa: ASYNC110 - Java sets no event
-                await asyncio.sleep(0.1)
-
-    def send(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
-
-    async def kill(self) -> None:
-        self.send(signal.SIGKILL)
-        if self._process is not None:
-            await self._process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[PrivateBroker]:
-    broker = PrivateBroker(tmp_path / "kafka", *free_ports(2))
-    await broker.start()
-    yield broker
-    await broker.kill()
 
 
 async def test_07_a_stop_ends_though_the_broker_is_gone(

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+PATIENCE_SECONDS = 60.0
 Record = tuple[str, int, int]
 
 
@@ -28,6 +30,26 @@ class Topics:
         finally:
             await admin.close()
         return name
+
+    async def grow(self, name: str, partitions: int) -> None:
+        """Add partitions, as an operator may."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            await admin.create_partitions({name: NewPartitions(partitions)})
+        finally:
+            await admin.close()
+
+    async def commit(self, group: str, topic: str, partitions: int, offset: int) -> None:
+        """Move a group that nobody is in to `offset` in every partition, as an operator may."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            tps = [TopicPartition(topic, p) for p in range(partitions)]
+            consumer.assign(tps)
+            await consumer.commit(dict.fromkeys(tps, offset))
+        finally:
+            await consumer.stop()
 
     async def names(self) -> set[str]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
@@ -58,7 +80,11 @@ class Topics:
         return await self.fill(topic, [b"%d" % i for i in range(count)], partitions)
 
     async def read(self, topic: str, partitions: int) -> set[Record]:
-        """Read what is there, committed only."""
+        """Read the places of what is there, committed only."""
+        return {(r.topic, r.partition, r.offset) for r in await self.records(topic, partitions)}
+
+    async def records(self, topic: str, partitions: int) -> list[Any]:
+        """Read what is there, committed only, in order within a partition."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
         )
@@ -68,10 +94,10 @@ class Topics:
             consumer.assign(tps)
             await consumer.seek_to_beginning(*tps)
             ends = await consumer.end_offsets(tps)
-            found: set[Record] = set()
+            found: list[Any] = []
             while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-                for tp, records in (await consumer.getmany(timeout_ms=100)).items():
-                    found |= {(tp.topic, tp.partition, record.offset) for record in records}
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    found += records
             return found
         finally:
             await consumer.stop()
@@ -81,6 +107,9 @@ class Topics:
         await admin.start()
         try:
             found = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            return {}  # a broker that never had a group
+        else:
             return {(tp.topic, tp.partition): meta.offset for tp, meta in found.items() if meta.offset >= 0}
         finally:
             await admin.close()
@@ -94,12 +123,14 @@ class Topics:
         finally:
             await consumer.stop()
 
-    async def until_no_lag(self, group: str, ends: dict[tuple[str, int], int]) -> None:
-        """Wait until all that is below `ends` is committed."""
+    async def until_no_lag(self, group: str, ends: dict[tuple[str, int], int], topic: str | None = None) -> None:
+        """Wait until all that is below `ends` is committed; of all topics of the group, or of one."""
         committed: dict[tuple[str, int], int] = {}
         try:
-            async with asyncio.timeout(30):
-                while (committed := await self.committed(group)) != ends:  # noqa: ASYNC110 - the broker sets no event
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while committed != ends:
                     await asyncio.sleep(0.1)
+                    found = await self.committed(group)
+                    committed = {tp: offset for tp, offset in found.items() if topic in (None, tp[0])}
         except TimeoutError:
             raise AssertionError(f"lag stays: committed {committed}, end {ends}") from None

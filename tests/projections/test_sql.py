@@ -5,8 +5,10 @@ import re
 import pytest
 
 from projections import migrate
+from projections.accounts import queries as accounts
 from projections.messages import queries
 from projections.messages.arrow_types import STATE
+from projections.suppressions import queries as suppressions
 from schemas.errors import ConfigError
 
 AXES = [name for name in STATE if name not in ("account_id", "message_id")]
@@ -18,6 +20,10 @@ def statements() -> list[str]:
         queries.messages_page(queries.Filter(["a"], 1, 2, ["Bounced"], "a@b.c"), limit=1, after=queries.Cursor(1, "x")),
         queries.messages_with_id(["a"], "x"),
         queries.timeline("a", "x"),
+        accounts.accounts_like("x", limit=1),
+        accounts.accounts_named(["a"]),
+        suppressions.was_suppressed("release", "email", "x", "*"),
+        suppressions.was_suppressed("suppress", "email", "x", "*"),
     ]
     return [*(s for m in (*migrate.known(), *migrate.views()) for s in m.statements), *(query.sql for query in built)]
 

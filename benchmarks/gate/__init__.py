@@ -1,0 +1,1 @@
+"""The gate: decisions a second, and how long one takes."""

@@ -1,0 +1,174 @@
+"""The gate from `sends.requested` to `sends.decided`: how many decisions a second, and how long one takes.
+
+In:  requests that lie in Kafka before the clock starts (throughput), or come at a fixed pace (delay, an open loop).
+Out: `Throughput` for one worker and for two, and `Delay`. A decision is there when a `read_committed` consumer has it.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from benchmarks.ledger.surroundings import SENDLEDGER, Place, Program, Usage, peak_megabytes, place
+from schemas.identity import uuid7
+from schemas.times import rfc3339
+from schemas.topics import SENDS_DECIDED, SENDS_REQUESTED
+
+__all__ = ["Delay", "Throughput", "decide_at_pace", "decide_backlog", "rows_of"]
+
+ACCOUNTS: Final = 200
+WARM_UP: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """All decisions of a backlog."""
+
+    workers: int
+    decisions: int
+    seconds: float
+    cpu_seconds: dict[str, float]
+    peak_megabytes: float
+
+    @property
+    def per_second(self) -> float:
+        return self.decisions / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Seconds from a request's acknowledgement by Kafka to its decision; sorted."""
+
+    per_second: int
+    seconds: list[float]
+
+
+async def decide_backlog(workers: int, requests: int) -> Throughput:
+    """Return how fast `workers` decide what lies in Kafka; from when the last of them has its partitions."""
+    async with place() as where, AsyncExitStack() as programs:
+        await _produce(where, requests)
+        gates = [await programs.enter_async_context(_gate(where, number)) for number in range(workers)]
+        async with _decisions(where) as decided:
+            await asyncio.gather(*(gate.assigned_at() for gate in gates))
+            pids = where.pids | {f"gate {n}": gate.pid for n, gate in enumerate(gates)}
+            before, started, seen = Usage.now(pids), time.monotonic(), set[str]()
+            async for message_id in decided:
+                seen.add(message_id)
+                if len(seen) == requests:
+                    break
+            seconds = time.monotonic() - started
+            used = Usage.now(pids).since(before)
+        return Throughput(workers, requests, seconds, used, max(peak_megabytes(gate.pid) for gate in gates))
+
+
+async def decide_at_pace(per_second: int, seconds: float) -> Delay:
+    """Return the delays of requests that come at a pace, after some that warm up."""
+    async with place() as where, _gate(where, 0) as gate, _decisions(where) as decided:
+        await gate.assigned_at()
+        acknowledged: dict[str, float] = {}
+        wanted = WARM_UP + int(per_second * seconds)
+        asking = asyncio.create_task(_ask(where, per_second, wanted, acknowledged))
+        seen: dict[str, float] = {}
+        async for message_id in decided:
+            seen.setdefault(message_id, time.monotonic())
+            if len(seen) == wanted:
+                break
+        await asking
+        ids = list(acknowledged)[WARM_UP:]
+        return Delay(per_second, sorted(max(0.0, seen[i] - acknowledged[i]) for i in ids))
+
+
+def _gate(where: Place, number: int) -> Program:
+    env = {
+        "SENDLEDGER_KAFKA_BOOTSTRAP": where.stack.kafka_bootstrap,
+        "SENDLEDGER_INSTANCE": f"gate-{number}",
+        "SENDLEDGER_WORKER_DIR": str(where.folder / "worker"),
+    }
+    return Program([*SENDLEDGER, "worker", "gate"], env, where.folder / f"gate-{number}.log")
+
+
+@asynccontextmanager
+async def _decisions(where: Place) -> AsyncIterator[AsyncIterator[str]]:
+    consumer = AIOKafkaConsumer(
+        SENDS_DECIDED.name,
+        bootstrap_servers=where.stack.kafka_bootstrap,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=20,
+    )
+    await consumer.start()
+
+    async def ids() -> AsyncIterator[str]:
+        async for record in consumer:
+            yield record.key.decode()
+
+    try:
+        yield ids()
+    finally:
+        await consumer.stop()
+
+
+async def _produce(where: Place, requests: int) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=where.stack.kafka_bootstrap, acks="all", linger_ms=5) as kafka:
+        for at in range(0, requests, 2_000):
+            waiting = []
+            for number in range(at, min(at + 2_000, requests)):
+                message_id, value = _request(number)
+                waiting.append(await kafka.send(SENDS_REQUESTED.name, value, key=message_id.encode()))
+            await asyncio.gather(*waiting)
+
+
+async def _ask(where: Place, per_second: int, wanted: int, acknowledged: dict[str, float]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=where.stack.kafka_bootstrap, acks="all") as kafka:
+        started = time.monotonic()
+        waiting: list[asyncio.Task[None]] = []
+        for number in range(wanted):
+            await asyncio.sleep(max(0.0, started + number / per_second - time.monotonic()))
+            message_id, value = _request(number)
+            acknowledged[message_id] = 0.0  # in the order of asking
+            waiting.append(asyncio.create_task(_ask_one(kafka, message_id, value, acknowledged)))
+        await asyncio.gather(*waiting)
+
+
+async def _ask_one(kafka: Any, message_id: str, value: bytes, acknowledged: dict[str, float]) -> None:
+    await kafka.send_and_wait(SENDS_REQUESTED.name, value, key=message_id.encode())
+    acknowledged[message_id] = time.monotonic()
+
+
+def _request(number: int) -> tuple[str, bytes]:
+    at_us = time.time_ns() // 1000
+    message_id = uuid7(at_us, os.urandom(10))
+    request = {
+        "message_id": message_id,
+        "account_id": f"acct{number % ACCOUNTS}",
+        "channel": "email",
+        "template": {"id": "reminder", "name": "Reminder", "kind": "transactional"},
+        "recipient": {"kind": "client", "id": f"c{number}", "name": "Ann Example"},
+        "to": f"recipient{number % 20_000}@example.com",
+        "subject": "Tomorrow at ten",
+        "requested_at": rfc3339(at_us),
+    }
+    return message_id, orjson.dumps(request)
+
+
+def rows_of(throughputs: Sequence[Throughput], delay: Delay) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return both as rows for a table. CPU is in seconds for a million decisions."""
+    fast = [
+        {
+            "workers": t.workers,
+            "decisions": t.decisions,
+            "decisions_per_second": round(t.per_second),
+            **{f"{name} cpu": used * 1e6 / t.decisions for name, used in t.cpu_seconds.items() if name != "clickhouse"},
+            "peak_megabytes": round(t.peak_megabytes),
+        }
+        for t in throughputs
+    ]
+    values = delay.seconds
+    parts = {f"p{share * 100:g}_ms": round(values[int(len(values) * share)] * 1000) for share in (0.5, 0.95, 0.99)}
+    return fast, [{"requests_per_second": delay.per_second, "requests": len(values), **parts}]

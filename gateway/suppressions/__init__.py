@@ -1,0 +1,1 @@
+"""Suppressing, releasing and opting in: what is asked for becomes a command in the log."""

@@ -1,0 +1,70 @@
+"""A SuppressionCommand, made from what somebody asks for.
+
+In:  channel, address, scope, reason and the rest as they were given; who asks, and when.
+Out: the command with an id and a time of its own, and the key that it is written under; or Invalid, with every fault.
+
+Whether the asker may do it is not asked here.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+from gateway.bodies import checked
+from gateway.problems import Fault, Invalid
+from gateway.writing import Written
+from projections.gate.addressing import AddressKey, is_address
+from schemas.addresses import address_key
+from schemas.gate_facts import decode_command
+from schemas.identity import uuid7
+from schemas.suppressions import SuppressionCommand
+from schemas.times import rfc3339
+from schemas.topics import SUPPRESSIONS_COMMANDS
+
+__all__ = ["ASKED_FIELDS", "Action", "Made", "channel_of", "make"]
+
+Action = Literal["suppress", "release", "opt_in"]
+
+ASKED_FIELDS: Final = ("channel", "address", "scope", "reason", "note", "group", "sender")
+"""What a caller may say. The rest of a command is ours."""
+
+_LIKE_A_NUMBER: Final = re.compile(r"\s*(?:whatsapp:)?[+(\d]", re.I)
+_OF_OPT_IN: Final = ("group", "sender")
+_WANTED: Final = {
+    "email": "must be an email address, like ann@example.com",
+    "sms": "must be a phone number in E.164, like +14155550100",
+}
+
+
+class Made(NamedTuple):
+    """A command that is good."""
+
+    command: SuppressionCommand
+    key: AddressKey
+    value: bytes
+
+    def record(self) -> Written:
+        """What is to be written."""
+        return Written.by(self.command.actor, SUPPRESSIONS_COMMANDS, str(self.key), self.value)
+
+
+def channel_of(address: str) -> str:
+    """Return the channel that an address looks like one of."""
+    return "sms" if _LIKE_A_NUMBER.match(address) and "@" not in address else "email"
+
+
+def make(asked: Mapping[str, object], action: Action, *, actor: str, now_us: int) -> Made:
+    """Return the command that `asked` is, of now. Raises Invalid."""
+    said = {name: asked.get(name) for name in ASKED_FIELDS if asked.get(name) is not None}
+    ours = {"command_id": uuid7(now_us, os.urandom(10)), "action": action, "actor": actor, "at": rfc3339(now_us)}
+    command, value = checked(SuppressionCommand, said | ours, SUPPRESSIONS_COMMANDS, decode_command, now_us=now_us)
+    key = AddressKey(command.channel, address_key(command.address, command.channel))
+    faults = [Fault(name, "belongs to an opt-in alone") for name in _OF_OPT_IN if action != "opt_in" and name in said]
+    if not command.reason.strip():
+        faults.append(Fault("reason", "must not be blank"))
+    if not is_address(key.address, command.channel):
+        faults.append(Fault("address", _WANTED[command.channel]))
+    if faults:
+        raise Invalid(faults)
+    return Made(command, key, value)

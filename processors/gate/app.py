@@ -1,0 +1,93 @@
+"""The gate worker: the way in, an agent by address and an agent by account, in one app and group.
+
+Delivery guarantee: what is forwarded is there at least once and folded by its id; from there on the effect of every
+record is there exactly once (processors/engine/README.md, docs/explanation/gate.md).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from prometheus_client import start_http_server
+
+from processors.dead_letters import DeadLetters, producer
+from processors.engine import Codec, GroupWriter, KeyedAgent, MicroBatchApp, Retry, run_app
+from processors.gate.by_account import AccountStep
+from processors.gate.by_address import AddressStep
+from processors.gate.intake import Intake
+from processors.lag import show_lag
+from projections.gate.rows import decode_address, encode_address
+from projections.gate.rules import Rules
+from schemas.errors import BrokerError
+from schemas.settings import GateSettings
+from schemas.telemetry import Telemetry
+from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, GATE_INPUTS, SENDS_DECIDED, SUPPRESSIONS_CHANGED
+
+__all__ = ["run_gate"]
+
+log = structlog.get_logger()
+
+
+async def run_gate(settings: GateSettings, *, ready: Callable[[], None] = lambda: None) -> int:
+    """Run the worker until it is stopped or crashes; return its exit code."""
+    telemetry = Telemetry()
+    rules = Rules(
+        suppress_bounces=settings.suppress_bounces,
+        suppress_window_days=settings.suppress_window_days,
+        decision_days=settings.decision_days,
+        refuse_unknown=settings.default_policy == "refuse",
+    )
+    kafka = producer(settings.kafka_bootstrap)
+    app = MicroBatchApp(
+        settings.gate_group,
+        broker="kafka://" + ";kafka://".join(settings.kafka_bootstrap.split(",")),
+        datadir=settings.worker_dir / f"gate-{settings.instance}",
+        instance=f"{settings.gate_group}-{settings.instance}",
+    )
+    on_retry = _reporter(telemetry)
+    KeyedAgent(
+        app,
+        source=GATE_BY_ADDRESS.name,
+        changelog=GATE_BY_ADDRESS.changelog,
+        step=AddressStep(rules),
+        codec=Codec(encode_address, decode_address),
+        outputs=[GATE_BY_ACCOUNT.name, SUPPRESSIONS_CHANGED.name],
+        on_retry=on_retry,
+    )
+    KeyedAgent(
+        app,
+        source=GATE_BY_ACCOUNT.name,
+        changelog=GATE_BY_ACCOUNT.changelog,
+        step=AccountStep(rules),
+        codec=Codec(bytes, bytes),
+        outputs=[SENDS_DECIDED.name],
+        on_retry=on_retry,
+    )
+    intake = Intake(kafka, DeadLetters(kafka, "gate"), telemetry, rules)
+    writer = GroupWriter(app, intake.write, records=2_000, within=0.005, world=(BrokerError,), on_retry=on_retry)
+    for topic in GATE_INPUTS:
+        app.attach(app.batch_topic(topic.name), writer)
+    show_lag(app, settings.gate_group, telemetry)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, settings.metrics_host, telemetry.registry)
+
+    def announce() -> None:
+        telemetry.gauge("up", "gate").set(1)
+        log.info("gate.assigned", instance=settings.instance)
+        ready()
+
+    await kafka.start()
+    try:
+        return await run_app(app, ready=announce)
+    finally:
+        await kafka.stop()
+
+
+def _reporter(telemetry: Telemetry) -> Callable[[Retry], None]:
+    def report(retry: Retry) -> None:
+        of = type(retry.fault).__name__
+        telemetry.counter("retries_total", of).inc()
+        said: dict[str, Any] = {"of": of, "attempts": retry.attempts, "wait_seconds": round(retry.wait_seconds, 2)}
+        log.warning("gate.waited", fault=str(retry.fault)[:500], **said)
+
+    return report

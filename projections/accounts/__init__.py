@@ -1,0 +1,1 @@
+"""The accounts: the queries over them."""

@@ -1,0 +1,27 @@
+"""The queries of accounts. Outside values are bound parameters, never text.
+
+An account is known by its messages: nothing else of it is in the tables. The log rows of no account (`*`) are not one.
+"""
+
+from collections.abc import Sequence
+
+from projections.messages.queries import EVERY, Query
+
+__all__ = ["accounts_like", "accounts_named"]
+
+_COUNTED = "SELECT account_id, count() AS messages, max(date_sent) AS last_sent_at FROM messages WHERE "
+_ORDERED = " GROUP BY account_id ORDER BY account_id"
+
+
+def accounts_like(text: str, *, limit: int, after: str = "") -> Query:
+    """Return the query of all accounts with `text` in their id, in any case: up to `limit` + 1 rows after `after`."""
+    return Query(
+        f"{_COUNTED} account_id > {{after:String}} AND account_id != {{no_account:String}}"
+        f" AND positionCaseInsensitive(account_id, {{text:String}}) > 0{_ORDERED} LIMIT {{limit:UInt32}}",
+        {"after": after, "no_account": EVERY, "text": text, "limit": limit + 1},
+    )
+
+
+def accounts_named(accounts: Sequence[str]) -> Query:
+    """Return the query of these accounts; one without messages gives no row."""
+    return Query(f"{_COUNTED} account_id IN {{accounts:Array(String)}}{_ORDERED}", {"accounts": list(accounts)})

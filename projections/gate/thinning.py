@@ -1,0 +1,58 @@
+"""How the memory of one address stays small, whoever bounces at it and however often.
+
+Up to `Rules.kept` pieces of evidence nothing is dropped, and copies take no room: that is all that any honest address
+has. Beyond, of evidence that says the same (of one kind, scope, group, list or sender) within one spell, between two
+things that lift it, only both ends are kept:
+
+- of bounces the first and last of each message, the first window that closes the address, and then both ends;
+- of the rest the first and the last ones, since only the first tells `since`, and any of them tells that it holds;
+- of what lifts the last ones: an older release voids nothing that a newer one does not.
+
+So what holds does not change by it (tests/projections/gate/test_thinning.py). What can become less exact is `since`,
+where a release or a bounce arrives later than more newer evidence than is kept.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from projections.gate.evidence import LIFTS, Evidence, Kind
+from projections.gate.rules import PER_MESSAGE, Rules
+from projections.gate.spells import first_window
+
+__all__ = ["thinned"]
+
+
+def thinned(evidence: Mapping[str, Evidence], rules: Rules) -> Mapping[str, Evidence]:
+    """Return the part of the evidence of one address that has to be remembered."""
+    if len(evidence) <= rules.kept:
+        return evidence
+    ordered = sorted(evidence.values(), key=lambda e: (e.at_us, e.id))
+    lifts = [e for e in ordered if e.kind in LIFTS]
+    kept = [e for alike in _alike(lifts, ()) for e in alike[-rules.kept :]]
+    borders = sorted(e.at_us for e in kept)
+    for alike in _alike((e for e in ordered if e.kind not in LIFTS), borders):
+        kept += _ends(alike, rules.kept) if alike[0].kind != Kind.BOUNCE else _of_bounces(alike, rules)
+    return {e.key: e for e in kept}
+
+
+def _alike(ordered: Iterable[Evidence], borders: Sequence[int]) -> Iterable[list[Evidence]]:
+    """The evidence in lists of what says the same between the same borders."""
+    lists: dict[tuple[object, ...], list[Evidence]] = defaultdict(list)
+    for e in ordered:
+        spell = bisect_left(borders, e.at_us)
+        lists[spell, e.kind, e.scope, e.group, e.senders, e.list].append(e)
+    return lists.values()
+
+
+def _of_bounces(bounces: Sequence[Evidence], rules: Rules) -> list[Evidence]:
+    of_messages: dict[str, list[Evidence]] = defaultdict(list)
+    for bounce in bounces:
+        of_messages[bounce.message or bounce.id].append(bounce)
+    few = [bounce for of_message in of_messages.values() for bounce in _ends(of_message, PER_MESSAGE)]
+    few.sort(key=lambda e: (e.at_us, e.id))
+    return [*first_window(bounces, rules), *_ends(few, rules.kept)]
+
+
+def _ends(ordered: Sequence[Evidence], count: int) -> Sequence[Evidence]:
+    return ordered if len(ordered) <= 2 * count else [*ordered[:count], *ordered[-count:]]

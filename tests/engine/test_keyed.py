@@ -1,0 +1,413 @@
+"""Agents that own state, in whole workers on a real Kafka: whatever happens, every record has its effect once.
+
+The oracle is Kafka itself, read as others read it (`read_committed`): `Counting.check` works out from the source what
+every output, every state and every position must be, and compares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from processors.engine import Phase
+from processors.engine.changelog import POSITION_KEY
+from tests.engine.broker import PrivateBroker
+from tests.engine.conftest import NewKeyedWorker
+from tests.engine.counting import KEYS, Counting, first_keys
+from tests.engine.processes import KeyedWorker
+from tests.engine.topics import Topics
+
+pytestmark = pytest.mark.kafka
+
+IN_MID_WORK = [Phase.STEPPED, Phase.WRITTEN, Phase.COMMITTED, Phase.APPLIED]
+IN_A_TAKE_OVER = [Phase.FENCED, Phase.RESTORING, Phase.RESTORED]
+
+
+async def test_every_record_has_its_effect_once_and_lag_reaches_0(
+    counting: Counting, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make()
+    await counting.send(3_000)
+    worker = await new_keyed_worker().start()
+    await counting.done()
+    await counting.send(500)
+    await counting.done()
+    assert await worker.terminate() == 0
+    await counting.check()
+
+
+@pytest.mark.parametrize("phase", IN_MID_WORK)
+async def test_kill_9_in_mid_work(
+    counting: Counting, new_keyed_worker: NewKeyedWorker, name: str, phase: Phase
+) -> None:
+    await counting.make()
+    await counting.send(3_000)
+    doomed = await new_keyed_worker(instance=name, max_poll_records=200, halt_at=phase, halt_on=6).start()
+    assert await doomed.ended() == -signal.SIGKILL
+    await new_keyed_worker(instance=name).start()
+    await counting.done()
+    await counting.check()
+
+
+@pytest.mark.parametrize("phase", IN_A_TAKE_OVER)
+async def test_kill_9_in_a_take_over(
+    counting: Counting, new_keyed_worker: NewKeyedWorker, name: str, phase: Phase
+) -> None:
+    await counting.make()
+    await counting.send(2_000)
+    first = await new_keyed_worker(instance=name).start()
+    await counting.done()
+    await first.kill()
+    await counting.send(1_000)
+    doomed = await new_keyed_worker(instance=name, halt_at=phase, halt_on=2).start()
+    assert await doomed.ended() == -signal.SIGKILL
+    await new_keyed_worker(instance=name).start()
+    await counting.done()
+    await counting.check()
+
+
+async def test_kill_9_again_and_again(counting: Counting, new_keyed_worker: NewKeyedWorker, name: str) -> None:
+    await counting.make()
+    await counting.send(6_000)
+    for number, phase in enumerate([*IN_MID_WORK, *IN_A_TAKE_OVER, *IN_MID_WORK]):
+        doomed = await new_keyed_worker(
+            instance=name, max_poll_records=50, halt_at=phase, halt_on=1 + number % 3 if phase in IN_MID_WORK else 1
+        ).start()
+        assert await doomed.ended() == -signal.SIGKILL
+    await new_keyed_worker(instance=name).start()
+    await counting.done()
+    await counting.check()
+
+
+@pytest.mark.parametrize("phase", [Phase.STEPPED, Phase.WRITTEN])
+async def test_an_owner_that_was_paused_past_its_session_writes_nothing_stale_and_ends(
+    counting: Counting, new_keyed_worker: NewKeyedWorker, phase: Phase
+) -> None:
+    """It stops with a transaction before it or half done, and wakes when its heir has gone on from there."""
+    await counting.make()
+    await counting.send(3_000)
+    paused = await new_keyed_worker(max_poll_records=200, halt_at=phase, halt_on=6, halt_with=signal.SIGSTOP).start()
+    await paused.halted()
+    heir = await new_keyed_worker().start()
+    await counting.done()
+    paused.send(signal.SIGCONT)
+    assert await paused.ended() == 1
+    assert "Fenced" in paused.complaints()
+    await counting.send(1_000)
+    await counting.done()
+    assert await heir.terminate() == 0
+    await counting.check()
+
+
+async def test_an_owner_that_was_paused_after_a_commit_changes_nothing_when_it_wakes(
+    counting: Counting, new_keyed_worker: NewKeyedWorker
+) -> None:
+    """Its memory is behind its own commit, and its heir's far ahead of both."""
+    await counting.make()
+    await counting.send(3_000)
+    paused = await new_keyed_worker(
+        max_poll_records=200, halt_at=Phase.COMMITTED, halt_on=6, halt_with=signal.SIGSTOP
+    ).start()
+    await paused.halted()
+    await new_keyed_worker().start()
+    await counting.done()
+    paused.send(signal.SIGCONT)
+    await counting.send(3_000)
+    await counting.done()
+    await counting.check()
+
+
+async def test_a_second_worker_joins_and_leaves_and_the_state_moves_with_the_partitions(
+    counting: Counting, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make()
+    await counting.send(5_000)
+    first = await new_keyed_worker(max_poll_records=100, records=100).start()
+    await first.ready()
+    second = await new_keyed_worker(max_poll_records=100, records=100).start()
+    await second.ready()
+    await first.ready(times=2)
+    await counting.send(5_000)
+    assert await second.terminate() == 0
+    await first.ready(times=3)
+    await counting.send(1_000)
+    await counting.done()
+    assert await first.terminate() == 0
+    await counting.check()
+
+
+async def test_sigterm_in_mid_work_ends_with_0_and_the_next_worker_goes_on(
+    counting: Counting, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make()
+    await counting.send(20_000)
+    first = await new_keyed_worker(max_poll_records=50, records=50).start()
+    await first.ready()
+    assert await first.terminate() == 0
+    await new_keyed_worker().start()
+    await counting.done()
+    await counting.check()
+
+
+@pytest.mark.parametrize("phase", [Phase.WRITTEN, Phase.APPLIED])
+async def test_a_broker_that_comes_back_is_gone_on_with(
+    broker: PrivateBroker, new_keyed_worker: NewKeyedWorker, name: str, phase: Phase
+) -> None:
+    """It goes away between two transactions or in one; a worker that it fenced by then is restarted, as `up` does."""
+    counting = Counting(Topics(broker.bootstrap), name)
+    await counting.make()
+    await counting.send(3_000)
+    orders = {"broker": broker.bootstrap, "instance": name, "max_poll_records": 200}
+    worker = await new_keyed_worker(**orders, halt_at=phase, halt_on=6, halt_with=signal.SIGSTOP).start()
+    await worker.halted()
+    await broker.kill()
+    worker.send(signal.SIGCONT)
+    await broker.start()
+    await counting.send(1_000)
+    supervisor = asyncio.create_task(kept_up(worker, new_keyed_worker, orders))
+    await counting.done()
+    supervisor.cancel()
+    await counting.check()
+
+
+async def kept_up(worker: KeyedWorker, new_keyed_worker: NewKeyedWorker, orders: dict[str, Any]) -> None:
+    while True:
+        assert await worker.ended() in (1, 4)
+        worker = await new_keyed_worker(**orders).start()
+
+
+async def test_a_changelog_with_tombstones_is_restored_after_compaction(
+    counting: Counting, new_keyed_worker: NewKeyedWorker, name: str
+) -> None:
+    await counting.make(
+        1,
+        segment_ms="100",
+        min_cleanable_dirty_ratio="0.01",
+        max_compaction_lag_ms="100",
+        delete_retention_ms="100",
+    )
+    first = await new_keyed_worker(instance=name, records=20, max_poll_records=20).start()
+    before: set[tuple[str, int, int]] = set()
+    while before <= (now := await counting.topics.read(counting.stage.changelog, 1)):  # until the cleaner took some
+        before = now
+        await counting.send(200)
+        await counting.done()
+    await first.kill()
+    await new_keyed_worker(instance=name).start()
+    await counting.send(500)
+    await counting.done()
+    await counting.check()
+
+
+async def test_a_strangers_open_transaction_in_the_changelog_hides_nothing(
+    counting: Counting, new_keyed_worker: NewKeyedWorker, name: str
+) -> None:
+    """What is readable would be a state of the past; and what the stranger takes back was never there."""
+    await counting.make(1)
+    first = await new_keyed_worker(instance=name).start()
+    await first.ready()
+    async with counting.topics.producer(transactional_id=f"{name}-stranger") as stranger:
+        await stranger.begin_transaction()
+        await stranger.send_and_wait(counting.stage.changelog, b"999", key=first_keys(1)[0], partition=0)
+        await counting.send(500)
+        await counting.done()
+        await first.kill()
+        second = await new_keyed_worker(instance=name, stall=2.0).start()
+        assert await second.ended() == 1
+        assert "RestoreStalled" in second.complaints()
+        third = await new_keyed_worker(instance=name).start()
+        await stranger.abort_transaction()
+        await third.ready()
+    await counting.send(500)
+    await counting.done()
+    await counting.check()
+
+
+@pytest.mark.parametrize("outcome", ["commit", "abort"])
+async def test_a_source_of_transactions_has_no_lag_and_what_was_aborted_counts_for_nothing(
+    counting: Counting, new_keyed_worker: NewKeyedWorker, name: str, outcome: str
+) -> None:
+    await counting.make(2)
+    worker = await new_keyed_worker().start()
+    await worker.ready()
+    async with counting.topics.producer(transactional_id=f"{name}-source") as producer:
+        for _round in range(5):
+            await producer.begin_transaction()
+            for partition in range(2):
+                await producer.send(counting.stage.source, b"x", key=b"key-%d" % partition, partition=partition)
+            await (producer.commit_transaction() if outcome == "commit" else producer.abort_transaction())
+    await counting.done()  # five records and five markers in each partition
+    assert await worker.terminate() == 0
+    await counting.check()
+
+
+@pytest.mark.parametrize("committed", [0, 17], ids=["as if expired", "moved back"])
+async def test_where_the_groups_offset_is_behind_the_state_the_state_is_right(
+    counting: Counting, new_keyed_worker: NewKeyedWorker, committed: int
+) -> None:
+    await counting.make()
+    await counting.send(2_000)
+    first = await new_keyed_worker().start()
+    await counting.done()
+    assert await first.terminate() == 0
+    await counting.topics.commit(counting.group, counting.stage.source, counting.partitions, committed)
+    await new_keyed_worker().start()
+    await counting.done()
+    await counting.send(500)
+    await counting.done()
+    await counting.check()
+
+
+async def test_forgotten_keys_leave_memory_and_changelog(counting: Counting, new_keyed_worker: NewKeyedWorker) -> None:
+    await counting.make()
+    await counting.send(400, forget_every=0)
+    worker = await new_keyed_worker().start()
+    await counting.done()
+    states, _ = await counting.kept()
+    assert len(states) == KEYS
+    await counting.send(KEYS, forget_every=1)
+    await counting.done()
+    await worker.terminate()
+    assert worker.lines()[-2] == "# keys 0"
+    states, _ = await counting.kept()
+    assert states == {}
+
+
+@pytest.mark.parametrize("stage", [0, 1], ids=["the first", "the second"])
+@pytest.mark.parametrize("phase", [Phase.WRITTEN, Phase.COMMITTED])
+async def test_a_chain_of_two_agents_in_one_app_survives_kill_9(
+    counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker, name: str, stage: int, phase: Phase
+) -> None:
+    second = Counting(topics, name, source=counting.stage.output)
+    second.stage.changelog, second.stage.output = f"{name}.log-2", f"{name}.out-2"
+    await counting.make()
+    await second.make()
+    await counting.send(3_000)
+    stages = [counting.stage, second.stage]
+    doomed = await new_keyed_worker(
+        instance=name, stages=stages, max_poll_records=200, halt_at=phase, halt_on=6, halt_stage=stage
+    ).start()
+    assert await doomed.ended() == -signal.SIGKILL
+    await new_keyed_worker(instance=name, stages=stages).start()
+    await counting.done()
+    await counting.check()
+    await second.done()
+    await second.check()
+
+
+async def test_a_step_that_raises_ends_the_worker_and_its_batch_never_was(
+    counting: Counting, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make(1)
+    await counting.send(100)
+    await counting.topics.fill(counting.stage.source, [b"poison"], 1)
+    worker = await new_keyed_worker().start()
+    assert await worker.ended() == 1
+    assert "told to fail" in worker.complaints()
+    assert await counting.kept() == ({}, {})
+    assert await counting.topics.read(counting.stage.output, 1) == set()
+
+
+# -- what is refused
+
+
+async def test_a_changelog_with_another_partition_count_is_refused(
+    counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await topics.make(counting.stage.changelog, 3, cleanup_policy="compact")
+    await counting.make(4)
+    worker = await new_keyed_worker().start()
+    assert await worker.ended() == 3
+    assert f"{counting.stage.source} has 4 partitions, {counting.stage.changelog} has 3" in worker.complaints()
+
+
+async def test_partitions_that_were_added_to_both_topics_since_their_birth_are_refused(
+    counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make(2)
+    await counting.send(100)
+    first = await new_keyed_worker().start()
+    await counting.done()
+    assert await first.terminate() == 0
+    await topics.grow(counting.stage.source, 4)
+    await topics.grow(counting.stage.changelog, 4)
+    second = await new_keyed_worker().start()
+    assert await second.ended() == 3
+    assert "had 2 partitions when its state was born, and has 4" in second.complaints()
+
+
+async def test_a_source_that_was_made_anew_under_its_state_is_refused(
+    counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make(1)
+    position = json.dumps({"offset": 100, "partitions": 1}).encode()
+    async with topics.producer() as producer:
+        await producer.send_and_wait(counting.stage.changelog, position, key=POSITION_KEY)
+    worker = await new_keyed_worker().start()
+    assert await worker.ended() == 3
+    assert "seen the source up to offset 100, but the source ends at 0" in worker.complaints()
+
+
+async def test_a_state_that_cannot_be_read_ends_the_worker(
+    counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make(1)
+    async with topics.producer() as producer:
+        await producer.send_and_wait(counting.stage.changelog, b"no number", key=b"key")
+    worker = await new_keyed_worker().start()
+    assert await worker.ended() == 1
+    assert "StateUnreadable" in worker.complaints()
+
+
+async def test_a_changelog_that_is_not_compacted_is_refused(
+    counting: Counting, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make(cleanup_policy="delete")
+    worker = await new_keyed_worker().start()
+    assert await worker.ended() == 3
+    assert f"{counting.stage.changelog} has the clean-up policy 'delete'" in worker.complaints()
+
+
+@pytest.mark.parametrize("missing", ["source", "changelog", "output"])
+async def test_a_missing_topic_is_refused_and_not_made(
+    counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker, missing: str
+) -> None:
+    for role, topic in counting.stage:
+        if role != missing:
+            await topics.make(topic, cleanup_policy="compact")
+    worker = await new_keyed_worker().start()
+    assert await worker.ended() == 3
+    lacking = getattr(counting.stage, missing)
+    assert f"no such topic: {lacking}" in worker.complaints()
+    assert lacking not in await topics.names()
+
+
+async def test_a_topic_that_is_not_among_the_outputs_is_not_written_to(
+    counting: Counting, new_keyed_worker: NewKeyedWorker
+) -> None:
+    await counting.make()
+    await counting.send(10)
+    worker = await new_keyed_worker(undeclared=True).start()
+    assert await worker.ended() == 3
+    assert f"writes to {counting.stage.output}, which is not among its outputs" in worker.complaints()
+
+
+async def test_one_changelog_of_two_agents_is_refused(
+    counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker, name: str
+) -> None:
+    await counting.make()
+    other = counting.stage.model_copy(update={"source": counting.stage.output})
+    worker = await new_keyed_worker(stages=[counting.stage, other]).start()
+    assert await worker.ended() == 3
+    assert f"{counting.stage.changelog} is the changelog of one agent and something else" in worker.complaints()
+
+
+async def test_reading_what_is_not_committed_is_refused(counting: Counting, new_keyed_worker: NewKeyedWorker) -> None:
+    await counting.make()
+    worker = await new_keyed_worker(isolation="read_uncommitted").start()
+    assert await worker.ended() == 3
+    assert "what transactions took back" in worker.complaints()

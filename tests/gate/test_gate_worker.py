@@ -1,0 +1,172 @@
+"""The gate on a real Kafka, in processes that are killed, join and leave: no decision lost, doubled or changed."""
+
+import asyncio
+import random
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from deploy.local.stack import Stack, local_stack
+from processors.lag import lag
+from processors.topics import make_topics
+from schemas.groups import GATE
+from schemas.settings import TopicSettings, read
+from tests.gate.building import a_command, a_policy, a_request, as_bytes, now_us
+from tests.local.ports import free_port_base
+from tests.local.waiting import until
+from tests.stack.programs import Program, running
+
+pytestmark = [pytest.mark.stack, pytest.mark.kafka]
+
+LIMIT = 40
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A Kafka of the gate's own, and the workers to start."""
+
+    kafka: str
+    folder: Path
+
+    def worker(self, number: int) -> Program:
+        env = {
+            "SENDLEDGER_KAFKA_BOOTSTRAP": self.kafka,
+            "SENDLEDGER_INSTANCE": f"gate-{number}",
+            "SENDLEDGER_WORKER_DIR": str(self.folder),
+        }
+        return Program(["worker", "gate"], env, self.folder / f"gate-{number}.log")
+
+    async def caught_up(self) -> bool:
+        found = await lag(self.kafka, [GATE])
+        return bool(found.partitions) and found.total == 0
+
+    async def read(self, topic: str, count: int) -> list[Any]:
+        """The first `count` committed records of a topic, and what more there is by then."""
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=self.kafka, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
+        found: list[Any] = []
+        await consumer.start()
+        try:
+            async with asyncio.timeout(90):
+                while len(found) < count:
+                    for some in (await consumer.getmany(timeout_ms=300)).values():
+                        found += [orjson.loads(record.value) for record in some]
+        finally:
+            await consumer.stop()
+        return found
+
+
+@pytest.fixture(scope="module")
+async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
+    folder = tmp_path_factory.mktemp("gate")
+    async with local_stack(folder, free_port_base()) as stack:
+        yield await _ready(stack, folder)
+
+
+async def _ready(stack: Stack, folder: Path) -> Gate:
+    await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
+    return Gate(stack.kafka_bootstrap, folder)
+
+
+def _is_assigned(worker: Program) -> bool:
+    return "gate.assigned" in worker.log.read_text()
+
+
+async def write(gate: Gate, topic: str, records: Sequence[tuple[str, bytes]]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=gate.kafka, acks="all") as kafka:
+        waiting = [await kafka.send(topic, value, key=key.encode()) for key, value in records]
+        await asyncio.gather(*waiting)
+
+
+def a_bounce(address: str, number: int) -> bytes:
+    element = {"event": "bounce", "email": address, "timestamp": now_us() // 1_000_000, "status": "5.1.1"}
+    return orjson.dumps([element | {"sg_message_id": f"m{number}"}])
+
+
+async def test_no_decision_is_lost_doubled_or_changed_when_workers_die(gate: Gate) -> None:
+    chance = random.Random(11)
+    accounts = [f"acct{n}" for n in range(8)]
+    trial = {"trial_started_at": "2020-01-01T00:00:00Z", "trial_days": 36_500, "trial_email_limit": LIMIT}
+    policies = [(a, as_bytes(a_policy(a, **(trial if n % 2 else {})))) for n, a in enumerate(accounts)]
+    closed = [f"gone{n}@example.com" for n in range(5)]
+    bounces = [("post", a_bounce(address, n)) for n, address in enumerate(closed * 3)]
+    requests = [
+        a_request(chance.choice(accounts), to=chance.choice([f"u{chance.randrange(500)}@example.com", *closed[:2]]))
+        for _ in range(1_500)
+    ]
+    told = [*requests, *chance.sample(requests, 200)]
+    async with AsyncExitStack() as programs:
+        first = await programs.enter_async_context(running(gate.worker(0)))
+        await write(gate, "accounts.policies", policies)
+        await write(gate, "webhooks.sendgrid", bounces)
+        await until(gate.caught_up, "the policies and bounces")
+        second: Program | None = None
+        for number in range(0, len(told), 170):
+            some = told[number : number + 170]
+            await write(gate, "sends.requested", [(r["message_id"], as_bytes(r)) for r in some])
+            match number // 170:
+                case 1 | 4 | 6 | 8:
+                    await first.end(signal.SIGKILL)
+                    await first.start()
+                case 3:
+                    second = await programs.enter_async_context(running(gate.worker(1)))
+                case 7 if second is not None:
+                    await until(partial(_is_assigned, second), "the second worker")
+                    assert await second.end() == 0
+        decisions = await gate.read("sends.decided", len(told))
+        await until(gate.caught_up, "the end")
+
+    by_message: defaultdict[str, set[bytes]] = defaultdict(set)
+    for decision in decisions:
+        by_message[decision["message_id"]].add(orjson.dumps(decision, option=orjson.OPT_SORT_KEYS))
+    assert by_message.keys() == {request["message_id"] for request in requests}, "none lost, none invented"
+    assert {len(values) for values in by_message.values()} == {1}, "none conflicting"
+    decided = {i: orjson.loads(next(iter(values))) for i, values in by_message.items()}
+    for decision in decided.values():
+        assert (decision["reason"] == "bounces") == (decision["to"] in closed[:2])
+    for number, account in enumerate(accounts):
+        own = [d for d in decided.values() if d["account_id"] == account and d["to"] not in closed]
+        approved = sum(d["outcome"] == "approved" for d in own)
+        assert approved == (min(LIMIT, len(own)) if number % 2 else len(own)), "the quota is exact"
+        assert {d["outcome"] for d in own} <= {"approved", "quota_exceeded"}
+
+
+async def test_each_change_of_an_address_is_told_once(gate: Gate) -> None:
+    address = "loud@example.com"
+    commands = [a_command("suppress", address), a_command("suppress", address), a_command("release", address)]
+    key = f"email:{address}"
+    async with running(gate.worker(0)):
+        for command in commands:
+            await write(gate, "suppressions.commands", [(key, as_bytes(command))] * 2)
+        await until(gate.caught_up, "the commands")
+        changes = [c for c in await gate.read("suppressions.changed", 1) if c["address"] == address]
+        while len(changes) < 2:
+            changes = [c for c in await gate.read("suppressions.changed", 1) if c["address"] == address]
+    told = [(c["version"], c["scopes"][0]["suppressed"], c["scopes"][0]["reason"]) for c in changes]
+    assert told == [(1, True, "manual"), (2, False, "manual")]
+    assert changes[1]["scopes"][0]["released"]["actor"] == "support"
+
+
+async def test_a_malformed_command_is_parked_by_the_gate(gate: Gate) -> None:
+    async with running(gate.worker(0)):
+        await write(gate, "suppressions.commands", [("email:x", b'{"action":"suppress"}')])
+        consumer = AIOKafkaConsumer("dead-letters", bootstrap_servers=gate.kafka, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            async with asyncio.timeout(60):
+                letter = await consumer.getone()
+        finally:
+            await consumer.stop()
+    headers = {name: value.decode() for name, value in letter.headers}
+    assert letter.value == b'{"action":"suppress"}'
+    assert (headers["dlq.processor"], headers["dlq.topic"]) == ("gate", "suppressions.commands")

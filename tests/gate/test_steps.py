@@ -1,0 +1,151 @@
+"""The gate's two steps without Kafka: any split of the same records gives the same outputs and the same memory."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.engine import Output, Record, Step
+from processors.gate.by_account import AccountStep
+from processors.gate.by_address import AddressStep
+from processors.gate.intake import forwarded
+from projections.gate.rules import Rules
+from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, SENDS_DECIDED, SUPPRESSIONS_CHANGED
+from tests.gate.building import a_command, a_policy, a_request, now_us
+
+S = TypeVar("S")
+RULES = Rules(suppress_bounces=2)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeRecord:
+    topic: str
+    value: bytes
+    key: bytes = b""
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+
+
+def of_source(topic: str, *values: dict[str, Any] | list[Any]) -> list[FakeRecord]:
+    at_ms = now_us() // 1000
+    return [FakeRecord(topic, orjson.dumps(value), timestamp=at_ms, offset=n) for n, value in enumerate(values)]
+
+
+def arrived(outputs: Sequence[Output], topic: str) -> list[FakeRecord]:
+    """What was written to a topic, as its reader gets it."""
+    at_ms = now_us() // 1000
+    return [
+        FakeRecord(topic, value or b"", key or b"", headers, offset=n, timestamp=at_ms)
+        for n, (name, key, value, headers, _) in enumerate(outputs)
+        if name == topic
+    ]
+
+
+def run(
+    step: Callable[[Mapping[bytes, S], Sequence[Record]], Step[S]], records: Sequence[FakeRecord], cuts: Sequence[int]
+) -> tuple[list[Output], dict[bytes, S]]:
+    """Run a step over records that come in runs, as the engine does."""
+    states: dict[bytes, S] = {}
+    outputs: list[Output] = []
+    edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(records)}), len(records)]
+    for start, end in pairwise(edges):
+        done = step(states, records[start:end])
+        outputs += done.outputs
+        for key, state in done.changed.items():
+            if state is None:
+                states.pop(key, None)
+            else:
+                states[key] = state
+    return outputs, states
+
+
+def through(records: Sequence[FakeRecord], cuts: Sequence[int] = ()) -> tuple[list[dict[str, Any]], list[Any], Any]:
+    """The whole gate: decisions, changes of addresses, and both memories."""
+    taken = [output for record in records for output in forwarded(record, RULES)]
+    by_address, addresses = run(AddressStep(RULES), arrived(taken, GATE_BY_ADDRESS.name), cuts)
+    # What goes straight to the account may come before or after what goes through the address: here before.
+    of_account = arrived(taken, GATE_BY_ACCOUNT.name) + arrived(by_address, GATE_BY_ACCOUNT.name)
+    decided, accounts = run(AccountStep(RULES), of_account, cuts)
+    decisions = [orjson.loads(o.value or b"") for o in decided if o.topic == SENDS_DECIDED.name]
+    changes = [orjson.loads(o.value or b"") for o in by_address if o.topic == SUPPRESSIONS_CHANGED.name]
+    return decisions, changes, (addresses, accounts)
+
+
+def outcomes(records: Sequence[FakeRecord]) -> list[tuple[str, str]]:
+    return [(d["outcome"], d["reason"]) for d in through(records)[0]]
+
+
+def bounce(address: str, number: int) -> dict[str, Any]:
+    return {
+        "event": "bounce",
+        "email": address,
+        "timestamp": now_us() // 1_000_000,
+        "status": "5.1.1",
+        "sg_message_id": f"m{number}",
+    }
+
+
+def test_an_account_that_nobody_knows_may_send() -> None:
+    assert outcomes(of_source("sends.requested", a_request("acme"))) == [("approved", "no_policy")]
+
+
+def test_an_address_that_keeps_bouncing_is_closed_and_a_release_opens_it() -> None:
+    address = "gone@example.com"
+    posts = of_source("webhooks.sendgrid", [bounce(address, 1), bounce(address, 2)])
+    asked = of_source("sends.requested", a_request("acme", to="Gone@Example.com"))
+    policy = of_source("accounts.policies", a_policy("acme"))
+    assert outcomes([*policy, *posts, *asked]) == [("suppressed", "bounces")]
+    released = of_source("suppressions.commands", a_command("release", address))
+    decisions, changes, _ = through([*policy, *posts, *released, *asked])
+    assert [d["outcome"] for d in decisions] == ["approved"]
+    assert [(c["version"], c["scopes"][0]["suppressed"]) for c in changes] == [(1, True), (2, False)]
+
+
+def test_a_repeated_request_gets_its_first_decision_again_and_uses_no_quota() -> None:
+    trial = a_policy("acme", trial_started_at="2020-01-01T00:00:00Z", trial_days=36_500, trial_email_limit=2)
+    first, second, third = (a_request("acme") for _ in range(3))
+    told = [*of_source("accounts.policies", trial), *of_source("sends.requested", first, first, second, third, first)]
+    decisions, _, _ = through(told)
+    assert [d["outcome"] for d in decisions] == ["approved", "approved", "approved", "quota_exceeded", "approved"]
+    assert decisions[0] == decisions[1] == decisions[4]
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 60), max_size=6))
+def test_any_split_into_runs_gives_the_same(seed: int, cuts: list[int]) -> None:
+    chance = random.Random(seed)
+    addresses = [f"a{n}@example.com" for n in range(3)]
+    told: list[FakeRecord] = of_source(
+        "accounts.policies",
+        a_policy("acme", trial_started_at="2020-01-01T00:00:00Z", trial_days=36_500, trial_email_limit=5),
+    )
+    requests = [a_request("acme", to=chance.choice(addresses)) for _ in range(8)]
+    for _ in range(30):
+        match chance.randrange(4):
+            case 0:
+                told += of_source("webhooks.sendgrid", [bounce(chance.choice(addresses), chance.randrange(4))])
+            case 1:
+                action = chance.choice(["suppress", "release"])
+                told += of_source("suppressions.commands", a_command(action, chance.choice(addresses)))
+            case _:
+                told += of_source("sends.requested", chance.choice(requests))
+    whole, split = through(told), through(told, cuts)
+    assert _timeless(whole) == _timeless(split)
+    approved = {d["message_id"] for d in whole[0] if d["outcome"] == "approved"}
+    assert len(approved) <= 5
+
+
+def _timeless(found: tuple[list[dict[str, Any]], list[Any], Any]) -> Any:
+    """Without the times of the internal records, which each run makes anew here."""
+    decisions, changes, (addresses, _) = found
+    return (
+        [{**d, "decided_at": ""} for d in decisions],
+        [{**c, "changed_at": ""} for c in changes],
+        addresses,
+    )

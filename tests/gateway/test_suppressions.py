@@ -1,0 +1,201 @@
+"""Suppress, release, opt in: the command that is written, and who may write it for which scope."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from projections import migrate
+from projections.store import Store
+from projections.suppressions.columns import changes_table
+from schemas.gate_facts import decode_command
+from schemas.suppressions import SuppressionCommand, SuppressionState
+from tests.building import a_place
+from tests.gateway.building import a_caller, a_token, records
+from tests.gateway.test_webhooks import FakeKafka
+
+ROUTES = {"/v1/suppressions": "suppress", "/v1/suppressions/release": "release", "/v1/suppressions/opt-in": "opt_in"}
+TOPIC = "suppressions.commands"
+SUPPORT = a_token("*", role="support", subject="jo")
+ASKED = {"channel": "email", "address": " Ann@Bücher.example", "reason": "she asked by phone"}
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    return FakeKafka()
+
+
+@pytest.fixture
+async def client(kafka: FakeKafka) -> AsyncIterator[httpx.AsyncClient]:
+    async with a_caller(kafka, SUPPORT) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("path", "action"), ROUTES.items())
+async def test_what_is_asked_for_is_written_with_who_asked_and_why(
+    client: httpx.AsyncClient, kafka: FakeKafka, path: str, action: str
+) -> None:
+    answer = await client.post(path, json=ASKED | {"note": "ticket 17", "actor": "somebody else"})
+    assert answer.status_code == 202
+    [(key, command)] = records(kafka, TOPIC)
+    assert key == "email:ann@xn--bcher-kva.example"
+    assert command.pop("at")
+    assert command == {
+        "command_id": answer.json()["command_id"],
+        "action": action,
+        "channel": "email",
+        "address": " Ann@Bücher.example",
+        "scope": "*",
+        "reason": "she asked by phone",
+        "actor": "jo",
+        "note": "ticket 17",
+    }
+
+
+async def test_a_command_is_one_that_the_gate_takes(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+    asked = {"channel": "sms", "address": "whatsapp:+1 (415) 555-0100", "reason": "STOP was a mistake", "sender": "+1"}
+    answer = await client.post("/v1/suppressions/opt-in", json=asked)
+    [(_, key, value, headers)] = kafka.sent
+    assert (key, headers) == (b"sms:whatsapp:+14155550100", {"actor": b"jo"})
+    SuppressionCommand.model_validate_json(value)
+    command = decode_command(value, a_place(received_us=2**60))
+    assert (command.command_id, command.sender) == (answer.json()["command_id"], "+1")
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        pytest.param({"channel": "fax"}, "channel", id="unknown channel"),
+        pytest.param({"channel": None}, "channel", id="no channel"),
+        pytest.param({"address": "ann"}, "address", id="no address"),
+        pytest.param({"address": "Ann <ann@example.com>"}, "address", id="a name before it"),
+        pytest.param({"address": " "}, "address", id="a blank address"),
+        pytest.param({"channel": "sms"}, "address", id="an email address for a phone"),
+        pytest.param({"channel": "sms", "address": "0415 555 0100"}, "address", id="a number without its country"),
+        pytest.param({"reason": None}, "reason", id="no reason"),
+        pytest.param({"reason": " "}, "reason", id="a blank reason"),
+        pytest.param({"reason": 17}, "reason", id="a number for a reason"),
+        pytest.param({"scope": "a b"}, "scope", id="a scope that is no account"),
+        pytest.param({"scope": ["acme"]}, "scope", id="a list for a scope"),
+        pytest.param({"group": "12"}, "group", id="a group without an opt-in"),
+        pytest.param({"sender": "+1"}, "sender", id="a sender without an opt-in"),
+    ],
+)
+async def test_a_bad_field_is_named_and_nothing_is_written(
+    client: httpx.AsyncClient, kafka: FakeKafka, said: dict[str, Any], field: str
+) -> None:
+    answer = await client.post("/v1/suppressions", json=ASKED | said)
+    assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (422, [field])
+    assert kafka.sent == []
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"no JSON", b'"ann@example.com"'])
+async def test_what_is_no_object_is_no_command(client: httpx.AsyncClient, body: bytes) -> None:
+    assert (await client.post("/v1/suppressions", content=body)).status_code == 422
+
+
+async def test_a_command_without_end_is_too_large(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/v1/suppressions", json=ASKED | {"note": "x" * 100_000})).status_code == 413
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/v1/suppressions/import"])
+@pytest.mark.parametrize(
+    ("accounts", "scope", "found"),
+    [
+        pytest.param(["*"], None, "*", id="all accounts: the platform"),
+        pytest.param(["*"], "acme", "acme", id="all accounts, one named"),
+        pytest.param(["acme"], None, "acme", id="one account: that one"),
+        pytest.param(["acme", "globex"], "globex", "globex", id="several accounts, one named"),
+        pytest.param(["acme", "globex"], None, 422, id="several accounts must name one"),
+        pytest.param(["acme"], "*", 403, id="the platform takes a token of all"),
+        pytest.param(["acme"], "globex", 404, id="another account"),
+        pytest.param(["acme"], "nobody", 404, id="an account that does not exist"),
+    ],
+)
+async def test_the_scope_is_one_that_the_token_has(
+    kafka: FakeKafka, path: str, accounts: list[str], scope: str | None, found: str | int
+) -> None:
+    asked = ASKED | {"scope": scope} if scope else ASKED
+    async with a_caller(kafka, a_token(*accounts, role="support")) as client:
+        answer = await client.post(path, json=asked)
+    if isinstance(found, int):
+        assert (answer.status_code, kafka.sent) == (found, [])
+    else:
+        assert [command["scope"] for _, command in records(kafka, TOPIC)] == [found]
+
+
+async def test_another_account_answers_as_one_that_does_not_exist(kafka: FakeKafka) -> None:
+    async with a_caller(kafka, a_token("acme", role="support")) as client:
+        there, nowhere = [
+            await client.post("/v1/suppressions", json=ASKED | {"scope": name}) for name in ("globex", "nobody")
+        ]
+    assert there.json() == nowhere.json()
+
+
+async def test_without_acknowledgement_nothing_is_promised(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+    kafka.fails = True
+    answer = await client.post("/v1/suppressions", json=ASKED)
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+
+
+async def test_a_command_does_not_wait_for_the_tables(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+    answer = await client.post("/v1/suppressions", json=ASKED)  # nothing answers at this store's address
+    assert (answer.status_code, answer.json()["was_suppressed"], len(kafka.sent)) == (202, None, 1)
+
+
+def a_state(address: str, channel: str = "email", **scopes: bool) -> SuppressionState:
+    """The state of an address: which scopes are suppressed, or were. `everywhere` is the scope `*`."""
+    at = "2026-01-02T03:04:05.000000Z"
+    return SuppressionState.model_validate(
+        {"channel": channel, "address": address, "opt_outs": [], "version": 1, "changed_at": at}
+        | {
+            "scopes": [
+                {"scope": "*" if name == "everywhere" else name, "suppressed": held, "reason": "manual"}
+                | {"since": at, "evidence": ["1"], "released": None if held else {"at": at, "actor": "jo"}}
+                for name, held in scopes.items()
+            ]
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def store(clickhouse_url: str) -> Iterator[Store]:
+    store = Store(clickhouse_url, database=f"suppressions_{uuid4().hex[:12]}")
+    migrate.apply(store)
+    states = [
+        a_state("ann@example.com", acme=True, everywhere=False),
+        a_state("bob@example.com", everywhere=True),
+        a_state("+14155550100", "sms", acme=False),
+    ]
+    store.insert("suppression_changes", changes_table(states))
+    yield store
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(
+    ("path", "address", "scope", "was"),
+    [
+        pytest.param("", "ANN@example.com", "acme", True, id="by the key of the address"),
+        pytest.param("", "ann@example.com", "*", False, id="a scope of its own"),
+        pytest.param("", "bob@example.com", "acme", False, id="the platform's is not the account's"),
+        pytest.param("", "eve@example.com", "*", False, id="never heard of"),
+        pytest.param("", "x'-@example.com", "*", False, id="quotes are no SQL"),
+        pytest.param("/release", "ann@example.com", "*", True, id="the platform's release is of every scope"),
+        pytest.param("/release", "bob@example.com", "acme", False, id="an account's release is of its own"),
+        pytest.param("/release", "+14155550100", "*", False, id="released before"),
+        pytest.param("/opt-in", "ann@example.com", "acme", True, id="an opt-in says it too"),
+    ],
+)
+async def test_the_answer_says_what_was_so_before(
+    kafka: FakeKafka, store: Store, path: str, address: str, scope: str, was: bool
+) -> None:
+    channel = "email" if "@" in address else "sms"
+    asked = {"channel": channel, "address": address, "scope": scope, "reason": "r"}
+    async with a_caller(kafka, SUPPORT, store) as client:
+        answer = await client.post(f"/v1/suppressions{path}", json=asked)
+    assert (answer.status_code, answer.json()["was_suppressed"]) == (202, was)
+    assert len(kafka.sent) == 1

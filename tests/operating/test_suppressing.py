@@ -1,0 +1,108 @@
+"""`sendledger suppress`, `release` and `opt-in`: the command in the log, what is printed, and how they end."""
+
+import getpass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from processors.topics import make_topics
+from schemas.gate_facts import decode_command
+from schemas.settings import TopicSettings, read
+from schemas.suppressions import SuppressionCommand
+from schemas.topics import SUPPRESSIONS_COMMANDS
+from tests.building import a_place
+from tests.operating.commands import Ended, sendledger
+
+NOWHERE = "127.0.0.1:1"
+
+
+async def run(folder: Path, kafka: str, *words: str) -> Ended:
+    env = {"SENDLEDGER_KAFKA_BOOTSTRAP": kafka, "SENDLEDGER_CLICKHOUSE_URL": f"http://{NOWHERE}"}
+    return await sendledger(*words, env=env, folder=folder)
+
+
+async def written(bootstrap: str, command_id: str) -> tuple[str, dict[str, Any]]:
+    """The key and the value of a command."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(SUPPRESSIONS_COMMANDS.name, p) for p in range(4)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        async for record in consumer:
+            if command_id.encode() in record.value:
+                decode_command(record.value, a_place(received_us=record.timestamp * 1000))
+                return record.key.decode(), orjson.loads(record.value)
+    finally:
+        await consumer.stop()
+    raise AssertionError("a consumer ends only when it is stopped")
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("words", "key", "said"),
+    [
+        pytest.param(
+            ["suppress", "Ann@Example.com"],
+            "email:ann@example.com",
+            {"action": "suppress", "channel": "email", "address": "Ann@Example.com", "scope": "*"},
+            id="suppress",
+        ),
+        pytest.param(
+            ["release", "+1 415 555 0100", "--scope", "acme", "--note", "ticket 17"],
+            "sms:+14155550100",
+            {"action": "release", "channel": "sms", "address": "+1 415 555 0100", "scope": "acme", "note": "ticket 17"},
+            id="release in one account",
+        ),
+        pytest.param(
+            ["opt-in", "ann@example.com", "--channel", "email", "--scope", "acme", "--group", "12"],
+            "email:ann@example.com",
+            {"action": "opt_in", "channel": "email", "address": "ann@example.com", "scope": "acme", "group": "12"},
+            id="opt in to a group",
+        ),
+    ],
+)
+async def test_the_command_is_written_with_who_gave_it_and_why(
+    kafka_bootstrap: str, tmp_path: Path, words: list[str], key: str, said: dict[str, Any]
+) -> None:
+    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+    ended = await run(tmp_path, kafka_bootstrap, *words, "--reason", "she asked by phone", "--json")
+    assert ended.code == 0, ended.err
+    shown = ended.json()
+    assert (shown["address"], shown["was_suppressed"]) == (key.partition(":")[2], None)
+    found_key, command = await written(kafka_bootstrap, shown["command_id"])
+    SuppressionCommand.model_validate(command)
+    assert command.pop("at")
+    assert (found_key, command) == (
+        key,
+        said | {"command_id": shown["command_id"], "reason": "she asked by phone", "actor": f"cli:{getpass.getuser()}"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        pytest.param(["suppress", "nobody", "--reason", "r"], "address", id="no address"),
+        pytest.param(["suppress", "ann@example.com", "--reason", " "], "reason", id="a blank reason"),
+        pytest.param(["suppress", "ann@example.com"], "reason", id="no reason"),
+        pytest.param(["release", "ann@example.com", "--reason", "r", "--scope", "a b"], "scope", id="no scope"),
+        pytest.param(["opt-in", "ann@example.com", "--reason", "r", "--channel", "fax"], "channel", id="no channel"),
+        pytest.param(["suppress", "ann@example.com", "--reason", b"\xff"], "UTF-8", id="not UTF-8"),
+    ],
+)
+async def test_what_can_not_be_is_a_usage_error(tmp_path: Path, words: list[str], named: str) -> None:
+    ended = await run(tmp_path, NOWHERE, *words)
+    assert (ended.code, ended.out, named in ended.err) == (2, "", True), ended.err
+
+
+async def test_without_settings_it_is_the_configuration(tmp_path: Path) -> None:
+    ended = await sendledger("suppress", "ann@example.com", "--reason", "r", env={}, folder=tmp_path)
+    assert (ended.code, "SENDLEDGER_KAFKA_BOOTSTRAP" in ended.err) == (3, True)
+
+
+async def test_a_kafka_that_is_away_is_said_to_be(tmp_path: Path) -> None:
+    ended = await run(tmp_path, NOWHERE, "suppress", "ann@example.com", "--reason", "r")
+    assert (ended.code, ended.out, NOWHERE in ended.err) == (4, "", True), ended.err

@@ -1,0 +1,76 @@
+"""The gate's memory as bytes: what was written is read again, small, and never by a gate that does not know it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.gate.account import AccountState
+from projections.gate.published import Written
+from projections.gate.rows import (
+    EVIDENCE,
+    POLICY,
+    PREFERENCE,
+    REMEMBERED,
+    USAGE,
+    VIEW,
+    Codec,
+    Remembered,
+    decode_address,
+    encode_address,
+)
+from projections.gate.rules import Rules
+from projections.gate.suppression import NOTHING, AddressState, view
+from projections.gate.trial import Usage
+from schemas.errors import ConfigError
+from schemas.gate_facts import FOR_EVER
+from tests.building import NOW_US, a_request
+from tests.projections.gate.building import RULES, a_policy, a_preference, at_once, bounce, evidence_sets, pieces
+from tests.projections.gate.test_decide import CAUSES, Given
+
+
+@given(evidence_sets(), st.integers(0, 2**40))
+def test_an_address_is_what_it_was(evidence: list[object], version: int) -> None:
+    state = AddressState(at_once(evidence).evidence, version)  # type: ignore[arg-type]  # evidence, says the strategy
+    assert decode_address(encode_address(state)) == state
+    assert VIEW.decode(VIEW.encode(view(state, RULES))) == view(state, RULES)
+
+
+@given(pieces())
+def test_evidence_is_what_it_was(evidence: object) -> None:
+    assert EVIDENCE.decode(EVIDENCE.encode(evidence)) == evidence  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given_", [*CAUSES.values(), Given()], ids=[*CAUSES, "ok"])
+@pytest.mark.parametrize("written", [None, Written.of(a_request(cc=("a@example.com", "b@example.com")))])
+def test_a_decision_is_what_it_was(given_: Given, written: Written | None) -> None:
+    remembered = Remembered(NOW_US, given_.verdict(), written, "" if written else "0" * 32)
+    assert REMEMBERED.decode(REMEMBERED.encode(remembered)) == remembered
+
+
+def test_an_account_is_what_it_was() -> None:
+    policy = a_policy(trial_started_us=0, trial_days=FOR_EVER, disabled_templates=("a", "b"))
+    preference = a_preference(declined_templates=("",))
+    usage = Usage(((0, 1), (NOW_US, FOR_EVER)))
+    assert POLICY.decode(POLICY.encode(policy)) == policy
+    assert PREFERENCE.decode(PREFERENCE.encode(preference)) == preference
+    assert USAGE.decode(USAGE.encode(usage)) == usage
+
+
+@pytest.mark.parametrize("codec", [EVIDENCE, POLICY, PREFERENCE, REMEMBERED, USAGE, VIEW])
+@pytest.mark.parametrize("row", [b"", b"\x02\x90", b"{}"])
+def test_a_row_of_another_version_is_refused(codec: Codec[object], row: bytes) -> None:
+    with pytest.raises(ConfigError, match="version"):
+        codec.decode(row)
+    with pytest.raises(ConfigError, match="version"):
+        decode_address(row)
+
+
+def test_rows_are_small() -> None:
+    """An address that bounced once, and a usual decision: what a million of them take follows."""
+    event_id, message = "0f343b0931126a20f133d67c2b018a3b", "sendgrid:14c5d75ce93.dfd.64b469"
+    assert len(encode_address(at_once([bounce(1, message, id=event_id)]))) < 110
+    state = AccountState()
+    state.decide(a_request(), NOTHING, decided_us=NOW_US, rules=Rules())
+    (row,) = state.changes.values()
+    assert row is not None
+    assert len(row) < 200

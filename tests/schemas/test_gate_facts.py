@@ -1,0 +1,153 @@
+"""What the gate decides by: the published models and the gate's decoders accept the same, and mean the same."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from schemas.errors import RecordInvalid
+from schemas.events import Place
+from schemas.gate_facts import FOR_EVER, decode_command, decode_policy, decode_preference
+from schemas.policies import AccountPolicy, RecipientPreference
+from schemas.records import Record
+from schemas.suppressions import SuppressionCommand
+from schemas.times import DAY_US, rfc3339
+
+NOW_US = 1_780_000_000_000_000
+NOW = rfc3339(NOW_US)
+TOO_FAR = rfc3339(NOW_US + DAY_US + 1)
+PLACE = Place("accounts.policies", 0, 7, NOW_US)
+POLICY: dict[str, Any] = {
+    "account_id": "acme",
+    "trial_started_at": NOW,
+    "billing_entered_at": NOW,
+    "trial_days": 7,
+    "trial_email_limit": 50,
+    "sms_enabled": True,
+    "disabled_templates": ["t2", "t1", "t2"],
+    "invitation_opt_in_enabled": True,
+    "blocked": {"reason": "fraud", "since": NOW},
+    "updated_at": "2026-05-28T10:00:00Z",
+}
+PREFERENCE: dict[str, Any] = {
+    "account_id": "acme",
+    "recipient_kind": "client",
+    "recipient_id": "c1",
+    "declined_templates": ["t1"],
+    "invitation_opted_in": True,
+    "updated_at": NOW,
+}
+COMMAND: dict[str, Any] = {
+    "command_id": "c-1",
+    "action": "opt_in",
+    "channel": "email",
+    "address": " Ann@Example.com",
+    "scope": "acme",
+    "sender": None,
+    "group": "12",
+    "reason": "she asked",
+    "actor": "support",
+    "note": "by phone",
+    "at": NOW,
+}
+CASES: dict[str, tuple[dict[str, Any], type[Record], Callable[[bytes, Place], Any]]] = {
+    "policy": (POLICY, AccountPolicy, decode_policy),
+    "preference": (PREFERENCE, RecipientPreference, decode_preference),
+    "command": (COMMAND, SuppressionCommand, decode_command),
+}
+ODD = st.sampled_from(
+    [None, "", " ", "x", "*", "a/b", 0, 1, -1, 2.0, 10**30, True, NOW, [], ["x"], [1], {}, {"k": "v"}, "email", "staff"]
+    + ["suppress", {"reason": "", "since": NOW}, {"reason": "r"}, {"reason": 1, "since": NOW}]
+)
+
+
+@st.composite
+def nearly(draw: st.DrawFn, record: dict[str, Any]) -> dict[str, Any]:
+    """The record with some fields replaced by something odd, or left out."""
+    made = copy.deepcopy(record)
+    for name in draw(st.lists(st.sampled_from(sorted(made)), max_size=3)):
+        if draw(st.booleans()):
+            made[name] = draw(ODD)
+        else:
+            made.pop(name, None)
+    return made
+
+
+def accepted(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except (ValidationError, RecordInvalid):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("case", list(CASES))
+@given(st.data())
+def test_model_and_decoder_accept_the_same(case: str, data: st.DataObject) -> None:
+    whole, model, decode = CASES[case]
+    value = orjson.dumps({k: str(v) if v == 10**30 else v for k, v in data.draw(nearly(whole)).items()})
+    value = value.replace(b'"1' + b"0" * 30 + b'"', b"1" + b"0" * 30)  # orjson writes no such number
+    assert accepted(lambda: model.model_validate_json(value)) == accepted(lambda: decode(value, PLACE))
+
+
+@pytest.mark.parametrize("case", list(CASES))
+@given(st.data())
+def test_model_and_decoder_mean_the_same(case: str, data: st.DataObject) -> None:
+    whole, model, decode = CASES[case]
+    record = {name: value for name, value in data.draw(nearly(whole)).items() if value != 10**30}
+    value = orjson.dumps(record)
+    if accepted(lambda: decode(value, PLACE)):
+        assert decode(model.model_validate_json(value).model_dump_json().encode(), PLACE) == decode(value, PLACE)
+
+
+def test_what_a_policy_says_is_kept_and_what_it_omits_has_its_default() -> None:
+    policy = decode_policy(orjson.dumps(POLICY), PLACE)
+    assert (policy.trial_started_us, policy.blocked_since_us, policy.blocked_reason) == (NOW_US, NOW_US, "fraud")
+    assert (policy.disabled_templates, policy.updated_at) == (("t1", "t2"), "2026-05-28T10:00:00Z")
+    bare = decode_policy(orjson.dumps({"account_id": "acme", "updated_at": NOW}), PLACE)
+    assert bare == ("acme", None, None, 14, 100, False, (), False, None, "", NOW_US, NOW)
+
+
+def test_a_number_beyond_all_use_is_kept_as_for_ever() -> None:
+    value = orjson.dumps(POLICY).replace(b'"trial_days":7', b'"trial_days":1' + b"0" * 30)
+    assert decode_policy(value, PLACE).trial_days == FOR_EVER
+
+
+def test_a_command_names_the_address_by_its_key() -> None:
+    command = decode_command(orjson.dumps(COMMAND), PLACE)
+    assert (command.address, command.sender, command.group) == ("ann@example.com", "", "12")
+    texted = decode_command(orjson.dumps(COMMAND | {"channel": "sms", "address": "+1 (415) 555-0100"}), PLACE)
+    assert texted.address == "+14155550100"
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "named"),
+    [
+        ("policy", {"updated_at": TOO_FAR}, "updated_at"),
+        ("policy", {"trial_started_at": TOO_FAR}, "trial_started_at"),
+        ("policy", {"billing_entered_at": TOO_FAR}, "billing_entered_at"),
+        ("policy", {"blocked": {"reason": "fraud", "since": TOO_FAR}}, "blocked.since"),
+        ("preference", {"updated_at": TOO_FAR}, "updated_at"),
+        ("command", {"at": TOO_FAR}, "at"),
+        ("command", {"scope": "a/b"}, "scope"),
+    ],
+)
+def test_what_is_wrong_is_named_also_if_only_the_log_knows_it(case: str, change: dict[str, Any], named: str) -> None:
+    whole, _, decode = CASES[case]
+    with pytest.raises(RecordInvalid) as caught:
+        decode(orjson.dumps(whole | change), PLACE)
+    assert caught.value.reason == "record_invalid"
+    assert caught.value.detail.startswith(f"{named}: ")
+
+
+@pytest.mark.parametrize("decode", [decode_policy, decode_preference, decode_command])
+@pytest.mark.parametrize(("value", "reason"), [(b"{", "record_not_json"), (b"[]", "record_invalid")])
+def test_what_is_no_object_is_named(decode: Callable[[bytes, Place], Any], value: bytes, reason: str) -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        decode(value, PLACE)
+    assert caught.value.reason == reason
