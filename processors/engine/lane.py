@@ -246,7 +246,7 @@ class Lane(Generic[S]):
             raise SetupError(
                 f"the step has a state under the key {POSITION_KEY!r}, which is the engine's",
                 where=f"topic {self._table.tp.topic}",
-                mend="Choose keys that begin with something else than a zero byte.",
+                mend="Choose another key.",
             )
 
     def _reached(self, phase: Phase, count: int) -> None:

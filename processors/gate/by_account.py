@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from processors.engine import Output, Record, Step
-from processors.gate.forwarding import Kind, kind_of, screened_request, unscreened
+from processors.gate.forwarding import JUDGED, Kind, kind_of, screened_request, unscreened
 from projections.gate.account import answer, later
 from projections.gate.rows import POLICY, PREFERENCE, REMEMBERED, USAGE, Codec
 from projections.gate.rules import Rules
@@ -59,7 +59,7 @@ class AccountStep:
 
     def _decide(self, rows: "_Rows", account: str, record: Record) -> list[Output]:
         value, view = screened_request(record.value or b"")
-        request = decode_request(value, unscreened(record), decision_days=self._rules.decision_days)
+        request = decode_request(value, unscreened(record), decision_days=JUDGED)
         name = f"decision/{request.message_id}"
         usage = rows.read(account, "usage", USAGE) or UNUSED
         given = answer(

@@ -7,7 +7,7 @@ In:  records of `gate.by-address`, keyed by address. Out: `suppressions.changed`
 from collections.abc import Mapping, Sequence
 
 from processors.engine import Output, Record, Step
-from processors.gate.forwarding import Kind, kind_of, screened, unscreened
+from processors.gate.forwarding import JUDGED, Kind, kind_of, screened, unscreened
 from projections.gate.addressing import AddressKey
 from projections.gate.published import state_value
 from projections.gate.rows import EVIDENCE
@@ -47,6 +47,6 @@ class AddressStep:
 
     def _screen(self, record: Record, state: AddressState) -> Output:
         value = record.value or b""
-        request = decode_request(value, unscreened(record), decision_days=self._rules.decision_days)
+        request = decode_request(value, unscreened(record), decision_days=JUDGED)
         holds = of_account(view(state, self._rules), request.account_id)
         return screened(request.account_id, value, holds, record)

@@ -21,6 +21,7 @@ from schemas.facts import Request
 from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS
 
 __all__ = [
+    "JUDGED",
     "Kind",
     "Screened",
     "asked",
@@ -49,6 +50,9 @@ class Screened(NamedTuple):
     view: SuppressionView
 
 
+JUDGED: Final = 36_500
+"""Days of age that a forwarded request may have: the way in has judged it. A setting that changes meanwhile must not
+make a record unreadable that is already on its way."""
 _AT: Final = "at_us"
 _screened: Final = msgspec.msgpack.Encoder()
 _parts: Final = msgspec.msgpack.Decoder(tuple[bytes, bytes])

@@ -69,6 +69,33 @@ def test_a_partition_that_starts_over_commits_nothing_by_itself() -> None:
     assert account.inflight.committable() == {}
 
 
+def test_a_topic_that_commits_itself_is_left_out_of_commits() -> None:
+    account = Account(self_committing={"events"})
+    account.open(0, 3).ack()
+    account.open(0, 5, topic="others").ack()
+    assert account.inflight.committable() == {TP("others", 0): 5}
+
+
+def test_a_topic_that_commits_itself_owes_a_position_only_while_nothing_is_out() -> None:
+    account = Account(self_committing={"events"})
+    batch = account.open(0, 3)
+    account.inflight.reached(P0, 4)  # a transaction marker
+    assert account.inflight.owed() == {}
+    batch.ack()
+    assert account.inflight.owed() == {P0: 4}
+    account.inflight.committed({P0: 4})
+    assert account.inflight.owed() == {}
+
+
+def test_a_batch_may_be_committed_up_to_the_next_one_or_the_position() -> None:
+    account = Account()
+    first, second = account.open(0, 3), account.open(5, 2)  # a hole between them
+    account.inflight.reached(P0, 9)
+    assert (first.upto, second.upto) == (5, 9)
+    account.inflight.forget()
+    assert (first.upto, second.upto) == (3, 7)
+
+
 def test_a_full_partition_has_no_room_until_its_head_is_acknowledged() -> None:
     account = Account(limit=2)
     head, second = account.open(0), account.open(1)
