@@ -163,8 +163,8 @@ async def test_a_signed_post_becomes_the_right_row(ledger: Ledger, client: httpx
         assert sorted(e["type"] for e in events) == ["delivered", "opened", "unknown"]
         orphans = "SELECT address FROM orphan_events WHERE provider_message_id = {id:String}"
         assert ledger.store.tuples(orphans, {"id": message_id})[0][0] == "lost@example.com"
-        letter = await dead_letter(ledger, reason="element_not_object")
-        assert (letter.value, dict(letter.headers)["dlq.index"]) == (b'"no object"', b"2")
+        letter = await dead_letter(ledger, b'"no object"', reason="element_not_object")
+        assert dict(letter.headers)["dlq.index"] == b"2"
 
 
 async def test_a_forged_post_is_refused_and_nothing_is_written(ledger: Ledger, client: httpx.AsyncClient) -> None:
@@ -181,9 +181,8 @@ async def test_malformed_json_that_is_rightly_signed_is_parked(ledger: Ledger, c
     body = b'[{"event": "delivered", \xff\r\n'
     async with running(ledger.worker(0)):
         assert (await ledger.post(client, body)).status_code == 204
-        letter = await dead_letter(ledger, reason="body_not_json")
+        letter = await dead_letter(ledger, body, reason="body_not_json")
         headers = dict(letter.headers)
-        assert letter.value == body
         assert (headers["dlq.topic"], headers["dlq.processor"]) == (b"webhooks.sendgrid", b"ledger")
         assert headers["signature"]
 
@@ -243,14 +242,14 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
     return sorted(consumer.partitions_for_topic(topic) or ())
 
 
-async def dead_letter(ledger: Ledger, *, reason: str) -> Any:
-    """The first dead letter of that reason; waits for it."""
+async def dead_letter(ledger: Ledger, value: bytes, *, reason: str) -> Any:
+    """The first dead letter of that value and reason; waits for it. Others of the session's Kafka stand there too."""
     consumer = AIOKafkaConsumer("dead-letters", bootstrap_servers=ledger.kafka, auto_offset_reset="earliest")
     await consumer.start()
     try:
         while True:
             letter = await consumer.getone()
-            if dict(letter.headers)["dlq.reason"] == reason.encode():
+            if letter.value == value and dict(letter.headers)["dlq.reason"] == reason.encode():
                 return letter
     finally:
         await consumer.stop()
