@@ -272,6 +272,30 @@ def opt_in(
     )
 
 
+@app.command()
+def suppressions(
+    address: Annotated[str | None, typer.Argument(help="Only this address, however it is written.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Only email or sms.")] = None,
+    scope: Annotated[str | None, typer.Option(help="Only this account's, or * for the whole platform's.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only bounces, complaint, manual or provider.")] = None,
+    suppressed: Annotated[
+        bool | None, typer.Option("--suppressed/--released", help="Only what is suppressed now, or was released.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1, max=100_000)] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List the addresses that are or were suppressed, in each scope.
+
+    Example: sendledger suppressions --suppressed --reason complaint --json
+    """
+    from cli.suppressing import show_suppressions, suppression_rows
+    from schemas.settings import StoreSettings
+
+    asked = {"address": address, "channel": channel, "scope": scope, "reason": reason}
+    rows = suppression_rows(settings_of(StoreSettings), asked, suppressed, limit)
+    show_suppressions(rows, limit, as_json=as_json)
+
+
 def _give(action: Literal["suppress", "release", "opt_in"], as_json: bool, **asked: str | None) -> None:
     from cli.suppressing import give, show_given
     from schemas.settings import CommandSettings

@@ -1,23 +1,31 @@
-"""Closing and opening addresses from the command line: a command straight into the log."""
+"""Closing and opening addresses from the command line: a command straight into the log; and the list of them."""
 
 import getpass
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import typer
 
 from cli.operating import quieten_clients
 from cli.output import show
-from gateway.problems import Invalid
+from gateway.paging import address_keys
+from gateway.problems import Invalid, Problem
 from gateway.suppressions.before import was_suppressed
 from gateway.suppressions.commands import Action, Made, channel_of, make
 from gateway.writing import write_once
 from projections.store import Store
+from projections.suppressions import queries
 from schemas.errors import RequestError
-from schemas.settings import CommandSettings
+from schemas.settings import CommandSettings, StoreSettings
+from schemas.suppressions import EVERYWHERE, valid_scope
 
-__all__ = ["give", "show_given"]
+__all__ = ["give", "show_given", "show_suppressions", "suppression_rows"]
+
+_MAY_BE: Final = {
+    "channel": ("email", "sms"),
+    "reason": ("bounces", "complaint", "manual", "provider"),
+}
 
 
 async def give(
@@ -50,6 +58,32 @@ def show_given(given: Mapping[str, Any], *, as_json: bool) -> None:
         )
     elif given["action"] == "release" and not given["was_suppressed"]:
         typer.echo("It was not suppressed, so nothing changes.", err=True)
+
+
+def suppression_rows(
+    settings: StoreSettings, asked: Mapping[str, str | None], suppressed: bool | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return up to `limit` + 1 rows of the view `suppressions`. Raises RequestError or StoreError."""
+    for name, values in _MAY_BE.items():
+        if asked[name] is not None and asked[name] not in values:
+            raise RequestError(f"`{name}` {asked[name]!r} is none", "the arguments", f"Use {' or '.join(values)}")
+    try:
+        valid_scope(asked["scope"] or EVERYWHERE)
+        keys = address_keys(asked["address"], asked["channel"])
+    except (ValueError, Problem) as error:
+        said = error.detail if isinstance(error, Problem) else f"`scope`: {error}"
+        raise RequestError(said, "the arguments", "Mend them; see --help") from None
+    wanted = queries.Filter(None, asked["channel"], asked["scope"], suppressed, asked["reason"], keys)
+    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
+    query = queries.suppressions_page(wanted, limit=limit)
+    return store.rows(query.sql, query.parameters)
+
+
+def show_suppressions(rows: Sequence[Mapping[str, Any]], limit: int, *, as_json: bool) -> None:
+    """Print up to `limit` rows; on stderr, whether there are more."""
+    show(rows[:limit], as_json=as_json, none="Nothing is known of any such address.")
+    if len(rows) > limit:
+        typer.echo(f"There are more than {limit}: name what you look for, or raise --limit.", err=True)
 
 
 def _made(action: Action, asked: Mapping[str, str | None], now_us: int) -> Made:

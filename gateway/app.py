@@ -17,11 +17,12 @@ from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.base import RequestResponseEndpoint
 
-from gateway import accounts, messages, problems
+from gateway import accounts, bounces, messages, problems
 from gateway.intake import webhooks
 from gateway.problems import Problem
 from gateway.sends import routes as sends
 from gateway.sends.decided import Decided
+from gateway.suppressions import reading
 from gateway.suppressions import routes as suppressions
 from gateway.writing import producer_of
 from projections.store import Store
@@ -65,6 +66,8 @@ def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer,
     app.include_router(sends.router(settings, kafka, telemetry, decided))
     app.include_router(messages.router(settings, store))
     app.include_router(suppressions.router(settings, store, kafka))
+    app.include_router(reading.router(settings, store))
+    app.include_router(bounces.router(settings, store))
     app.include_router(accounts.router(settings, store, kafka))
     _health(app, store, kafka, telemetry)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from schemas.records import Record
 
-__all__ = ["PROBLEMS", "body", "json_body", "schema_of"]
+__all__ = ["PROBLEMS", "READ_PROBLEMS", "body", "json_body", "schema_of"]
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     401: {"description": "No good token"},
@@ -19,6 +19,15 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     503: {"description": "Not acknowledged by Kafka: do the same again, after `Retry-After` seconds"},
 }
 """What every route that writes may answer, beside its success."""
+
+READ_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "A parameter that is unknown, or whose value can't be"},
+    401: PROBLEMS[401],
+    403: PROBLEMS[403],
+    404: PROBLEMS[404],
+    503: {"description": "ClickHouse does not answer: ask again, after `Retry-After` seconds"},
+}
+"""What every route that reads the tables may answer, beside its success."""
 
 
 def schema_of(

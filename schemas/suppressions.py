@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from schemas.records import Channel, Nonblank, Record, Time, valid_account_id
 
-__all__ = ["EVERYWHERE", "OptOut", "Released", "ScopeState", "SuppressionCommand", "SuppressionState"]
+__all__ = ["EVERYWHERE", "OptOut", "Released", "ScopeState", "SuppressionCommand", "SuppressionState", "valid_scope"]
 
 EVERYWHERE = "*"
 """The scope that is the whole platform."""

@@ -1,13 +1,103 @@
-"""The queries of suppressions. Outside values are bound parameters, never text."""
+"""The queries of suppressions. Outside values are bound parameters, never text.
 
-from typing import Final
+An account sees the suppressions of its own scope, and those of the whole platform for addresses that it has sent to:
+a To or a CC of a message that it requested, or an address that a provider names for a message of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from projections.messages.queries import Query
 from schemas.suppressions import EVERYWHERE
 
-__all__ = ["was_suppressed"]
+__all__ = [
+    "COLUMNS",
+    "Cursor",
+    "Filter",
+    "evidence_events",
+    "suppression_history",
+    "suppressions_page",
+    "was_suppressed",
+]
+
+COLUMNS: Final = ("channel", "address", "scope", "suppressed", "reason", "since", "released_at", "actor", "evidence")
 
 _HELD: Final = "SELECT count() > 0 AS was_suppressed FROM suppressions WHERE channel = {channel:String}"
+_SENT_TO: Final = (
+    "SELECT channel, arrayJoin(arrayPushFront(cc_keys, to_key)) FROM messages"
+    " WHERE account_id IN {accounts:Array(String)}"
+    " UNION ALL SELECT if(provider = 'twilio', 'sms', 'email'), address FROM events FINAL"
+    " WHERE account_id IN {accounts:Array(String)} AND provider != '' AND address != '' AND link != 'withdrawn'"
+)
+_VISIBLE: Final = (
+    f"(scope IN {{accounts:Array(String)}} OR (scope = {{everywhere:String}} AND (channel, address) IN ({_SENT_TO})))"
+)
+_ONE_OF: Final = {
+    "channel": "channel = {channel:String}",
+    "scope": "scope = {scope:String}",
+    "suppressed": "suppressed = {suppressed:Bool}",
+    "reason": "reason = {reason:String}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What is asked for. `accounts` None is every account's: for a token that covers all, and only then.
+
+    `addresses` are keys, of which a row has one; none of them asks for all.
+    """
+
+    accounts: Sequence[str] | None
+    channel: str | None = None
+    scope: str | None = None
+    suppressed: bool | None = None
+    reason: str | None = None
+    addresses: Sequence[str] = ()
+
+
+class Cursor(NamedTuple):
+    """Where a page ended: the key of its last row."""
+
+    channel: str
+    address: str
+    scope: str
+
+
+def suppressions_page(wanted: Filter, *, limit: int, after: Cursor | None = None) -> Query:
+    """Return the query of one page of `suppressions`, by channel, address and scope: up to `limit` + 1 rows."""
+    conditions, parameters = _conditions(wanted)
+    if after is not None:
+        conditions.append("(channel, address, scope) > ({c:String}, {a:String}, {s:String})")
+        parameters |= {"c": after.channel, "a": after.address, "s": after.scope}
+    return Query(
+        f"SELECT {', '.join(COLUMNS)} FROM suppressions WHERE {' AND '.join(conditions) or '1'}"  # noqa: S608
+        " ORDER BY channel, address, scope LIMIT {limit:UInt32}",
+        parameters | {"limit": limit + 1},
+    )
+
+
+def suppression_history(wanted: Filter) -> Query:
+    """Return the query of the changes of an address, the first one first: up to 10,000."""
+    conditions, parameters = _conditions(wanted)
+    return Query(
+        f"SELECT {', '.join(COLUMNS)}, changed_at FROM suppression_history"  # noqa: S608
+        f" WHERE {' AND '.join(conditions) or '1'} ORDER BY version, scope LIMIT 10000",
+        parameters,
+    )
+
+
+def evidence_events(accounts: Sequence[str] | None, ids: Sequence[str]) -> Query:
+    """Return the query of the events with these ids (32 hexadecimal digits each) that are of messages of `accounts`."""
+    of_accounts = "" if accounts is None else " AND e.account_id IN {accounts:Array(String)}"
+    return Query(
+        "SELECT lower(hex(e.event_id)) AS event_id, e.account_id AS account_id, e.message_id AS email_id,"  # noqa: S608
+        " e.type AS type, e.provider AS provider, e.occurred_at AS occurred_at, e.code AS code,"
+        " e.classification AS classification, e.fault AS fault, e.reason AS reason FROM events AS e FINAL"
+        " WHERE e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
+        f" AND e.link != 'withdrawn'{of_accounts} ORDER BY occurred_at, event_id, account_id",
+        {"ids": list(ids)} | ({} if accounts is None else {"accounts": list(accounts)}),
+    )
 
 
 def was_suppressed(action: str, channel: str, address: str, scope: str) -> Query:
@@ -20,3 +110,16 @@ def was_suppressed(action: str, channel: str, address: str, scope: str) -> Query
     if action == "release" and scope == EVERYWHERE:
         return Query(sql, parameters)
     return Query(f"{sql} AND scope = {{scope:String}}", parameters | {"scope": scope})
+
+
+def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
+    given = {name: getattr(wanted, name) for name in _ONE_OF if getattr(wanted, name) is not None}
+    conditions = [_ONE_OF[name] for name in given]
+    parameters: dict[str, Any] = dict(given)
+    if wanted.addresses:
+        conditions.append("address IN {addresses:Array(String)}")
+        parameters["addresses"] = list(wanted.addresses)
+    if wanted.accounts is not None:
+        conditions.append(_VISIBLE)
+        parameters |= {"accounts": list(wanted.accounts), "everywhere": EVERYWHERE}
+    return conditions, parameters

@@ -41,6 +41,7 @@ READERS: Final[dict[str, type[settings.Settings]]] = {
     "suppress": settings.CommandSettings,
     "release": settings.CommandSettings,
     "opt-in": settings.CommandSettings,
+    "suppressions": settings.StoreSettings,
     "simulate": settings.SimulatorSettings,
     "verify": settings.VerifySettings,
 }

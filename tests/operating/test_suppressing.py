@@ -1,17 +1,25 @@
-"""`sendledger suppress`, `release` and `opt-in`: the command in the log, what is printed, and how they end."""
+"""`sendledger suppress`, `release` and `opt-in`: the command in the log, what is printed, and how they end.
+
+And `sendledger suppressions`, the list.
+"""
 
 import getpass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.topics import make_topics
+from projections import migrate
+from projections.store import Store
+from projections.suppressions.columns import changes_table
 from schemas.gate_facts import decode_command
 from schemas.settings import TopicSettings, read
-from schemas.suppressions import SuppressionCommand
+from schemas.suppressions import SuppressionCommand, SuppressionState
 from schemas.topics import SUPPRESSIONS_COMMANDS
 from tests.building import a_place
 from tests.operating.commands import Ended, sendledger
@@ -106,3 +114,75 @@ async def test_without_settings_it_is_the_configuration(tmp_path: Path) -> None:
 async def test_a_kafka_that_is_away_is_said_to_be(tmp_path: Path) -> None:
     ended = await run(tmp_path, NOWHERE, "suppress", "ann@example.com", "--reason", "r")
     assert (ended.code, ended.out, NOWHERE in ended.err) == (4, "", True), ended.err
+
+
+AT = "2026-01-02T03:04:05.000006Z"
+
+
+def a_state(address: str, channel: str, reason: str, scope: str = "*", suppressed: bool = True) -> SuppressionState:
+    held = {"scope": scope, "suppressed": suppressed, "reason": reason, "since": AT, "evidence": ["1"]}
+    released = {} if suppressed else {"released": {"at": AT, "actor": "jo"}}
+    said = {"channel": channel, "address": address, "scopes": [held | released]}
+    return SuppressionState.model_validate(said | {"opt_outs": [], "version": 1, "changed_at": AT})
+
+
+@pytest.fixture(scope="module")
+def listed(clickhouse_url: str) -> Iterator[dict[str, str]]:
+    """The settings of a store that has three suppressions."""
+    store = Store(clickhouse_url, database=f"suppressing_{uuid4().hex[:12]}")
+    migrate.apply(store)
+    states = [
+        a_state("ann@example.com", "email", "complaint"),
+        a_state("bob@example.com", "email", "manual", "acme", suppressed=False),
+        a_state("+14155550100", "sms", "bounces"),
+    ]
+    store.insert("suppression_changes", changes_table(states))
+    yield {"SENDLEDGER_CLICKHOUSE_URL": clickhouse_url, "SENDLEDGER_CLICKHOUSE_DATABASE": store.database}
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        pytest.param([], ["ann@example.com", "bob@example.com", "+14155550100"], id="all"),
+        pytest.param(["Ann@Example.com"], ["ann@example.com"], id="an address"),
+        pytest.param(["--channel", "sms"], ["+14155550100"], id="a channel"),
+        pytest.param(["--scope", "acme"], ["bob@example.com"], id="a scope"),
+        pytest.param(["--reason", "complaint"], ["ann@example.com"], id="a reason"),
+        pytest.param(["--released"], ["bob@example.com"], id="released"),
+        pytest.param(["--suppressed"], ["ann@example.com", "+14155550100"], id="suppressed"),
+        pytest.param(["eve@example.com"], [], id="never heard of"),
+    ],
+)
+async def test_the_list_has_what_is_asked_for(
+    listed: dict[str, str], tmp_path: Path, words: list[str], found: list[str]
+) -> None:
+    ended = await sendledger("suppressions", *words, "--json", env=listed, folder=tmp_path)
+    assert (ended.code, [orjson.loads(line)["address"] for line in ended.out.splitlines()]) == (0, found), ended.err
+
+
+@pytest.mark.clickhouse
+async def test_a_list_that_is_cut_says_so(listed: dict[str, str], tmp_path: Path) -> None:
+    ended = await sendledger("suppressions", "--limit", "1", env=listed, folder=tmp_path)
+    assert (ended.code, "more than 1" in ended.err, "bob@" in ended.out) == (0, True, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        pytest.param(["ann"], "address", id="no address"),
+        pytest.param(["--channel", "fax"], "channel", id="no channel"),
+        pytest.param(["--reason", "because"], "reason", id="no reason"),
+        pytest.param(["--scope", "a b"], "scope", id="no scope"),
+    ],
+)
+async def test_a_list_of_what_can_not_be_is_a_usage_error(tmp_path: Path, words: list[str], named: str) -> None:
+    ended = await run(tmp_path, NOWHERE, "suppressions", *words)
+    assert (ended.code, ended.out, named in ended.err) == (2, "", True), ended.err
+
+
+async def test_a_list_without_clickhouse_says_what_is_away(tmp_path: Path) -> None:
+    ended = await run(tmp_path, NOWHERE, "suppressions")
+    assert (ended.code, ended.out, "ClickHouse" in ended.err) == (4, "", True), ended.err

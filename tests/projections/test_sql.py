@@ -6,6 +6,7 @@ import pytest
 
 from projections import migrate
 from projections.accounts import queries as accounts
+from projections.bounces import queries as bounces
 from projections.messages import queries
 from projections.messages.arrow_types import STATE
 from projections.suppressions import queries as suppressions
@@ -22,6 +23,14 @@ def statements() -> list[str]:
         queries.timeline("a", "x"),
         accounts.accounts_like("x", limit=1),
         accounts.accounts_named(["a"]),
+        suppressions.suppressions_page(
+            suppressions.Filter(["a"], "email", "*", True, "manual", ["x"]), limit=1, after=suppressions.Cursor(*"xyz")
+        ),
+        suppressions.suppression_history(suppressions.Filter(["a"])),
+        suppressions.evidence_events(["a"], ["x"]),
+        bounces.bounces_page(
+            bounces.Filter(["a"], "email", ["x"], True, 1, 2), limit=1, after=bounces.Cursor(1, *"xyz")
+        ),
         suppressions.was_suppressed("release", "email", "x", "*"),
         suppressions.was_suppressed("suppress", "email", "x", "*"),
     ]
