@@ -13,6 +13,7 @@ import orjson
 import structlog
 import typer
 
+from benchmarks.engine import keyed
 from benchmarks.gate.deciding import decide_at_pace, decide_backlog, rows_of
 from benchmarks.ledger import report
 from benchmarks.ledger.latency import measure
@@ -28,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
 def everything(context: typer.Context) -> None:
     """Run one benchmark, or all of them."""
     if context.invoked_subcommand is None:
-        for command in (ledger, latency, profile, gate):
+        for command in (ledger, latency, profile, engine, gate):
             command()
 
 
@@ -65,6 +66,20 @@ def profile(
     """Microseconds an event of each step."""
     on = machine()
     _show("profile", on, report.step_rows(asyncio.run(take_apart(groups))), as_json=as_json)
+
+
+@app.command()
+def engine(
+    records: Annotated[int, typer.Option(help="Records that lie in Kafka.", min=1_000)] = 60_000,
+    singles: Annotated[int, typer.Option(help="Records that come one by one.", min=100)] = 400,
+    as_json: AsJson = False,
+) -> None:
+    """Transactions of the keyed mode beside idempotent writing: records/s, the delay of one record, restoring."""
+    on = machine()
+    measured = asyncio.run(keyed.measure(records, singles, progress=_progress))
+    _show("engine", on, keyed.run_rows(measured), as_json=as_json)
+    _show("engine: one record at a time", on, keyed.delay_rows(measured), as_json=as_json)
+    _show("engine: restoring", on, keyed.restore_rows(measured), as_json=as_json)
 
 
 @app.command()

@@ -177,11 +177,12 @@ class Lane(Generic[S]):
         return group
 
     async def _arrives_before(self, closes_at: float) -> bool:
-        if closes_at <= monotonic():
+        left = closes_at - monotonic()
+        if left <= 0:
             return False
         self._arrived.clear()
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + closes_at - monotonic()):
+            async with asyncio.timeout(left):
                 await self._arrived.wait()
         except TimeoutError:
             return False

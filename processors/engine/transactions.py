@@ -147,7 +147,7 @@ class KafkaTransactions:
         return placed
 
     async def _send(self, tp: tuple[str, int], records: Sequence[Output]) -> None:
-        # By whole batches: a hundred times less work for a record than a send() of its own.
+        # By whole batches: twenty times less work for a record than a send() of its own.
         producer, sent = self._started, []
         batch = producer.create_batch()
         for record in records:

@@ -86,6 +86,7 @@ async def new_keyed_worker(
     yield make
     for worker in made:
         await worker.kill()
+        print(worker.complaints())  # shown where the test fails
 
 
 @pytest.fixture

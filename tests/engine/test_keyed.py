@@ -90,7 +90,9 @@ async def test_an_owner_that_was_paused_past_its_session_writes_nothing_stale_an
     """It stops with a transaction before it or half done, and wakes when its heir has gone on from there."""
     await counting.make()
     await counting.send(3_000)
-    paused = await new_keyed_worker(max_poll_records=200, halt_at=phase, halt_on=6, halt_with=signal.SIGSTOP).start()
+    paused = await new_keyed_worker(
+        max_poll_records=200, halt_at=phase, halt_on=6, halt_with=signal.SIGSTOP, grace=3.0
+    ).start()
     await paused.halted()
     heir = await new_keyed_worker().start()
     await counting.done()
