@@ -58,6 +58,7 @@ _WAITED_OUT: Final = frozenset(
 _WRITE_SETTINGS: Final = {
     "async_insert": 0,  # an insert returns when its rows are stored, not when they are queued
     "optimize_on_insert": 0,  # the writer has joined what a group says of a message; merges and FINAL do the rest
+    "materialize_skip_indexes_on_insert": 0,  # merges make them; the parts that have none yet are small
     "max_partitions_per_insert_block": 0,  # late events reach back over many months
     "deduplicate_blocks_in_dependent_materialized_views": 1,
 }

@@ -58,6 +58,7 @@ class KeyedAgent(Generic[S]):
         self._lanes: dict[TP, Lane[S]] = {}
         self._opening: asyncio.Task[None] | None = None
         self._open = self._flowing = False
+        self._turn = 0  # changes with every take-over and release
         app.own(self)
         app.agent(app.batch_topic(source), name=f"keyed.{source}")(self._feed)
 
@@ -91,7 +92,10 @@ class KeyedAgent(Generic[S]):
 
     async def take_over(self, tps: set[TP]) -> bool:
         """Make these partitions this worker's: fence, restore. False where the assignment ended meanwhile."""
-        await self.release()
+        self._turn = turn = self._turn + 1
+        await self._let_go()
+        if turn != self._turn:
+            return False  # revoked while the lanes of before were closing: to fence now would put out the next owner
         self._opening = asyncio.create_task(self._take_over(tps), name=f"take over {self.source}")
         await asyncio.wait({self._opening})
         if self._opening.cancelled():
@@ -113,6 +117,10 @@ class KeyedAgent(Generic[S]):
 
     async def release(self) -> None:
         """Let go of all partitions; what is under way is aborted. Their next owner restores what was committed."""
+        self._turn += 1
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         self._open = self._flowing = False
         if self._opening is not None:
             self._opening.cancel()

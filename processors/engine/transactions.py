@@ -121,6 +121,7 @@ class KafkaTransactions:
         with suppress(Exception):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await producer.stop()
+        _take_note(producer)
 
     @property
     def _started(self) -> AIOKafkaProducer:
@@ -168,6 +169,15 @@ def partition_of(key: bytes | None, partitions: int, *, otherwise: int = 0) -> i
     if key is None:
         return otherwise % partitions
     return (cast(int, murmur2(key)) & 0x7FFFFFFF) % partitions
+
+
+def _take_note(producer: AIOKafkaProducer) -> None:
+    """Look at all that was told of a fence: aiokafka tells futures of its own, and asyncio would log each of them."""
+    unsent = [batch for batches in producer._message_accumulator._batches.values() for batch in batches]
+    told = [producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in unsent)]
+    for future in told:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()
 
 
 async def _all(*waits: Awaitable[object]) -> None:
