@@ -5,17 +5,17 @@ record is there exactly once (processors/engine/README.md, docs/explanation/gate
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from prometheus_client import start_http_server
 
 from processors.dead_letters import DeadLetters, producer
-from processors.engine import Codec, GroupWriter, KeyedAgent, MicroBatchApp, Retry, run_app
+from processors.engine import Codec, GroupWriter, KeyedAgent, MicroBatchApp, run_app
 from processors.gate.by_account import AccountStep
 from processors.gate.by_address import AddressStep
 from processors.gate.intake import Intake
 from processors.lag import show_lag
+from processors.waits import telling
 from projections.gate.rows import decode_address, encode_address
 from projections.gate.rules import Rules
 from schemas.errors import BrokerError
@@ -44,7 +44,7 @@ async def run_gate(settings: GateSettings, *, ready: Callable[[], None] = lambda
         datadir=settings.worker_dir / f"gate-{settings.instance}",
         instance=f"{settings.gate_group}-{settings.instance}",
     )
-    on_retry = _reporter(telemetry)
+    on_retry = telling(telemetry, "gate")
     KeyedAgent(
         app,
         source=GATE_BY_ADDRESS.name,
@@ -81,13 +81,3 @@ async def run_gate(settings: GateSettings, *, ready: Callable[[], None] = lambda
         return await run_app(app, ready=announce)
     finally:
         await kafka.stop()
-
-
-def _reporter(telemetry: Telemetry) -> Callable[[Retry], None]:
-    def report(retry: Retry) -> None:
-        of = type(retry.fault).__name__
-        telemetry.counter("retries_total", of).inc()
-        said: dict[str, Any] = {"of": of, "attempts": retry.attempts, "wait_seconds": round(retry.wait_seconds, 2)}
-        log.warning("gate.waited", fault=str(retry.fault)[:500], **said)
-
-    return report

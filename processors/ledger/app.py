@@ -7,17 +7,17 @@ and letters are stored; a worker that dies is followed by one that reads the sam
 import asyncio
 import gc
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import structlog
 from prometheus_client import start_http_server
 
 from processors.dead_letters import DeadLetters, producer
-from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, Retry, run_app
+from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, run_app
 from processors.lag import show_lag
 from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import WORLD, LedgerWriter
+from processors.waits import telling
 from projections.store import Store
 from schemas.settings import LedgerSettings
 from schemas.telemetry import Telemetry
@@ -49,7 +49,7 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
         body_bytes=settings.group_bytes,
         within=settings.group_seconds,
         world=WORLD,
-        on_retry=_reporter(telemetry),
+        on_retry=telling(telemetry, "ledger"),
     )
     for topic in LEDGER_INPUTS:
         app.attach(app.batch_topic(topic.name), writer)
@@ -81,13 +81,3 @@ async def _sweep(app: MicroBatchApp, matcher: Matcher, every_seconds: float) -> 
         await sweep_now_and_then(matcher, every_seconds, app.stopping)
     except Exception as error:  # a mistake of ours: nobody would notice that nothing is swept any more
         await app.crash(error)
-
-
-def _reporter(telemetry: Telemetry) -> Callable[[Retry], None]:
-    def report(retry: Retry) -> None:
-        of = type(retry.fault).__name__
-        telemetry.counter("retries_total", of).inc()
-        said: dict[str, Any] = {"of": of, "attempts": retry.attempts, "wait_seconds": round(retry.wait_seconds, 2)}
-        log.warning("ledger.waited", fault=str(retry.fault)[:500], **said)
-
-    return report
