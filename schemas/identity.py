@@ -17,6 +17,8 @@ __all__ = ["account_id_or_blank", "fact_id", "message_id_or_blank", "sent_at_us"
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
+_BLAKE2B_128: Final = blake2b(digest_size=16)
+
 
 @lru_cache(maxsize=1 << 14)
 def account_id_or_blank(text: str) -> str:
@@ -49,4 +51,6 @@ def fact_id(natural_key: Sequence[object]) -> str:
 
     The key is hashed as a JSON array, so that no text inside a part can pass for the border between two.
     """
-    return blake2b(orjson.dumps(natural_key), digest_size=16).hexdigest()
+    digest = _BLAKE2B_128.copy()  # half the price of one made anew
+    digest.update(orjson.dumps(natural_key))
+    return digest.hexdigest()

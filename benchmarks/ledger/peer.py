@@ -18,7 +18,7 @@ from typing import Any
 import faust
 
 from processors.ledger.reading import read_records
-from projections.messages.columns import events_table, state_table
+from processors.ledger.writing import tables_of
 from projections.store import Store
 
 __all__ = ["PeerSettings", "argv"]
@@ -74,10 +74,9 @@ def make_app(settings: PeerSettings) -> Any:
 
 def write(store: Store, records: Sequence[Any]) -> None:
     """Store the rows of some records, as `LedgerWriter` does."""
-    sheet = read_records(records, decision_days=30)
-    rows = events_table(sheet.timeline())
-    store.insert("events", rows)
-    store.insert("message_state", state_table(rows))
+    tables, _ = tables_of(read_records(records, decision_days=30))
+    for table, rows in tables.items():
+        store.insert(table, rows)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ and letters are stored; a worker that dies is followed by one that reads the sam
 import asyncio
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 
 import pyarrow as pa
 import structlog
@@ -19,6 +20,7 @@ from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import WORLD, LedgerWriter
 from processors.waits import telling
 from projections.store import Store
+from schemas.errors import StoreError
 from schemas.settings import LedgerSettings
 from schemas.telemetry import Telemetry
 from schemas.topics import LEDGER_INPUTS
@@ -62,7 +64,10 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
         log.info("ledger.assigned", instance=settings.instance)
         ready()
 
-    pa.array([None])  # pyarrow imports pandas with its first array: 0.2 s that the first group need not wait
+    # What the first group need not wait for: pyarrow imports pandas with its first array, and the store shakes hands.
+    pa.array([None])
+    with suppress(StoreError):  # a store that is away is waited for with the first group in hand
+        await asyncio.to_thread(store.ping)
     # A group makes millions of short-lived objects and no cycles: the collector would walk them again and again.
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)

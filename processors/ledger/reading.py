@@ -11,6 +11,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from processors.dead_letters import Letter
+from processors.disorder import Disorder
 from processors.engine import Record
 from processors.places import place_of
 from projections.messages.matching import ProviderId, of_everybody
@@ -58,6 +59,8 @@ class Sheet:
     of_everybody: list[Event] = field(default_factory=list)
     """Those of `orphans` that have a log row of their own, in the account of everybody."""
     letters: list[Letter] = field(default_factory=list)
+    disorder: Disorder = field(default_factory=Disorder)
+    """Told by the rows, so the writer fills it in."""
 
     def timeline(self) -> list[Event]:
         """All that goes to the messages' timelines: first the events, then our own facts as events."""
@@ -76,15 +79,13 @@ _ADAPTERS: Final = {WEBHOOKS[name].name: to_events for name, to_events in ADAPTE
 def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
     """Return what the records say. A malformed one becomes a letter; only a fault of our own code raises."""
     sheet = Sheet()
+    said: list[Event] = []
     for record in records:
         value = record.value or b""
         try:
             if to_events := _ADAPTERS.get(record.topic):
                 events, bad = to_events(value, place_of(record), record.headers or ())
-                for event in events:
-                    (sheet.events if event.message_id else sheet.orphans).append(event)
-                    if event.type == "subscription_changed" and (row := of_everybody(event)):
-                        sheet.of_everybody.append(row)
+                said.extend(events)
                 if bad:
                     sheet.letters.extend(Letter(record, one) for one in bad)
             elif record.topic == SENDS_REQUESTED.name:
@@ -101,6 +102,10 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
                 raise AssertionError(f"the ledger does not read {record.topic}")
         except RecordInvalid as invalid:
             sheet.letters.append(Letter(record, Bad(invalid.reason, invalid.detail, value, None)))
+    # Not in the loop above: asked of all in one breath, the same question costs a third.
+    sheet.events = [event for event in said if event.message_id]
+    sheet.orphans = [event for event in said if not event.message_id]
+    sheet.of_everybody = [row for event in sheet.orphans if (row := of_everybody(event))]
     return sheet
 
 

@@ -11,8 +11,10 @@ from operator import attrgetter
 from time import perf_counter, time
 from typing import Any
 
+import pyarrow as pa
+
 from processors.dead_letters import DeadLetters, Letter
-from processors.disorder import count_disorder
+from processors.disorder import Disorder, count_disorder, disorder_in
 from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, retrying
 from processors.ledger.matching import Matcher
 from processors.ledger.reading import Sheet, read_records
@@ -26,7 +28,7 @@ from schemas.errors import BrokerError, StoreError, StoreRefused
 from schemas.events import Bad
 from schemas.telemetry import Telemetry
 
-__all__ = ["WORLD", "LedgerWriter"]
+__all__ = ["WORLD", "LedgerWriter", "tables_of"]
 
 WORLD = (StoreError, BrokerError)
 """Faults that are waited out."""
@@ -62,7 +64,7 @@ class LedgerWriter:
         async with self._decoding:
             started = perf_counter()
             sheet = await asyncio.to_thread(read_records, records, decision_days=self._decision_days)
-            tables = await asyncio.to_thread(_tables, sheet)
+            tables, sheet.disorder = await asyncio.to_thread(tables_of, sheet)
             self._telemetry.histogram("decode_seconds").observe(perf_counter() - started)
         async with self._inserting:
             started = perf_counter()
@@ -84,6 +86,7 @@ class LedgerWriter:
             whole.letters.extend(sheet.letters)
             whole.events.extend(sheet.events)
             whole.orphans.extend(sheet.orphans)
+            whole.disorder += sheet.disorder
 
         faults: list[Fault[Record]] = await bisect(records, attempt, passing=WORLD)
         self._limit.count(faults)
@@ -120,31 +123,25 @@ class LedgerWriter:
                 measure.counter("unknown_total", provider).inc(count)
         for provider, count in Counter(e.provider for e in sheet.orphans).items():
             measure.counter("orphans_total", provider).inc(count)
-        count_disorder(measure, chain(sheet.events, sheet.orphans))
+        count_disorder(measure, sheet.disorder)
         measure.counter("groups_total").inc()
         measure.histogram("group_records").observe(by_topic.total())
 
 
-def _tables(sheet: Sheet) -> dict[str, Any]:
-    tables: dict[str, Any] = {}
-    if timeline := sheet.timeline():
-        tables["events"] = events_table(timeline)
-    providers = tables["events"].slice(0, len(sheet.events) + len(sheet.of_everybody)) if timeline else events_table([])
-    captions = [caption_of(event) for event in sheet.of_everybody]
-    if timeline or sheet.contents:
-        tables["message_state"] = state_table(
-            providers, [*sheet.requests, *captions], sheet.decisions, sheet.dispatches, sheet.contents
-        )
-    if sheet.orphans:
-        tables["orphans"] = events_table(sheet.orphans)
-    if sheet.dispatches:
-        tables["dispatches"] = dispatches_table(sheet.dispatches)
-    bounces = bounces_table(sheet.events)
-    if bounces.num_rows:
-        tables["bounces"] = bounces
-    changes = changes_table(sheet.suppressions)
-    if changes.num_rows:
-        tables["suppression_changes"] = changes
-    if sheet.contents:
-        tables["contents"] = contents_table(sheet.contents)
-    return tables
+def tables_of(sheet: Sheet) -> tuple[dict[str, Any], Disorder]:
+    """Return the rows of each table that gets some, and the disorder that they show."""
+    timeline, orphans = events_table(sheet.timeline()), events_table(sheet.orphans)
+    told = timeline.slice(0, len(sheet.events))
+    of_providers = timeline.slice(0, len(sheet.events) + len(sheet.of_everybody))
+    requests = [*sheet.requests, *(caption_of(event) for event in sheet.of_everybody)]
+    tables = {
+        "events": timeline,
+        "message_state": state_table(of_providers, requests, sheet.decisions, sheet.dispatches, sheet.contents),
+        "orphans": orphans,
+        "dispatches": dispatches_table(sheet.dispatches),
+        "bounces": bounces_table(sheet.events),
+        "suppression_changes": changes_table(sheet.suppressions),
+        "contents": contents_table(sheet.contents),
+    }
+    disorder = disorder_in(pa.concat_tables([told, orphans]))
+    return {name: rows for name, rows in tables.items() if rows.num_rows}, disorder

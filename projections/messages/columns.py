@@ -32,6 +32,7 @@ from schemas.events import Event
 from schemas.facts import Content, Decision, Dispatch, Request
 
 __all__ = [
+    "NO_MESSAGE",
     "contents_table",
     "dispatches_table",
     "events_table",
@@ -40,7 +41,7 @@ __all__ = [
     "strangers_table",
 ]
 
-_NO_MESSAGE: Final = "00000000-0000-0000-0000-000000000000"
+NO_MESSAGE: Final = "00000000-0000-0000-0000-000000000000"
 """An orphan's message_id: a UUID column has no blank."""
 
 _UNADDRESSED: Final = "?"
@@ -48,7 +49,6 @@ _UNADDRESSED: Final = "?"
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _EVENT_TYPES: Final = {
-    "event_id": HASH,
     "occurred_us": _TIME,
     "received_us": _TIME,
     "machine": pa.bool_(),
@@ -62,12 +62,15 @@ _EVENT_NAMES: Final = {"occurred_us": "occurred_at", "received_us": "received_at
 def events_table(events: Sequence[Event]) -> Any:
     """Return the rows of the table `events` or `orphans`: a `pyarrow.Table` of one row an event."""
     columns: Columns = dict(zip(Event._fields, zip(*events, strict=True) if events else repeat([]), strict=False))
-    columns["event_id"] = hashes_of(columns["event_id"])
-    columns["message_id"] = [message_id or _NO_MESSAGE for message_id in columns["message_id"]]
+    columns["message_id"] = [message_id or NO_MESSAGE for message_id in columns["message_id"]]
+    event_ids = pa.py_buffer(bytes.fromhex("".join(columns.pop("event_id"))))
     return pa.table(
         {
-            _EVENT_NAMES.get(name, name): pa.array(values, _EVENT_TYPES.get(name, pa.string()))
-            for name, values in columns.items()
+            "event_id": pa.FixedSizeBinaryArray.from_buffers(HASH, len(events), [None, event_ids]),
+            **{
+                _EVENT_NAMES.get(name, name): pa.array(values, _EVENT_TYPES.get(name, pa.string()))
+                for name, values in columns.items()
+            },
         }
     )
 

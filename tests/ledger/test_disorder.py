@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.disorder import count_disorder, disorder
+from processors.disorder import Disorder, count_disorder, disorder_in
+from projections.messages.columns import events_table
 from schemas.events import Event
 from schemas.telemetry import Telemetry
 from tests.building import MESSAGE, NOW_US, an_event
@@ -42,14 +43,14 @@ OTHER = {"message_id": MESSAGE[:-1] + "0"}
     ],
 )
 def test_copies_and_disorder_are_counted(events: list[Event], copies: int, older: int) -> None:
-    found = disorder(events)
-    assert [counts.total() for counts in found] == [copies, older]
+    found = disorder_in(events_table(events))
+    assert (sum(found.copies.values()), sum(found.older.values())) == (copies, older)
 
 
 def test_each_provider_has_its_own_counts() -> None:
     telemetry = Telemetry()
     theirs = [event._replace(provider="twilio", event_id=event.event_id[::-1], message_id="") for event in (C, A, A)]
-    count_disorder(telemetry, [A, A, *theirs])
+    count_disorder(telemetry, disorder_in(events_table([A, A, *theirs])))
     sample = telemetry.registry.get_sample_value
     assert sample("sendledger_duplicates_total", {"provider": "sendgrid"}) == 1
     assert sample("sendledger_duplicates_total", {"provider": "twilio"}) == 1
@@ -59,7 +60,12 @@ def test_each_provider_has_its_own_counts() -> None:
 
 @given(st.lists(st.sampled_from([A, B, C, *(at(n, **OTHER) for n in range(3))]), max_size=12))
 def test_copies_are_all_but_one_of_each_and_none_is_counted_twice(events: list[Event]) -> None:
-    copies, older = disorder(events)
+    found = disorder_in(events_table(events))
     distinct = len({event.event_id for event in events})
-    assert copies.total() == len(events) - distinct
-    assert older.total() <= max(0, distinct - 1)
+    assert sum(found.copies.values()) == len(events) - distinct
+    assert sum(found.older.values()) <= max(0, distinct - 1)
+
+
+def test_what_two_groups_show_adds_up() -> None:
+    first, second = disorder_in(events_table([A, A])), disorder_in(events_table([C, A, A]))
+    assert first + second == Disorder({"sendgrid": 2}, {"sendgrid": 1})

@@ -68,7 +68,7 @@ def _copies_are_new(patch: Patch) -> None:
 
 def _looks_before_it_writes(patch: Patch) -> None:
     made: list[matching.Matcher] = []
-    honest_init, honest_settle, honest_tables = matching.Matcher.__init__, matching.Matcher.settle, writing._tables
+    honest_init, honest_settle, honest_tables = matching.Matcher.__init__, matching.Matcher.settle, writing.tables_of
 
     def init(self: matching.Matcher, *args: Any, **named: Any) -> None:
         honest_init(self, *args, **named)
@@ -80,7 +80,7 @@ def _looks_before_it_writes(patch: Patch) -> None:
 
     patch.setattr(matching.Matcher, "__init__", init)
     patch.setattr(matching.Matcher, "settle", lambda *_: 0)
-    patch.setattr(writing, "_tables", tables)
+    patch.setattr(writing, "tables_of", tables)
 
 
 def _reads_one_frame(patch: Patch) -> None:
