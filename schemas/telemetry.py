@@ -83,6 +83,20 @@ CATALOGUE: Final = {
         ),
         Metric("orphans_total", "counter", "Events that name no message of ours.", ("provider",)),
         Metric("matched_total", "counter", "Of those, the ones that found their message by provider id."),
+        Metric(
+            "decisions_total",
+            "counter",
+            "Decisions of the gate that the ledger has written, copies included. A rise of one that isn't `approved`:"
+            " `GET /v1/messages?status=` shows them with their reasons.",
+            ("outcome",),
+        ),
+        Metric(
+            "suppression_changes_total",
+            "counter",
+            "Changes of what holds for an address: it was `closed` in some scope, or is `open` everywhere (opt-outs may"
+            " remain). A sudden rise of `closed`: look at Bounced Emails.",
+            ("channel", "now"),
+        ),
         Metric("dead_letters_total", "counter", "Records or elements parked, by reason.", ("topic", "reason")),
         Metric("retries_total", "counter", "A worker's waits because Kafka or ClickHouse was away.", ("of",)),
         Metric(

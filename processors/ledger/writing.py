@@ -26,6 +26,7 @@ from projections.store import Store
 from projections.suppressions.columns import changes_table
 from schemas.errors import BrokerError, StoreError, StoreRefused
 from schemas.events import Bad
+from schemas.suppressions import SuppressionState
 from schemas.telemetry import Telemetry
 
 __all__ = ["WORLD", "LedgerWriter", "tables_of"]
@@ -86,6 +87,8 @@ class LedgerWriter:
             whole.letters.extend(sheet.letters)
             whole.events.extend(sheet.events)
             whole.orphans.extend(sheet.orphans)
+            whole.decisions.extend(sheet.decisions)
+            whole.suppressions.extend(sheet.suppressions)
             whole.disorder += sheet.disorder
 
         faults: list[Fault[Record]] = await bisect(records, attempt, passing=WORLD)
@@ -123,9 +126,17 @@ class LedgerWriter:
                 measure.counter("unknown_total", provider).inc(count)
         for provider, count in Counter(e.provider for e in sheet.orphans).items():
             measure.counter("orphans_total", provider).inc(count)
+        for outcome, count in Counter(decision.outcome for decision in sheet.decisions).items():
+            measure.counter("decisions_total", outcome).inc(count)
+        for (channel, now), count in Counter(map(_channel_and_now, sheet.suppressions)).items():
+            measure.counter("suppression_changes_total", channel, now).inc(count)
         count_disorder(measure, sheet.disorder)
         measure.counter("groups_total").inc()
         measure.histogram("group_records").observe(by_topic.total())
+
+
+def _channel_and_now(state: SuppressionState) -> tuple[str, str]:
+    return state.channel, "closed" if any(scope.suppressed for scope in state.scopes) else "open"
 
 
 def tables_of(sheet: Sheet) -> tuple[dict[str, Any], Disorder]:

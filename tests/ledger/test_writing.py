@@ -14,6 +14,7 @@ from processors.ledger import reading
 from processors.ledger.writing import LedgerWriter
 from schemas.errors import BrokerError, StoreError, StoreRefused
 from schemas.events import Headers, Parsed, Place
+from schemas.examples import EXAMPLES
 from schemas.telemetry import Telemetry
 from tests.building import ACCOUNT, MESSAGE, NOW_US
 
@@ -151,3 +152,29 @@ async def test_groups_may_overlap() -> None:
     writer = a_writer(store, letters)
     await asyncio.gather(write(writer, RECORDS[:10]), write(writer, RECORDS[10:]))
     assert sorted(store.addresses) == sorted(ADDRESSES)
+
+
+async def test_decisions_are_counted_by_outcome_and_changes_of_addresses_by_what_holds_now() -> None:
+    telemetry = Telemetry()
+    writer = LedgerWriter(FakeStore(), FakeLetters(), telemetry, FaultLimit(), decision_days=30)  # type: ignore[arg-type]
+    decision = EXAMPLES["SendDecision"].payload
+    opened = EXAMPLES["SuppressionState"].payload
+    closed = opened | {"scopes": [scope | {"suppressed": True} for scope in opened["scopes"]]}
+    said = {
+        "sends.decided": [decision, decision | {"outcome": "approved", "reason": "ok", "evidence": []}, decision],
+        "suppressions.changed": [closed, opened],
+    }
+    await writer.write(
+        [
+            RecordBatch(TP(topic, 0), [FakeRecord(orjson.dumps(value), n, topic) for n, value in enumerate(values)])
+            for topic, values in said.items()
+        ]
+    )
+
+    def counted(name: str, **labels: str) -> float | None:
+        return telemetry.registry.get_sample_value(f"sendledger_{name}", labels)
+
+    assert counted("decisions_total", outcome="suppressed") == 2
+    assert counted("decisions_total", outcome="approved") == 1
+    assert counted("suppression_changes_total", channel=closed["channel"], now="closed") == 1
+    assert counted("suppression_changes_total", channel=closed["channel"], now="open") == 1
