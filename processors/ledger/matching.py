@@ -114,7 +114,10 @@ class Matcher:
             self._write_events(withdrawn, "withdrawn", strangers_table(withdrawn))
 
     def _write_events(self, events: Sequence[Event], link: str, states: Any) -> None:
-        """Write the state, then the bounces, and the events last: what `events` has is taken for done ever after."""
+        """Write the state, then the bounces, and the events last: what `events` has is taken for done ever after.
+
+        The server makes bounces of events too, but not in one step with them.
+        """
         self._store.insert("message_state", states)
         bounces = bounces_table(events, link)
         if bounces.num_rows:

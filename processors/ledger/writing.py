@@ -19,7 +19,6 @@ from processors.engine import Fault, FaultLimit, Record, RecordBatch, bisect, re
 from processors.ledger.matching import Matcher
 from processors.ledger.reading import Sheet, read_records
 from processors.places import place_of
-from projections.bounces.columns import bounces_table
 from projections.messages.columns import contents_table, dispatches_table, events_table, state_table
 from projections.messages.matching import caption_of
 from projections.store import Store
@@ -150,7 +149,6 @@ def tables_of(sheet: Sheet) -> tuple[dict[str, Any], Disorder]:
         "message_state": state_table(of_providers, requests, sheet.decisions, sheet.dispatches, sheet.contents),
         "orphans": orphans,
         "dispatches": dispatches_table(sheet.dispatches),
-        "bounces": bounces_table(sheet.events),
         "suppression_changes": changes_table(sheet.suppressions),
         "contents": contents_table(sheet.contents),
     }

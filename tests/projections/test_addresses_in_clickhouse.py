@@ -109,6 +109,28 @@ def test_a_bounce_without_an_address_is_the_tos(store: Store, account: str) -> N
     assert bounced(store, account).keys() == {ANN}
 
 
+@pytest.mark.parametrize(
+    ("provider", "type_", "channel"),
+    [
+        ("sendgrid", "bounced", ["email"]),
+        ("postmark", "blocked", ["email"]),
+        ("twilio", "failed", ["sms"]),
+        ("sendgrid", "dropped", []),
+        ("sendgrid", "delivered", []),
+    ],
+)
+def test_an_event_that_is_written_is_a_bounce_by_itself(
+    store: Store, account: str, provider: str, type_: str, channel: list[str]
+) -> None:
+    message_id = new_id()
+    event = an_event(type_, account_id=account, message_id=message_id, provider=provider, reason="why", code="550")
+    store.insert("events", events_table([event, event]))
+    made = store.rows("SELECT *, copy FROM bounces FINAL WHERE account_id = {a:String}", {"a": account})
+    assert [row["channel"] for row in made] == channel
+    store.insert("bounces", bounces_table([event]))  # as the matcher writes it
+    assert store.rows("SELECT *, copy FROM bounces FINAL WHERE account_id = {a:String}", {"a": account}) == made
+
+
 def test_a_bounce_that_was_taken_back_does_not_count(store: Store, account: str) -> None:
     event = an_event("bounced", account_id=account, message_id=new_id())
     store.insert("bounces", bounces_table([event], "matched"))
