@@ -58,7 +58,8 @@ class LedgerWriter:
         except Exception:  # whose fault it is, bisecting tells
             sheet = await self._take_apart(records)
         await self._park(sheet.letters)
-        self._count(group, sheet)
+        self._count_records(group)
+        self._count_facts(sheet)
 
     async def _take(self, records: Sequence[Record]) -> Sheet:
         async with self._decoding:
@@ -104,7 +105,7 @@ class LedgerWriter:
         for (topic, reason), count in Counter((x.record.topic, x.bad.reason) for x in letters).items():
             self._telemetry.counter("dead_letters_total", topic, reason).inc(count)
 
-    def _count(self, group: Sequence[RecordBatch], sheet: Sheet) -> None:
+    def _count_records(self, group: Sequence[RecordBatch]) -> None:
         measure, now_us = self._telemetry, time() * 1e6
         by_topic: Counter[str] = Counter()
         # The oldest of each topic stands for all: looking at every record would cost more than folding it.
@@ -119,6 +120,11 @@ class LedgerWriter:
         for topic, record in oldest.items():
             delay = measure.histogram("delay_seconds", topic)
             delay.observe(max(0.0, (now_us - place_of(record).received_us) / 1e6))
+        measure.counter("groups_total").inc()
+        measure.histogram("group_records").observe(by_topic.total())
+
+    def _count_facts(self, sheet: Sheet) -> None:
+        measure = self._telemetry
         for (provider, kind), count in Counter(map(_PROVIDER_AND_TYPE, chain(sheet.events, sheet.orphans))).items():
             measure.counter("events_total", provider, kind).inc(count)
             if kind == "unknown":
@@ -130,8 +136,6 @@ class LedgerWriter:
         for (channel, now), count in Counter(map(_channel_and_now, sheet.suppressions)).items():
             measure.counter("suppression_changes_total", channel, now).inc(count)
         count_disorder(measure, sheet.disorder)
-        measure.counter("groups_total").inc()
-        measure.histogram("group_records").observe(by_topic.total())
 
 
 def _channel_and_now(state: SuppressionState) -> tuple[str, str]:

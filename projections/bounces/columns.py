@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from projections.messages.arrow_types import HASH, hashes_of
+from projections.messages.arrow_types import hash_array
+from projections.messages.law import BOUNCES
 from schemas.events import Event
 
-__all__ = ["BOUNCES", "bounces_table"]
+__all__ = ["bounces_table"]
 
-BOUNCES: Final = frozenset({"bounced", "blocked", "failed"})
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _TEXTS: Final = ("account_id", "message_id", "address", "code", "reason", "classification", "fault")
 _NUMBERS: Final = {"partition": pa.uint32(), "offset": pa.uint64(), "position": pa.uint32()}
@@ -24,7 +24,7 @@ def bounces_table(events: Sequence[Event], link: str = "") -> Any:
     bounces = [event for event in events if event.type in BOUNCES]
     return pa.table(
         {
-            "event_id": pa.array(hashes_of([event.event_id for event in bounces]), HASH),
+            "event_id": hash_array(bytes.fromhex("".join(event.event_id for event in bounces))),
             "channel": pa.array(["sms" if event.provider == "twilio" else "email" for event in bounces], pa.string()),
             "occurred_at": pa.array([event.occurred_us for event in bounces], _TIME),
             "received_at": pa.array([event.received_us for event in bounces], _TIME),

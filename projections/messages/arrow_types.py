@@ -17,6 +17,7 @@ __all__ = [
     "STATE",
     "Columns",
     "complements",
+    "hash_array",
     "hashes_of",
     "identities",
     "offsets",
@@ -98,6 +99,11 @@ def hashes_of(hexadecimal: Sequence[str]) -> list[bytes]:
     """Return the 16 bytes of each hash: one conversion for all."""
     joined = bytes.fromhex("".join(hexadecimal))
     return [joined[at : at + 16] for at in range(0, len(joined), 16)]
+
+
+def hash_array(joined: bytes) -> Any:
+    """Return an array of hashes from their bytes, 16 each: no object is made of any."""
+    return pa.FixedSizeBinaryArray.from_buffers(HASH, len(joined) // 16, [None, pa.py_buffer(joined)])
 
 
 def complements(hashes: Sequence[bytes]) -> list[bytes]:

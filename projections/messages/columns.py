@@ -21,6 +21,7 @@ from projections.messages.arrow_types import (
     STATE,
     Columns,
     complements,
+    hash_array,
     hashes_of,
     identities,
     singles,
@@ -63,10 +64,10 @@ def events_table(events: Sequence[Event]) -> Any:
     """Return the rows of the table `events` or `orphans`: a `pyarrow.Table` of one row an event."""
     columns: Columns = dict(zip(Event._fields, zip(*events, strict=True) if events else repeat([]), strict=False))
     columns["message_id"] = [message_id or NO_MESSAGE for message_id in columns["message_id"]]
-    event_ids = pa.py_buffer(bytes.fromhex("".join(columns.pop("event_id"))))
+    event_ids = bytes.fromhex("".join(columns.pop("event_id")))
     return pa.table(
         {
-            "event_id": pa.FixedSizeBinaryArray.from_buffers(HASH, len(events), [None, event_ids]),
+            "event_id": hash_array(event_ids),
             **{
                 _EVENT_NAMES.get(name, name): pa.array(values, _EVENT_TYPES.get(name, pa.string()))
                 for name, values in columns.items()

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from projections.messages.arrow_types import HASH, INVERSE, KNOWN_AS, MARK, Columns
+from projections.messages.arrow_types import INVERSE, KNOWN_AS, MARK, Columns, hash_array
 from projections.messages.outcomes import DELIVERY_RANKS, SUB_STATUS_TYPES, sub_status_of
 
 __all__ = ["fold_events"]
@@ -159,8 +159,7 @@ def _arrow(series: pl.Series, kind: Any) -> Any:
 
 def _hashes(high: Any, low: Any) -> Any:
     """Hashes from their halves: an array of 16 bytes each."""
-    halves = np.column_stack((high, low)).astype(">u8")
-    return pa.FixedSizeBinaryArray.from_buffers(HASH, len(halves), [None, pa.py_buffer(halves.tobytes())])
+    return hash_array(np.column_stack((high, low)).astype(">u8").tobytes())
 
 
 def _offsets(rows: pl.Series, size: int) -> Any:

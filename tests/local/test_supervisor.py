@@ -120,7 +120,6 @@ class TestRefusals:
         assert diary(tmp_path) == ["one started", "one stopped"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
 class TestUncleanStops:
     async def test_parts_die_with_a_killed_supervisor(self, supervise: Supervise, tmp_path: Path) -> None:
         keeper = await asyncio.create_subprocess_exec(
