@@ -134,9 +134,9 @@ class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettin
 
     group_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Records of one write at the most")
     group_bytes: Annotated[int, Field(ge=1)] = Field(
-        6 * 2**20,
-        description="Bytes of one write at the most: less than one fetch of a partition (8 MiB) brings, some 20,000"
-        " events, so that decoding and inserting overlap",
+        20 * 2**20,
+        description="Bytes after which a write takes no further batch (of up to 8 MiB). The first ends at a quarter of"
+        " it, and they grow while records wait: small ones start sooner, large ones cost the server less",
     )
     group_seconds: Annotated[float, Field(gt=0)] = Field(
         0.25, description="Seconds that a write waits for more records"

@@ -24,12 +24,17 @@ async def grouped(
     records: int = 20_000,
     within: float = 0.25,
     body_bytes: int = 64 * 2**20,
+    first_bytes: int | None = None,
 ) -> AsyncGenerator[Group, None]:
     """Merge batches into groups, to be written as one and acknowledged after that.
 
     A group is closed at `records` records, at `body_bytes` bytes of values, or `within` seconds after its first
     batch. A last group that was never closed is not given out: it is unacknowledged, hence read again.
+
+    With `first_bytes` the first group is closed there already, so that somebody has work at once. Each full group lets
+    the next be twice as large, up to `body_bytes`; one that time has closed means that nothing waits, and starts over.
     """
+    limit = first_bytes = min(first_bytes or body_bytes, body_bytes)
     source = aiter(batches)
     coming: asyncio.Future[RecordBatch] | None = None
     try:
@@ -37,7 +42,7 @@ async def grouped(
             group: Group = []
             size = weight = 0
             closes_at: float | None = None
-            while size < records and weight < body_bytes:
+            while size < records and weight < limit:
                 coming = coming or asyncio.ensure_future(_next(source))
                 wait = None if closes_at is None else max(closes_at - monotonic(), 0)
                 done, _ = await asyncio.wait({coming}, timeout=wait)
@@ -53,6 +58,8 @@ async def grouped(
                 size += len(batch)
                 weight += batch.body_bytes
                 closes_at = closes_at or monotonic() + within
+            full = size >= records or weight >= limit
+            limit = min(2 * limit, body_bytes) if full else first_bytes
             yield group
     finally:
         if coming is not None:
@@ -92,6 +99,7 @@ class GroupWriter:
         *,
         records: int = 20_000,
         body_bytes: int = 64 * 2**20,
+        first_bytes: int | None = None,
         within: float = 0.25,
         depth: int = 2,
         world: Faults = (WorldFault,),
@@ -100,7 +108,7 @@ class GroupWriter:
     ) -> None:
         self._app = app
         self._write = write
-        self._records, self._body_bytes, self._within = records, body_bytes, within
+        self._bounds = (records, within, body_bytes, first_bytes)
         self._world, self._backoff, self._on_retry = world, backoff, on_retry
         self._inbox: asyncio.Queue[RecordBatch] = asyncio.Queue(maxsize=1)
         self._slots = asyncio.Semaphore(depth)
@@ -123,7 +131,7 @@ class GroupWriter:
 
     async def _group(self) -> None:
         try:
-            async for group in grouped(self._arrivals(), self._records, self._within, self._body_bytes):
+            async for group in grouped(self._arrivals(), *self._bounds):
                 await self._slots.acquire()
                 task = asyncio.create_task(self._carry(group), name="group-write")
                 self._tasks.add(task)

@@ -49,6 +49,7 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
         ledger.write,
         records=settings.group_records,
         body_bytes=settings.group_bytes,
+        first_bytes=settings.group_bytes // 4,
         within=settings.group_seconds,
         world=WORLD,
         on_retry=telling(telemetry, "ledger"),

@@ -36,6 +36,35 @@ async def test_a_group_closes_at_its_bytes() -> None:
     assert await first_of(grouped(given(a, b), body_bytes=1000, within=LONG)) == [a, b]
 
 
+async def test_groups_grow_while_they_are_full() -> None:
+    batches = [a_batch(n, value=b"x" * 100) for n in range(20)]
+    groups = grouped(given(*batches), body_bytes=600, first_bytes=100, within=LONG)
+    assert [len(await first_of(groups)) for _ in range(5)] == [1, 2, 4, 6, 6]
+
+
+async def test_a_group_that_time_has_closed_starts_over() -> None:
+    go_on = asyncio.Event()
+
+    async def with_a_pause() -> AsyncIterator[RecordBatch]:
+        for batch in batches[:4]:
+            yield batch
+        await go_on.wait()
+        for batch in batches[4:]:
+            yield batch
+
+    batches = [a_batch(n, value=b"x" * 100) for n in range(8)]
+    groups = grouped(with_a_pause(), body_bytes=600, first_bytes=100, within=0.01)
+    assert [len(await first_of(groups)) for _ in range(3)] == [1, 2, 1]  # the third would have held four
+    go_on.set()
+    assert [len(await first_of(groups)) for _ in range(2)] == [1, 2]
+
+
+async def test_a_first_group_is_never_larger_than_the_others() -> None:
+    batches = [a_batch(n, value=b"x" * 100) for n in range(4)]
+    groups = grouped(given(*batches), body_bytes=200, first_bytes=10_000, within=LONG)
+    assert [len(await first_of(groups)) for _ in range(2)] == [2, 2]
+
+
 async def test_a_group_closes_some_time_after_its_first_batch() -> None:
     a = a_batch()
     assert await first_of(grouped(given(a), within=0.01)) == [a]
