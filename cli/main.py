@@ -314,9 +314,9 @@ def lag(
     Example: sendledger lag --json
     """
     from cli.operating import lag_of, show_lag
-    from schemas.settings import GroupSettings
+    from schemas.settings import ReadersSettings
 
-    found = run(lag_of(settings_of(GroupSettings), group))
+    found = run(lag_of(settings_of(ReadersSettings), group))
     show_lag(found, as_json=as_json)
     if group is not None and not found.partitions:
         sys.exit(1)
@@ -394,8 +394,8 @@ def simulate(
     live: Annotated[bool, typer.Option("--live", help="Endless traffic of account `demo` instead, over HTTP.")] = False,
     oracle: Annotated[Path | None, typer.Option(help="Write here what must come out, for `verify`.")] = None,
     decide: Annotated[
-        bool, typer.Option("--decide/--no-decide", help="Write decisions too; without, somebody else decides.")
-    ] = True,
+        bool, typer.Option("--decide/--no-decide", help="Write decisions too, where no gate runs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send life-like traffic of all providers: our own records, and signed webhooks with duplicates and disorder.

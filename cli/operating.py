@@ -14,16 +14,16 @@ from schemas.asyncapi import document
 from schemas.errors import RequestError
 from schemas.groups import Group, groups_of
 from schemas.json_schemas import json_schemas
-from schemas.settings import GroupSettings
+from schemas.settings import ReadersSettings
 
 __all__ = ["lag_of", "published", "quieten_clients", "show_checks", "show_lag"]
 
 _FORMATS = ("json", "asyncapi")
 
 
-async def lag_of(settings: GroupSettings, name: str | None) -> Lag:
+async def lag_of(settings: ReadersSettings, name: str | None) -> Lag:
     """Return the lag of all our groups, or of one group, whoever it is. Raises BrokerError."""
-    groups = groups_of(settings.consumer_group)
+    groups = groups_of(settings.consumer_group, settings.gate_group)
     if name is not None:
         groups = tuple(group for group in groups if group.name == name) or (Group(name),)
     quieten_clients()

@@ -4,12 +4,16 @@ import asyncio
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import structlog
 from pydantic import SecretStr
 
-from schemas.errors import ConfigError, RequestError
+from processors.lag import catch_up
+from schemas.errors import BrokerError, ConfigError, RequestError
+from schemas.groups import gate_of
 from schemas.settings import SimulatorSettings
 from schemas.times import DAY_US, rfc3339_us
 from simulator.http import Poster, run_over_http
@@ -18,11 +22,17 @@ from simulator.live import live
 from simulator.oracle import Oracle
 from simulator.posts import plan
 from simulator.providers import PROVIDERS
+from simulator.sending import at_once
 from simulator.signing import Keys
+from simulator.stories import Setting
 
 __all__ = ["run_live", "run_once"]
 
-ACCOUNTS = ("demo", "acme", "globex")
+ACCOUNTS: Final = ("demo", "acme", "globex")
+GATE_WITHIN_SECONDS: Final = 120.0
+DEMO_WAITS_SECONDS: Final = 10.0
+
+log = structlog.get_logger()
 
 
 async def run_once(
@@ -34,37 +44,63 @@ async def run_once(
     before: str | None,
     *,
     oracle_file: Path | None = None,
-    decides: bool = True,
+    decides: bool = False,
 ) -> dict[str, Any]:
     """Send one plan, to `url` over HTTP or straight into Kafka, and return what was sent.
 
-    `oracle_file` is written first: it says what must come out of all that is sent.
+    `oracle_file` is written first: it says what must come out of all that is sent. Unless the plan `decides` itself, it
+    goes on only when the gate has read what came before. Raises BrokerError where no gate does.
     """
     oracle = None
     if oracle_file is not None:
         oracle = Oracle(seed, decides=decides, arrivals_known=via == "kafka")
-    planned = plan(messages, seed, now_us=_until(before), accounts=ACCOUNTS, decides=decides, oracle=oracle)
+    setting = Setting(_until(before), ACCOUNTS, decides=decides, refuses_unknown=settings.default_policy == "refuse")
+    # Written now, so that they count also where somebody has said something else of these accounts before.
+    planned = plan(messages, seed, setting, policies_us=time.time_ns() // 1000, oracle=oracle)
     if oracle is not None and oracle_file is not None:
         _write(oracle_file, oracle.as_json())
     keys = _keys(settings)
+    settled = at_once if decides else partial(_gate_has_read, settings, GATE_WITHIN_SECONDS)
     started = time.monotonic()
     if via == "http":
         poster = Poster(url, _needed(keys), public_url=settings.public_url)
-        await run_over_http(poster, settings.kafka_bootstrap, planned, progress=_progress)
+        await run_over_http(poster, settings.kafka_bootstrap, planned, progress=_progress, settled=settled)
     else:
         public_url = settings.public_url or PUBLIC_URL
-        await run_over_kafka(settings.kafka_bootstrap, planned, progress=_progress, keys=keys, public_url=public_url)
+        await run_over_kafka(
+            settings.kafka_bootstrap, planned, progress=_progress, keys=keys, public_url=public_url, settled=settled
+        )
     return planned.totals.as_json() | {"seconds": round(time.monotonic() - started, 2)}
 
 
-async def run_live(settings: SimulatorSettings, url: str, *, decides: bool = True) -> int:
+async def run_live(settings: SimulatorSettings, url: str, *, decides: bool = False) -> int:
     """Send the demo's traffic until the process is told to stop."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     poster = Poster(url, _needed(_keys(settings)), public_url=settings.public_url, patience_seconds=None, concurrency=4)
-    await live(poster, settings.kafka_bootstrap, stop=stop, decides=decides)
+    settled = at_once if decides else partial(_gate_may_have_read, settings)
+    await live(poster, settings.kafka_bootstrap, stop=stop, decides=decides, settled=settled)
     return 0
+
+
+async def _gate_has_read(settings: SimulatorSettings, within_seconds: float) -> None:
+    """Return when the gate has read all that there is. Raises BrokerError where it does not."""
+    behind = await catch_up(settings.kafka_bootstrap, [gate_of(settings.gate_group)], within_seconds=within_seconds)
+    if behind:
+        raise BrokerError(
+            f"The gate is {behind:,} records behind after {within_seconds:g} s, and what comes next is decided by them",
+            f"group {settings.gate_group} at {settings.kafka_bootstrap}",
+            "Start `sendledger worker gate`, or let the simulator decide with --decide",
+        )
+
+
+async def _gate_may_have_read(settings: SimulatorSettings) -> None:
+    """The same for a demo, which goes on whatever is away."""
+    try:
+        await _gate_has_read(settings, DEMO_WAITS_SECONDS)
+    except BrokerError as error:
+        log.warning("demo.gate_missed", problem=error.what)
 
 
 def _until(before: str | None) -> int:

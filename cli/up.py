@@ -10,7 +10,7 @@ import secrets
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -126,16 +126,10 @@ def _programs(env: Mapping[str, str], *, demo: bool) -> list[Part]:
     # The script by its own path, so that a worker is seen as `sendledger worker ledger`.
     command = [sys.executable, str(Path(sys.executable).with_name("sendledger"))]
     gateway_url = f"http://{LOOPBACK}:{env[PREFIX + 'PORT']}"
-    metrics_url = f"http://{LOOPBACK}:{env[PREFIX + 'METRICS_PORT']}/metrics"
+    ledgers = int(env[PREFIX + "METRICS_PORT"])
     parts = [
-        Part(
-            "worker-ledger",
-            [*command, "worker", "ledger"],
-            env,
-            _answers(metrics_url, 'sendledger_up{program="ledger"} 1.0'),
-            stop_within=8.0,
-            ports=(int(env[PREFIX + "METRICS_PORT"]),),
-        ),
+        _worker("ledger", command, env, ledgers),
+        _worker("gate", command, {**env, PREFIX + "INSTANCE": "gate-0"}, ledgers + 1),
         Part(
             "gateway",
             [*command, "gateway"],
@@ -147,6 +141,19 @@ def _programs(env: Mapping[str, str], *, demo: bool) -> list[Part]:
     if demo:
         parts.append(Part("demo", [*command, "simulate", "--live"], env, _at_once))
     return parts
+
+
+def _worker(name: str, command: Sequence[str], env: Mapping[str, str], port: int) -> Part:
+    """A worker, which is ready when its metrics say so."""
+    url = f"http://{LOOPBACK}:{port}/metrics"
+    return Part(
+        f"worker-{name}",
+        [*command, "worker", name],
+        {**env, PREFIX + "METRICS_PORT": str(port)},
+        _answers(url, f'sendledger_up{{program="{name}"}} 1.0'),
+        stop_within=8.0,
+        ports=(port,),
+    )
 
 
 def _answers(url: str, text: str) -> Callable[[], Awaitable[bool]]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from processors.engine import Record
+from processors.history import history
 from schemas.errors import BrokerError
 from schemas.events import Bad
 from schemas.topics import DEAD_LETTERS, MAX_RECORD_BYTES
@@ -88,27 +89,6 @@ def _headers(letter: Letter, processor: str, failed_at: str) -> Mapping[str, byt
     return {name: text.encode("utf-8", "replace") for name, text in said.items()}
 
 
-async def letters(bootstrap: str) -> AsyncIterator[Record]:
+def letters(bootstrap: str) -> AsyncIterator[Record]:
     """Yield every dead letter that there is now, oldest first within a partition. Raises BrokerError."""
-    consumer = AIOKafkaConsumer(
-        DEAD_LETTERS.name,
-        bootstrap_servers=bootstrap,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-    )
-    try:
-        await consumer.start()
-        ends = await consumer.end_offsets(consumer.assignment())
-        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                for record in records:
-                    yield record
-    except KafkaError as error:
-        raise BrokerError(
-            f"Kafka does not give the dead letters: {type(error).__name__}",
-            DEAD_LETTERS.name,
-            "Start it, and try again",
-        ) from error
-    finally:
-        await consumer.stop()
+    return history(bootstrap, DEAD_LETTERS.name)

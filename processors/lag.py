@@ -9,7 +9,7 @@ of lag. Zero is certain: nothing that was there before the call is unread.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,9 +28,13 @@ from schemas.errors import BrokerError
 from schemas.groups import Group
 from schemas.telemetry import Readings, Telemetry
 
-__all__ = ["SETTLING", "Lag", "PartitionLag", "lag", "show_lag"]
+__all__ = ["SETTLING", "Lag", "PartitionLag", "catch_up", "lag", "show_lag"]
 
 _WITHIN_SECONDS = 30.0
+_POLL_SECONDS = 0.2
+_IN_A_ROW = 4
+"""What is read here is written on there: of a chain of topics (requests, by address, by account, decisions) each
+reading is certain of one link more."""
 _REQUEST_TIMEOUT_MS = 10_000
 SETTLING = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 """A broker that has just started, or that has never had a group before, says these for a moment."""
@@ -79,6 +83,31 @@ async def lag(bootstrap: str, groups: Sequence[Group]) -> Lag:
         ) from error
 
 
+async def catch_up(
+    bootstrap: str,
+    groups: Sequence[Group],
+    *,
+    within_seconds: float,
+    say: Callable[[int], None] = lambda _behind: None,
+) -> int:
+    """Wait until `groups` have read all that there is, and all that they wrote of it for each other.
+
+    Returns how many records they are behind: 0, or what is left after `within_seconds`. Raises BrokerError.
+    """
+    clock = asyncio.get_running_loop().time
+    until, zeros = clock() + within_seconds, 0
+    while True:
+        behind = (await lag(bootstrap, groups)).total
+        zeros = zeros + 1 if behind == 0 else 0
+        if zeros == _IN_A_ROW:
+            return 0
+        if behind:
+            say(behind)
+            if clock() > until:
+                return behind
+            await asyncio.sleep(_POLL_SECONDS)
+
+
 def show_lag(app: MicroBatchApp, group: str, telemetry: Telemetry) -> None:
     """Have the worker's metrics show how far it is behind, as far as it knows without asking."""
 
@@ -121,9 +150,8 @@ async def _read_by(admin: AIOKafkaAdminClient, groups: Iterable[Group]) -> dict[
             continue
         if known is None:
             known = {name for name, *_ in await admin.list_consumer_groups()}
-        for name in known:
-            if name == group.name or (group.name.endswith("*") and name.startswith(group.name[:-1])):
-                read[name] = {tp.topic for tp in await admin.list_consumer_group_offsets(name)}
+        if group.name in known:
+            read[group.name] = {tp.topic for tp in await admin.list_consumer_group_offsets(group.name)}
     return read
 
 

@@ -95,6 +95,16 @@ class GroupSettings(BrokerSettings):
     consumer_group: str = Field("ledger", description="The consumer group of the ledger workers")
 
 
+class GateGroupSettings(BrokerSettings):
+    """Who decides."""
+
+    gate_group: str = Field("gate", description="The consumer group of the gate workers")
+
+
+class ReadersSettings(GroupSettings, GateGroupSettings):
+    """Who reads the log: the ledger and the gate."""
+
+
 class SweepSettings(Settings):
     """How soon an event is looked at once more that has not found its message."""
 
@@ -103,7 +113,7 @@ class SweepSettings(Settings):
     )
 
 
-class VerifySettings(StoreSettings, GroupSettings, SweepSettings):
+class VerifySettings(StoreSettings, ReadersSettings, SweepSettings):
     """`sendledger verify`."""
 
 
@@ -143,18 +153,22 @@ class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettin
     )
 
 
-class GateSettings(BrokerSettings, DecisionSettings, WorkerSettings):
+class DefaultPolicySettings(Settings):
+    """What becomes of an account that nobody has told us of."""
+
+    default_policy: Literal["approve", "refuse"] = Field(
+        "approve", description="What an account without a policy may send: everything, or (refuse) nothing"
+    )
+
+
+class GateSettings(GateGroupSettings, DefaultPolicySettings, DecisionSettings, WorkerSettings):
     """The gate worker."""
 
-    gate_group: str = Field("gate", pattern=r"^gate", description="The consumer group of the gate workers: gate…")
     suppress_bounces: Annotated[int, Field(ge=1, le=1000)] = Field(
         3, description="Bounced messages that close an address, within the window"
     )
     suppress_window_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         30, description="Days within which bounces close an address, both ends included"
-    )
-    default_policy: Literal["approve", "refuse"] = Field(
-        "approve", description="What an account without a policy may send: everything, or (refuse) nothing"
     )
 
 
@@ -193,7 +207,7 @@ class CommandSettings(StoreSettings, BrokerSettings):
     """`sendledger suppress`, `release` and `opt-in`: the log, and the table that says what was so before."""
 
 
-class SimulatorSettings(SharedSecretSettings, BrokerSettings):
+class SimulatorSettings(SharedSecretSettings, GateGroupSettings, DefaultPolicySettings):
     """The simulator, which posts as the providers do: with the first of several keys."""
 
     dev_sendgrid_private_key: SecretStr = Field(

@@ -17,7 +17,7 @@ from schemas.identity import sent_at_us
 from schemas.times import rfc3339
 from simulator.facts import Asked, Decided
 from simulator.providers.teller import Meaning
-from simulator.stories import Story
+from simulator.story import Story
 
 __all__ = ["ANY", "Expected", "Happened", "expect"]
 
@@ -27,6 +27,7 @@ _OPEN: Final = object()
 
 # From low to high: the highest that happened says what became of the delivery.
 _RANKS: Final = ("processed", "deferred", "sent", "delivered", "dropped", "failed", "blocked", "bounced")
+_BOUNCES: Final = ("bounced", "blocked", "failed")
 _REFUSED: Final = {
     "blocked": "Blocked",
     "declined": "Declined",
@@ -38,6 +39,9 @@ _ATTRIBUTES: Final = (
     "channel", "type", "template_id", "sent_to", "recipient_id", "to_address", "to_domain", "cc_address", "subject",
     "appointment_id",
 )  # fmt: skip
+
+_BY_DECISION: Final = frozenset({"status", "sub_status", "reason", "code", "classification", "anomalies"})
+"""The columns that follow from a decision."""
 
 
 class Happened(NamedTuple):
@@ -60,6 +64,10 @@ class Expected:
     events: dict[str, list[int]] = field(default_factory=dict)
     """By type: different events, and how many of them are about a CC."""
     orphans: list[Happened] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
+    """All that its provider told."""
+    bounced: list[str] = field(default_factory=list)
+    """The addresses of the message that it bounced at, however often."""
 
 
 def expect(story: Story, arrivals: Mapping[str, int]) -> Expected:
@@ -68,14 +76,16 @@ def expect(story: Story, arrivals: Mapping[str, int]) -> Expected:
     own = [one for one in happened if _is_own(story, one)]
     orphans = [one for one in happened if not _is_own(story, one)]
     if not (own or story.asked or story.decided or story.dispatched):
-        return Expected(None, {}, orphans)
+        return Expected(None, {}, orphans, happened)
     asked = _asked(story)
     to_key = asked.to_key if asked else ""
     # Until a request or decision tells the To every address counts as it; an event without one is the To's.
     about_to = [one for one in own if not to_key or one.meaning.address in ("", to_key)]
     row = _row(story, asked, own, about_to)
-    known = {name: value for name, value in row.items() if value is not _OPEN}
-    return Expected(known, _events(story, own, about_to), orphans)
+    open_ = _BY_DECISION if story.quota else frozenset()
+    known = {name: value for name, value in row.items() if value is not _OPEN and name not in open_}
+    bounced = sorted({one.meaning.address for one in own if one.meaning.type in _BOUNCES} - {""})
+    return Expected(known, _events(story, own, about_to), orphans, happened, bounced)
 
 
 def _happened(story: Story, arrivals: Mapping[str, int]) -> list[Happened]:
@@ -110,7 +120,7 @@ def _asked(story: Story) -> Asked | None:
 
 
 def _decided(story: Story) -> Decided | None:
-    return min(story.decided, key=lambda decided: decided.at_us, default=None)
+    return min(story.decided, key=lambda decided: decided.at_us or 0, default=None)
 
 
 def _events(story: Story, own: Sequence[Happened], about_to: Sequence[Happened]) -> dict[str, list[int]]:
@@ -143,11 +153,11 @@ def _row(story: Story, asked: Asked | None, own: Sequence[Happened], about_to: S
         "sub_status": sub_status,
         **said,
         "date_sent": rfc3339(sent_at_us(story.message_id)),
-        "decided_at": rfc3339(decided.at_us) if decided else None,
+        "decided_at": _decided_at(decided),
         "dispatched_at": rfc3339(dispatched.at_us) if dispatched else None,
         "processed_at": _first(_of(about_to, "processed")),
         "delivered_at": _first(_of(about_to, "delivered")),
-        "bounced_at": _first(_of(about_to, "bounced", "blocked", "failed")),
+        "bounced_at": _first(_of(about_to, *_BOUNCES)),
         "opened_at": _first(by_people),
         "clicked_at": _first(clicked),
         "opens": len(by_people),
@@ -160,13 +170,19 @@ def _row(story: Story, asked: Asked | None, own: Sequence[Happened], about_to: S
     }
 
 
+def _decided_at(decided: Decided | None) -> Any:
+    if decided is None:
+        return None
+    return ANY if decided.at_us is None else rfc3339(decided.at_us)
+
+
 def _status(decided: Decided | None, about_to: Sequence[Happened]) -> tuple[str, Any]:
     """Return status and sub-status: the first line of CONTRACT section 4 that holds."""
     if decided and decided.outcome in _REFUSED:
         return _REFUSED[decided.outcome], ""
     highest = _highest(about_to)
     delivery = highest[0].meaning.type if highest else ""
-    if delivery in ("bounced", "blocked", "failed"):
+    if delivery in _BOUNCES:
         return "Bounced", _agreed(_deciding(highest), "sub_status")
     if delivery == "dropped":
         return "Dropped", _agreed(_deciding(highest), "sub_status")
@@ -187,7 +203,8 @@ def _status(decided: Decided | None, about_to: Sequence[Happened]) -> tuple[str,
 def _said(decided: Decided | None, about_to: Sequence[Happened]) -> dict[str, Any]:
     """Return reason, code and classification: the decision's of a refused message, else of the event that decides."""
     if decided and decided.outcome in _REFUSED:
-        return {"reason": decided.detail, "code": decided.reason, "classification": ""}
+        detail = ANY if decided.detail is None else decided.detail
+        return {"reason": detail, "code": decided.reason, "classification": ""}
     deciding = _deciding(_highest(about_to))
     return {name: _agreed(deciding, name) if deciding else "" for name in ("reason", "code", "classification")}
 
@@ -233,7 +250,7 @@ def _anomalies(story: Story, decided: Decided | None, own: Sequence[Happened], a
         found.append("conflicting_requests")
     if decided and decided.outcome in _REFUSED and own:
         found.append("event_after_refusal")
-    bounced, delivered = _of(about_to, "bounced", "blocked", "failed"), _of(about_to, "delivered")
+    bounced, delivered = _of(about_to, *_BOUNCES), _of(about_to, "delivered")
     if bounced and delivered:
         if any(one.at_us is None for one in (*bounced, *delivered)):
             return _OPEN

@@ -44,11 +44,16 @@ class Asked(NamedTuple):
 class Decided(NamedTuple):
     """One decision, and the request that it decided."""
 
-    at_us: int
+    at_us: int | None
+    """None: a gate decides, and only it knows when."""
     outcome: str
+    """Blank: one of several, of which only how many are approved is known."""
     reason: str
-    detail: str
+    detail: str | None
+    """None: in the gate's words."""
     asked: Asked
+    evidence: tuple[str, ...] | int | None = None
+    """The ids, or how many they are; None: not known."""
 
 
 class Dispatched(NamedTuple):

@@ -9,7 +9,7 @@ RequestError at once.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,7 +20,7 @@ from schemas.errors import BrokerError, RequestError
 from simulator.kafka import CHUNK, producer, send
 from simulator.posts import Delivery, Plan
 from simulator.providers import PROVIDERS
-from simulator.sending import Meter, Progress, Sent
+from simulator.sending import Meter, Progress, Sent, Settled, at_once
 from simulator.signing import Keys
 
 __all__ = ["Poster", "run_over_http"]
@@ -116,8 +116,12 @@ async def run_over_http(
     rate: float | None = None,
     progress: Progress | None = None,
     concurrency: int = 16,
+    settled: Settled = at_once,
 ) -> Sent:
-    """Send the plan. Posts that are under way at one time may overtake each other."""
+    """Send the plan. Posts that are under way at one time may overtake each other, but none that of a later chapter.
+
+    Between two chapters `settled` is awaited.
+    """
     sent = Sent()
     meter = Meter(rate, plan.size, progress)
     posts: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=concurrency * 4)
@@ -126,25 +130,33 @@ async def run_over_http(
         while (delivery := await posts.get()) is not None:
             await poster.post(delivery)
             sent.count(delivery)
+            posts.task_done()
 
     async def hand_out() -> None:
         async with producer(kafka_bootstrap) as kafka:
-            futures: list[asyncio.Future[Any]] = []
-            for number, delivery in enumerate(plan.deliveries):
-                await meter.pace(delivery)
-                if delivery.kind == "post":
-                    await posts.put(delivery)
-                else:
-                    futures.append(await send(kafka, delivery))
-                    sent.count(delivery)
-                if number % 500 == 499:
-                    meter.report()
-                if len(futures) >= CHUNK:
-                    await asyncio.gather(*futures)
-                    futures.clear()
-            await asyncio.gather(*futures)
+            for number, chapter in enumerate(plan.chapters):
+                if number:
+                    await settled()
+                await _hand_out(chapter, kafka)
+                await posts.join()
         for _ in range(concurrency):
             await posts.put(None)
+
+    async def _hand_out(chapter: Sequence[Delivery], kafka: Any) -> None:
+        futures: list[asyncio.Future[Any]] = []
+        for number, delivery in enumerate(chapter):
+            await meter.pace(delivery)
+            if delivery.kind == "post":
+                await posts.put(delivery)
+            else:
+                futures.append(await send(kafka, delivery))
+                sent.count(delivery)
+            if number % 500 == 499:
+                meter.report()
+            if len(futures) >= CHUNK:
+                await asyncio.gather(*futures)
+                futures.clear()
+        await asyncio.gather(*futures)
 
     async with poster:
         try:

@@ -7,7 +7,7 @@ Promise: returns only when every record is acknowledged by all replicas in sync;
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any, Final
@@ -19,16 +19,19 @@ from schemas.errors import BrokerError
 from schemas.identity import uuid7
 from schemas.times import rfc3339
 from schemas.topics import (
+    ACCOUNTS_POLICIES,
     MAX_RECORD_BYTES,
+    RECIPIENTS_PREFERENCES,
     SENDS_CONTENT,
     SENDS_DECIDED,
     SENDS_DISPATCHED,
     SENDS_REQUESTED,
+    SUPPRESSIONS_COMMANDS,
     WEBHOOKS,
 )
 from simulator.posts import Delivery, Plan
 from simulator.providers import PROVIDERS
-from simulator.sending import Meter, Progress, Sent
+from simulator.sending import Meter, Progress, Sent, Settled, at_once
 from simulator.signing import Keys
 
 __all__ = ["PUBLIC_URL", "producer", "record_of", "run_over_kafka", "send"]
@@ -40,6 +43,9 @@ _TOPICS: Final = {
     "decision": SENDS_DECIDED.name,
     "dispatch": SENDS_DISPATCHED.name,
     "content": SENDS_CONTENT.name,
+    "policy": ACCOUNTS_POLICIES.name,
+    "preference": RECIPIENTS_PREFERENCES.name,
+    "command": SUPPRESSIONS_COMMANDS.name,
 }
 _NO_KEYS: Final = Keys()
 
@@ -52,13 +58,19 @@ async def run_over_kafka(
     progress: Progress | None = None,
     keys: Keys = _NO_KEYS,
     public_url: str = PUBLIC_URL,
+    settled: Settled = at_once,
 ) -> Sent:
-    """Write the plan. Posts are signed where `keys` has the provider's, else their signature is blank."""
+    """Write the plan. Posts are signed where `keys` has the provider's, else their signature is blank.
+
+    Between two chapters `settled` is awaited.
+    """
     sent = Sent()
     meter = Meter(rate, plan.size, progress)
     async with producer(bootstrap) as kafka:
-        for start in range(0, len(plan.deliveries), CHUNK):
-            chunk = plan.deliveries[start : start + CHUNK]
+        for chunk in _chunks(plan):
+            if chunk is None:
+                await settled()
+                continue
             futures = []
             for delivery in chunk:
                 await meter.pace(delivery)
@@ -69,6 +81,15 @@ async def run_over_kafka(
             meter.report()
     sent.seconds = meter.seconds
     return sent
+
+
+def _chunks(plan: Plan) -> Iterator[list[Delivery] | None]:
+    """The deliveries in chunks, and None between two chapters."""
+    for number, chapter in enumerate(plan.chapters):
+        if number:
+            yield None
+        for start in range(0, len(chapter), CHUNK):
+            yield chapter[start : start + CHUNK]
 
 
 @asynccontextmanager

@@ -19,14 +19,17 @@ from schemas.errors import BrokerError, RequestError
 from simulator.durations import DAY, SECOND
 from simulator.http import Poster
 from simulator.kafka import producer, send
-from simulator.posts import Delivery, body_of, plan
+from simulator.posts import Delivery, Plan, body_of, plan
 from simulator.providers import PROVIDERS
-from simulator.stories import stories_from_now
+from simulator.sending import Settled, at_once
+from simulator.stories import Setting, stories_from_now
 
 __all__ = ["Trickle", "live"]
 
 BURST_MESSAGES: Final = 400
 BURST_RARE_EVERY: Final = 3
+OTHER_ACCOUNT: Final = "acme"
+"""What somebody wants of one account is no matter of another: there are two in the burst."""
 TICK_SECONDS: Final = 0.2
 EVENTS_IN_A_POST: Final = 15
 KEPT_BACK_US: Final = 1 * SECOND
@@ -48,8 +51,12 @@ async def live(
     stop: asyncio.Event,
     seed: int | None = None,
     decides: bool = True,
+    settled: Settled = at_once,
 ) -> None:
-    """Send until `stop` is set: first some hundred messages of the last day, then `per_second` new ones a second."""
+    """Send until `stop` is set: first some hundred messages of the last day, then `per_second` new ones a second.
+
+    Between two chapters of the first `settled` is awaited, so that it shows all that a gate can say.
+    """
     seed = int.from_bytes(os.urandom(6), "big") if seed is None else seed
     facts: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=500)
     posts: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=50)
@@ -57,7 +64,7 @@ async def live(
         tasks = [
             group.create_task(_write(bootstrap, facts)),
             *(group.create_task(_post(poster, posts)) for _ in range(POSTERS)),
-            group.create_task(_tell(Trickle(seed, accounts, decides=decides), per_second, facts, posts)),
+            group.create_task(_tell(Trickle(seed, accounts, decides=decides), per_second, facts, posts, settled)),
         ]
         log.info("demo.started", accounts=list(accounts), per_second=per_second)
         await stop.wait()
@@ -67,11 +74,19 @@ async def live(
 
 
 async def _tell(
-    trickle: "Trickle", per_second: float, facts: asyncio.Queue[Delivery], posts: asyncio.Queue[Delivery]
+    trickle: "Trickle",
+    per_second: float,
+    facts: asyncio.Queue[Delivery],
+    posts: asyncio.Queue[Delivery],
+    settled: Settled,
 ) -> None:
     """Make the traffic, each part when it is due."""
-    for delivery in trickle.burst(_now_us()):
-        await (posts if delivery.kind == "post" else facts).put(delivery)
+    for chapter in trickle.burst(_now_us()).chapters:
+        for delivery in chapter:
+            await (posts if delivery.kind == "post" else facts).put(delivery)
+        await facts.join()
+        await posts.join()
+        await settled()
     owed = 0.0
     while True:
         owed = min(owed + per_second * TICK_SECONDS, per_second)  # after a stand-still: no flood
@@ -99,18 +114,11 @@ class Trickle:
         """For the one provider that posts lists."""
         self._number = 0
 
-    def burst(self, now_us: int) -> list[Delivery]:
-        """Return the deliveries of messages of the last day."""
-        burst = plan(
-            BURST_MESSAGES,
-            self._seed,
-            now_us=now_us,
-            accounts=self._accounts,
-            spread_us=DAY,
-            rare_every=BURST_RARE_EVERY,
-            decides=self._decides,
-        )
-        return burst.deliveries
+    def burst(self, now_us: int) -> Plan:
+        """Return messages of the last day."""
+        accounts = [*self._accounts, OTHER_ACCOUNT]
+        setting = Setting(now_us, accounts, DAY, BURST_RARE_EVERY, self._decides)
+        return plan(BURST_MESSAGES, self._seed, setting)
 
     def begin(self, now_us: int) -> None:
         """Begin one more message, or two in one call."""
@@ -118,7 +126,7 @@ class Trickle:
         for story in stories_from_now(self._begun, self._seed, now_us=now_us, account=account, decides=self._decides):
             self._begun += 1
             for fact in story.facts:
-                self._add(self._facts, fact.at_us, Delivery(fact.kind, fact.at_us, story.message_id, fact.value))
+                self._add(self._facts, fact.at_us, Delivery(fact.kind, fact.at_us, fact.key, fact.value))
             for telling in story.tellings:
                 for at_us in (telling.at_us, telling.at_us + 5 * SECOND)[: 2 if self._number % 32 == 0 else 1]:
                     self._tell(story.provider, at_us, telling.value, telling.query)
@@ -163,6 +171,8 @@ async def _write(bootstrap: str, facts: asyncio.Queue[Delivery]) -> None:
                         taken.append(facts.get_nowait())
                     async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
                         await asyncio.gather(*[await send(kafka, delivery) for delivery in taken])
+                    for _ in taken:
+                        facts.task_done()
                     taken = []
                     pause = 0.5
         except (BrokerError, TimeoutError, OSError) as error:
@@ -181,6 +191,7 @@ async def _post(poster: Poster, posts: asyncio.Queue[Delivery]) -> None:
             # A person is needed, and a stack trace would tell them nothing.
             log.error("demo.post_refused", error=error.what, mend=error.mend)  # noqa: TRY400
             await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+        posts.task_done()
 
 
 def _now_us() -> int:

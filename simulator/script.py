@@ -21,6 +21,7 @@ _AGENTS: Final = (
     "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:131.0) Gecko/20100101 Thunderbird/128.4.0",
 )
+_CLOSING: Final = frozenset({"bounced", "complained", "unsubscribed", "resubscribed", "listed", "unlisted", "texted"})
 _LINKS: Final = ("appointment?utm_source=mail", "reschedule", "cancel?sure=1", "directions#map")
 
 
@@ -72,6 +73,8 @@ class Script:
     """One entry for each record of `sends.requested`: `same`; `respelled`, the same content in other bytes; `other`
     content; `shouted`, the same with the message id in capitals."""
     verdicts: tuple[Verdict, ...] = (Verdict(),)
+    by_gate: bool = False
+    """Whether a gate decides; then there are no verdicts."""
     dispatched: str = "yes"
     """How the sender tells the provider's id: `yes`; `whole`, with the tail that its events have, too; `other` than the
     one in its events; blank: it never tells."""
@@ -80,13 +83,21 @@ class Script:
     kinds: tuple[str, ...] = ()
     """The template kinds that fit; empty: any."""
     to: str = ""
-    """`gone`: an address that is no more; `invalid`: no address; `whatsapp`: a number there; `other`: a client whom
-    nobody else writes to; blank: any."""
+    """`invalid`: no address; `whatsapp`: a number there; `other`: a client whom nobody else writes to; blank: any."""
     ccs: int = 0
     twin: bool = False
     """Whether one call sent this message and another one, under one id of the provider's."""
     beats: list[Beat] = field(default_factory=list)
     at_us: int = 0
+
+    @property
+    def closes(self) -> bool:
+        """Whether something is told that may close an address, or open it again."""
+        return any(beat.what in _CLOSING for beat in self.beats)
+
+    def leave_to_gate(self) -> None:
+        """Decide nothing."""
+        self.verdicts, self.by_gate = (), True
 
     def refuse(self, outcome: str, reason: str, detail: str, evidence: str = "") -> None:
         """Decide that it may not be sent; so nobody sends it."""

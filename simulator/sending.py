@@ -3,16 +3,22 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from simulator.posts import Delivery
 
-__all__ = ["Meter", "Progress", "Sent"]
+__all__ = ["Meter", "Progress", "Sent", "Settled", "at_once"]
 
 Progress = Callable[[int, int], None]
 """Called with what is sent and what there is in all, in records and elements."""
+Settled = Callable[[], Awaitable[None]]
+"""Returns when the gate has read all that was sent, and all that followed from it."""
+
+
+async def at_once() -> None:
+    """Wait for nobody: nothing depends on what was read before."""
 
 
 @dataclass(slots=True)

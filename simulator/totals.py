@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from simulator.stories import Story
+from simulator.story import Story
 
 __all__ = ["Tally", "Totals"]
 
@@ -18,7 +18,12 @@ class Totals:
     requests: int
     """Records, repeats included; so of the others."""
     decisions: int
+    """That the plan writes itself: none where a gate decides."""
     decisions_by_outcome: dict[str, int]
+    """What is decided, whoever does; but for messages of which only how many are approved is known."""
+    policies: int
+    preferences: int
+    commands: int
     dispatches: int
     contents: int
     posts: int
@@ -53,7 +58,7 @@ class Tally:
     def story(self, story: Story) -> None:
         """Count what a story has."""
         self.providers[story.provider] += 1
-        self.outcomes.update(decided.outcome for decided in story.decided)
+        self.outcomes.update(decided.outcome for decided in story.decided if decided.outcome)
         types = {telling.fact: telling.meaning.type for telling in story.tellings}
         for fact, type_ in types.items():
             if type_ == "provider_alert":  # the one fact that two stories may share
@@ -70,6 +75,9 @@ class Tally:
             requests=self.records["request"],
             decisions=self.records["decision"],
             decisions_by_outcome=_in_order(self.outcomes),
+            policies=self.records["policy"],
+            preferences=self.records["preference"],
+            commands=self.records["command"],
             dispatches=self.records["dispatch"],
             contents=self.records["content"],
             posts=self.posts.total(),

@@ -7,7 +7,7 @@ from cli.doctor import clickhouse, gateway, kafka, settings
 from cli.doctor.checks import WRONG, Check, fail, unknown
 from cli.doctor.settings import PROGRAMS, ReadSettings, readable
 from schemas.errors import RequestError
-from schemas.settings import BrokerSettings, GatewaySettings, GroupSettings, StoreSettings, TopicSettings
+from schemas.settings import BrokerSettings, GatewaySettings, ReadersSettings, StoreSettings, TopicSettings
 
 __all__ = ["examine", "text"]
 
@@ -43,10 +43,9 @@ async def _kafka(read: ReadSettings) -> list[Check]:
     broker = readable(read, BrokerSettings)
     if broker is None:
         return [unknown("kafka", "its address is not set")]
-    group = readable(read, GroupSettings)
-    return await kafka.look(
-        broker.kafka_bootstrap, group.consumer_group if group else "ledger", readable(read, TopicSettings)
-    )
+    readers = readable(read, ReadersSettings)
+    groups = (readers.consumer_group, readers.gate_group) if readers else ("ledger", "gate")
+    return await kafka.look(broker.kafka_bootstrap, groups, readable(read, TopicSettings))
 
 
 async def _clickhouse(read: ReadSettings) -> list[Check]:

@@ -19,17 +19,20 @@ _BEHIND_KAFKA: Final = ("topics.exist", "topics.settings", "topics.partitions", 
 Topics = Mapping[str, FoundTopic]
 
 
-async def look(bootstrap: str, group: str, wanted: TopicSettings | None) -> list[Check]:
-    """Return how the cluster is. Without `wanted`, partitions and copies are compared with nothing."""
+async def look(bootstrap: str, groups: tuple[str, str], wanted: TopicSettings | None) -> list[Check]:
+    """Return how the cluster is. Without `wanted`, partitions and copies are compared with nothing.
+
+    `groups` are those of the ledger's workers and of the gate's.
+    """
     try:
-        cluster = await survey(bootstrap, [topic.name for topic in ALL], [group])
+        cluster = await survey(bootstrap, [topic.name for topic in ALL], groups)
     except BrokerError as error:
         away = fail("kafka", f"{error.what} (at {bootstrap})", error.mend, DOWN)
         return [away, *(unknown(name, "Kafka does not answer") for name in _BEHIND_KAFKA)]
     return [
         _cluster(cluster, bootstrap),
         *judge_topics(cluster.topics, wanted),
-        *await _readers(bootstrap, group, cluster),
+        *await _readers(bootstrap, groups, cluster),
     ]
 
 
@@ -124,18 +127,24 @@ def _least_in_sync(found: FoundTopic) -> int | None:
     return int(said) if said.isdecimal() else None
 
 
-async def _readers(bootstrap: str, group: str, cluster: Cluster) -> list[Check]:
-    members = cluster.members.get(group, 0)
-    workers = (
-        ok("workers", f"{members} in group {group}")
-        if members
-        else warn("workers", f"none in group {group}: nothing is folded", "start `sendledger worker ledger`")
-    )
+async def _readers(bootstrap: str, groups: tuple[str, str], cluster: Cluster) -> list[Check]:
+    workers = _workers({group: cluster.members.get(group, 0) for group in groups}, groups)
     try:
-        found = await lag(bootstrap, groups_of(group))
+        found = await lag(bootstrap, groups_of(*groups))
     except BrokerError as error:
         return [workers, fail("lag", error.what, error.mend, DOWN)]
     names = sorted({partition.group for partition in found.partitions})
     behind = {name: sum(p.lag for p in found.partitions if p.group == name) for name in names}
     said = "; ".join(f"group {name} has {count:,} records to read" for name, count in behind.items())
     return [workers, ok("lag", said or "there is nothing to read yet")]
+
+
+def _workers(members: Mapping[str, int], groups: tuple[str, str]) -> Check:
+    """Return whether somebody folds, and somebody decides."""
+    said = "; ".join(f"{members[group] or 'none'} in group {group}" for group in groups)
+    mends = (
+        "start `sendledger worker ledger`, or nothing is folded",
+        "start `sendledger worker gate`, or nothing is decided",
+    )
+    missing = [mend for group, mend in zip(groups, mends, strict=True) if not members[group]]
+    return warn("workers", said, ", ".join(missing)) if missing else ok("workers", said)

@@ -6,7 +6,15 @@ from typing import Final, TypeVar
 from cli.doctor.checks import CONFIGURATION, Check, fail, ok, warn
 from gateway.intake import postmark, sendgrid, twilio
 from schemas.errors import ConfigError
-from schemas.settings import PREFIX, GatewaySettings, LedgerSettings, MigrateSettings, Settings, TopicSettings
+from schemas.settings import (
+    PREFIX,
+    GateSettings,
+    GatewaySettings,
+    LedgerSettings,
+    MigrateSettings,
+    Settings,
+    TopicSettings,
+)
 
 __all__ = ["PROGRAMS", "ReadSettings", "look", "readable"]
 
@@ -18,6 +26,7 @@ PROGRAMS: Final[Mapping[str, type[Settings]]] = {
     "topics": TopicSettings,
     "migrate": MigrateSettings,
     "ledger": LedgerSettings,
+    "gate": GateSettings,
     "gateway": GatewaySettings,
 }
 

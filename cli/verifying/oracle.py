@@ -20,9 +20,9 @@ from projections.store import Store
 from schemas.errors import RequestError
 from schemas.times import rfc3339
 
-__all__ = ["Document", "compare_dead_letters", "compare_with_oracle", "missing_letters", "read_oracle"]
+__all__ = ["Document", "compare_dead_letters", "compare_with_oracle", "missing_letters", "read_oracle", "same"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 ANY: Final = {"any": True}
 CHUNK: Final = 5_000
 STAR: Final = "*/"
@@ -48,9 +48,12 @@ def compare_with_oracle(store: Store, oracle: Document) -> Iterator[Difference]:
     """Yield what differs in the store's tables. Raises StoreError."""
     yield from _messages(store, oracle["messages"])
     yield from _rows_of_everybody(store, oracle["messages"])
-    yield from _events(store, oracle["events"], untold=() if oracle["decides"] else ("decided",))
+    yield from _events(store, oracle["events"])
     yield from _orphans(store, oracle["orphan_facts"])
     yield from _contents(store, oracle["content"])
+    yield from _bounced(store, oracle["bounced"])
+    if not oracle["decides"]:
+        yield from _suppressions(store, oracle["addresses"])
 
 
 async def compare_dead_letters(bootstrap: str, oracle: Document) -> list[Difference]:
@@ -71,6 +74,11 @@ def missing_letters(found: Mapping[str, set[str]], oracle: Document) -> list[Dif
     ]
 
 
+def same(expected: Any, found: Any) -> bool:
+    """Return whether a value is as it must be; there may be many that are right."""
+    return bool(found) if expected == ANY else bool(found == expected)
+
+
 def _messages(store: Store, expected: Mapping[str, Mapping[str, Any]]) -> Iterator[Difference]:
     names = [name for name in expected if not name.startswith(STAR)]
     for some in _chunks(names):
@@ -88,8 +96,7 @@ def _row(name: str, expected: Mapping[str, Any], row: Mapping[str, Any]) -> Iter
         found = _plain(row[column])
         if column == "anomalies":
             found = sorted(found)
-        same = bool(found) if value == ANY else found == value
-        if not same:
+        if not same(value, found):
             yield Difference("oracle", name, column, value, found)
 
 
@@ -104,15 +111,13 @@ def _rows_of_everybody(store: Store, expected: Mapping[str, Mapping[str, Any]]) 
         found[row["to_key"], _us(row["date_sent"]) // 1000].append(row)
     for name, columns in wanted.items():
         address, _, changed_at = name.removeprefix(STAR).rpartition("/")
-        same = found[address.casefold(), _us(datetime.fromisoformat(changed_at)) // 1000]
-        differing = [list(_row(name, columns, row)) for row in same]
+        those = found[address.casefold(), _us(datetime.fromisoformat(changed_at)) // 1000]
+        differing = [list(_row(name, columns, row)) for row in those]
         if not any(not differences for differences in differing):
             yield from differing[0] if differing else [Difference("oracle", name, "row", "a row", None)]
 
 
-def _events(
-    store: Store, expected: Mapping[str, Mapping[str, Sequence[int]]], *, untold: Sequence[str]
-) -> Iterator[Difference]:
+def _events(store: Store, expected: Mapping[str, Mapping[str, Sequence[int]]]) -> Iterator[Difference]:
     for some in _chunks(list(expected)):
         accounts, ids = _split(some)
         rows = store.tuples(
@@ -125,7 +130,7 @@ def _events(
         for account, email_id, kind, count, of_ccs in rows:
             found[f"{account}/{email_id}"][kind] = [count, of_ccs]
         for name in some:
-            for kind in sorted({*expected[name], *found[name]} - set(untold)):
+            for kind in sorted({*expected[name], *found[name]}):
                 counts, there = list(expected[name].get(kind, (0, 0))), found[name].get(kind, [0, 0])
                 if counts != there:
                     yield Difference("oracle", name, f"events {kind} [all, of CCs]", counts, there)
@@ -146,6 +151,45 @@ def _contents(store: Store, expected: Sequence[str]) -> Iterator[Difference]:
     for some in _chunks(list(expected)):
         there = _rows_by_name(store, "SELECT account_id, message_id AS email_id FROM contents", some, id_="message_id")
         yield from (Difference("oracle", name, "content", "kept", None) for name in some if name not in there)
+
+
+def _bounced(store: Store, expected: Mapping[str, Mapping[str, Any]]) -> Iterator[Difference]:
+    """Bounced Emails: the addresses are this plan's alone."""
+    for some in _chunks(list(expected)):
+        rows = store.rows(
+            "SELECT account_id, concat(channel, ':', address) AS key, bounces, suppressed FROM bounced_emails"
+            " WHERE address IN {addresses:Array(String)}",
+            {"addresses": sorted({_address(name.partition("/")[2]) for name in some})},
+        )
+        found = {f"{row['account_id']}/{row['key']}": row for row in rows}
+        for name in some:
+            for column, value in expected[name].items():
+                there = found.get(name, {}).get(column)
+                if there != value:
+                    yield Difference("oracle", name, f"bounced_emails {column}", value, there)
+
+
+def _suppressions(store: Store, expected: Mapping[str, Mapping[str, Any]]) -> Iterator[Difference]:
+    """Which addresses are closed: all of those that something was said of, also where nothing came of it."""
+    for some in _chunks(list(expected)):
+        rows = store.rows(
+            "SELECT concat(channel, ':', address) AS key, scope, suppressed, reason, since, actor FROM suppressions"
+            " WHERE address IN {addresses:Array(String)}",
+            {"addresses": sorted({_address(key) for key in some})},
+        )
+        found = {(row["key"], row["scope"]): row for row in rows}
+        for key in some:
+            for scope, wanted in expected[key]["scopes"].items():
+                row = found.get((key, scope), {"suppressed": False})
+                for column, value in wanted.items():
+                    there = _plain(row.get(column))
+                    if not same(value, there):
+                        yield Difference("oracle", f"{key} {scope}", f"suppressions {column}", value, there)
+
+
+def _address(key: str) -> str:
+    """The address of `channel:address`."""
+    return key.partition(":")[2]
 
 
 def _rows_by_name(store: Store, select: str, names: Sequence[str], id_: str = "email_id") -> dict[str, dict[str, Any]]:

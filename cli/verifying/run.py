@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -10,8 +9,9 @@ from typing import Final
 from cli.verifying.alone import compare_columns_alone
 from cli.verifying.difference import Difference
 from cli.verifying.fresh import compare_with_fresh_fold, events_told_twice
+from cli.verifying.gate import compare_with_gate
 from cli.verifying.oracle import Document, compare_dead_letters, compare_with_oracle, read_oracle
-from processors.lag import lag
+from processors.lag import catch_up
 from projections.store import Store
 from schemas.groups import groups_of
 from schemas.settings import VerifySettings
@@ -21,7 +21,6 @@ __all__ = ["verify"]
 MOST_OF_A_KIND: Final = 1_000
 """So many differences of one comparison are listed: more would say no more."""
 
-POLL_SECONDS: Final = 0.5
 SWEPT_WITHIN_SECONDS: Final = 5.0
 """How long a sweep may take."""
 
@@ -29,7 +28,12 @@ SWEPT_WITHIN_SECONDS: Final = 5.0
 async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds: float) -> list[Difference]:
     """Return all that differs; a lag that does not end is a difference too. Raises StoreError or BrokerError."""
     document = read_oracle(oracle) if oracle else None
-    behind = await _caught_up(settings, timeout_seconds)
+    behind = await catch_up(
+        settings.kafka_bootstrap,
+        groups_of(settings.consumer_group, settings.gate_group),
+        within_seconds=timeout_seconds,
+        say=lambda behind: _say(f"{behind:,} records behind"),
+    )
     if behind:
         return [Difference("lag", f"after {timeout_seconds:g} s", "records", 0, behind)]
     store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
@@ -55,20 +59,10 @@ async def _compared(store: Store, bootstrap: str, document: Document | None) -> 
         ]
 
     found = await asyncio.to_thread(of_tables)
-    return found + (await compare_dead_letters(bootstrap, document) if document else [])
-
-
-async def _caught_up(settings: VerifySettings, timeout_seconds: float, say: Callable[[str], None] | None = None) -> int:
-    """Wait until nothing lags, and return the lag that is left after `timeout_seconds`."""
-    say = say or _say
-    clock = asyncio.get_running_loop().time
-    until = clock() + timeout_seconds
-    while (behind := (await lag(settings.kafka_bootstrap, groups_of(settings.consumer_group))).total) > 0:
-        say(f"{behind:,} records behind")
-        if clock() > until:
-            return behind
-        await asyncio.sleep(POLL_SECONDS)
-    return 0
+    if document is None:
+        return found
+    gate = await compare_with_gate(bootstrap, document)
+    return [*found, *gate[:MOST_OF_A_KIND], *await compare_dead_letters(bootstrap, document)]
 
 
 def _say(text: str) -> None:

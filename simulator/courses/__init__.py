@@ -8,7 +8,7 @@ from typing import Final
 from simulator.courses import failures, matching, records, usual, wishes
 from simulator.courses.course import Course
 
-__all__ = ["COURSES", "Course", "in_turn"]
+__all__ = ["COURSES", "OF_GATE", "Course"]
 
 COURSES: Final[tuple[Course, ...]] = (
     *usual.COURSES,
@@ -18,9 +18,5 @@ COURSES: Final[tuple[Course, ...]] = (
     *matching.COURSES,
 )
 
-
-def in_turn(number: int) -> tuple[int, str]:
-    """Return the course whose turn it is, by its place, and a provider for it: another one in each round."""
-    cycle, place = divmod(number, len(COURSES))
-    providers = COURSES[place].providers
-    return place, providers[(cycle + place) % len(providers)]
+OF_GATE: Final = tuple(course for course in COURSES if not course.decides)
+"""Those that a gate decides."""

@@ -21,6 +21,8 @@ class Course(NamedTuple):
     weight: float
     play: Callable[[Script], None]
     providers: tuple[str, ...] = ALL
+    decides: bool = False
+    """Whether it is about what is decided, and so not for a plan whose messages a gate decides."""
 
 
 def each(

@@ -10,7 +10,6 @@ from simulator.script import Script
 
 __all__ = ["COURSES"]
 
-_GONE: Final = frozenset({"hard", "three digits", "disabled", "30005", "21211"})
 _MAIL_BOUNCES: Final = (
     "hard", "three digits", "disabled", "mailbox", "technical", "sender", "content", "reputation", "volume",
     "unclassified", "unexplained", "blocked",
@@ -18,7 +17,6 @@ _MAIL_BOUNCES: Final = (
 
 
 def _bounced(s: Script, how: str) -> None:
-    s.to = "gone" if how in _GONE else ""
     s.processed()
     s.fails(how)
 
@@ -31,7 +29,6 @@ def _expired(s: Script) -> None:
 
 
 def _bounced_after_delivery(s: Script) -> None:
-    s.to = "gone"
     s.arrives()
     s.wait(MINUTE, 5 * HOUR)
     s.fails("hard")
@@ -76,7 +73,6 @@ def _deferred_by_dns(s: Script) -> None:
 
 def _async_bounce(lacks: str) -> Course:
     def play(s: Script) -> None:
-        s.to = "gone"
         s.arrives()
         s.wait(MINUTE, 5 * HOUR)
         s.fails("hard", lacks=lacks)
@@ -108,7 +104,7 @@ def _copy_bounced(s: Script) -> None:
 
 
 def _to_bounced_copy_arrived(s: Script) -> None:
-    s.to, s.ccs = "gone", 1
+    s.ccs = 1
     s.processed()
     s.tell("delivered", cc=1)
     s.fails("hard")

@@ -33,14 +33,13 @@ def _orphaned(lacks: str) -> Course:
 
 
 def _bounced_nameless(s: Script) -> None:
-    s.to = "gone"
     s.processed(lacks="ours")
     s.fails(lacks="ours")
 
 
 def _orphaned_bounce(s: Script) -> None:
     # It counts for its address all the same.
-    s.dispatched, s.to = "", "gone"
+    s.dispatched = ""
     s.fails(lacks="ours")
 
 

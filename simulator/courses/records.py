@@ -89,7 +89,6 @@ def _sent_though_refused(s: Script) -> None:
 
 def _bounced_though_refused(s: Script) -> None:
     s.verdicts = (Verdict("declined", "template_declined", "the recipient does not want this template", "command"),)
-    s.to = "gone"
     s.processed()
     s.fails()
 
@@ -112,7 +111,7 @@ def _refused(
         s.kinds = kinds
         s.to = "invalid" if reason == "address_invalid" else ""
 
-    return Course(f"refused: {reason}", 0.35, play, providers)
+    return Course(f"refused: {reason}", 0.35, play, providers, decides=True)
 
 
 COURSES: Final = (
@@ -122,21 +121,21 @@ COURSES: Final = (
     _requested("same", "other"),
     _requested("same", "other", "same"),
     Course("requested differently, undecided", 0.1, _requested_differently_undecided),
-    Course("the other request decided", 0.1, _other_request_decided),
+    Course("the other request decided", 0.1, _other_request_decided, decides=True),
     Course("never requested", 0.1, _never_requested, MAIL),
     Course("never requested, two addresses", 0.1, _never_requested_two_addresses, MAIL),
     Course("dispatched, never requested", 0.1, _dispatched_never_requested),
-    Course("request lost", 0.1, _request_lost),
+    Course("request lost", 0.1, _request_lost, decides=True),
     _late("request"),
     _late("decision"),
     _late("request", "decision"),
     _late("dispatch"),
     Course("late: all", 0.3, _late_for_texts, TWILIO),
-    Course("refused in retrospect", 0.05, _refused_in_retrospect),
-    Course("refused, then approved", 0.05, _refused_then_approved),
-    Course("sent though refused", 0.05, _sent_though_refused),
-    Course("bounced though refused", 0.05, _bounced_though_refused),
-    Course("approved without policy", 1, _approved_without_policy),
+    Course("refused in retrospect", 0.05, _refused_in_retrospect, decides=True),
+    Course("refused, then approved", 0.05, _refused_then_approved, decides=True),
+    Course("sent though refused", 0.05, _sent_though_refused, decides=True),
+    Course("bounced though refused", 0.05, _bounced_though_refused, decides=True),
+    Course("approved without policy", 1, _approved_without_policy, decides=True),
     Course("dispatched by its whole id", 1, _dispatched_by_whole_id, SENDGRID),
     _refused("blocked", "account_blocked", "the account is blocked: unpaid invoices", "policy"),
     _refused("blocked", "address_invalid", "the address is no email address", ""),

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from schemas.times import rfc3339
+from simulator.closing import Word
 from simulator.durations import HOUR, MS
 from simulator.providers.teller import Envelope, Meaning, Telling, json_bytes, tellings_of
 from simulator.script import Beat
 
-__all__ = ["BOUNCE_TYPES", "PostmarkTeller"]
+__all__ = ["BOUNCE_TYPES", "BROADCAST", "PostmarkTeller"]
 
 
 class _Bounce(NamedTuple):
@@ -26,6 +27,8 @@ class _Bounce(NamedTuple):
     sub_status: str = ""
 
 
+BROADCAST: Final = "broadcast"
+"""The stream of what is no answer to anything; at Postmark one unsubscribes from a stream."""
 _SERVER: Final = 8_121_007
 # Each way to go, in Postmark's words. What the receiver objected to is in SendGrid's words a bounce, here a block.
 _BOUNCES: Final = {
@@ -103,7 +106,8 @@ class PostmarkTeller:
         self._rng = rng
         self.provider_message_id = str(UUID(bytes=rng.randbytes(16), version=4))
         self.whole_id = self.provider_message_id
-        self._stream = "outbound" if envelope.template.kind == "transactional" else "broadcast"
+        self._stream = "outbound" if envelope.template.kind == "transactional" else BROADCAST
+        self._list = f"{_SERVER}/{self._stream}"
         self._facts = 0
 
     def tell(self, beat: Beat, start_us: int) -> list[Telling]:
@@ -173,6 +177,7 @@ class PostmarkTeller:
             reason=bounce.details or said["Description"],
             sub_status=bounce.sub_status,
             provider_message_id=self._id(beat),
+            word=self._word(bounce),
         )
         return _Fact("Bounce", "BouncedAt", said, meaning, id_)
 
@@ -194,15 +199,32 @@ class PostmarkTeller:
             case "complained":
                 own_id = str(self._rng.randrange(10**9, 10**10))
                 said |= {"ID": int(own_id), "Type": "SpamComplaint", "TypeCode": 512, "Details": "abuse"}
-                meaning = meaning._replace(code="SpamComplaint", reason="abuse")
+                meaning = meaning._replace(code="SpamComplaint", reason="abuse", word=Word("complaint"))
             case "listed":
                 reason, origin = _LISTED[beat.how]
                 said |= {"SuppressSending": True, "SuppressionReason": reason, "Origin": origin}
-                meaning = meaning._replace(reason=reason, classification="added", sub_status="added")
+                word = Word("listed", list=self._list)
+                if beat.how == "":  # the recipient's own wish is no suppression
+                    word = Word("unsubscribed", group=self._stream, list=self._list)
+                meaning = meaning._replace(reason=reason, classification="added", sub_status="added", word=word)
             case "unlisted":
                 said |= {"SuppressSending": False, "SuppressionReason": None, "Origin": "Customer"}
-                meaning = meaning._replace(classification="removed", sub_status="removed")
+                word = Word("unlisted", list=self._list)
+                meaning = meaning._replace(classification="removed", sub_status="removed", word=word)
         return _Fact(record, time_field, said, meaning, own_id)
+
+    def _word(self, bounce: _Bounce) -> Word | None:
+        """What a bounce says of the address, by its Type. A subscription is one to the stream."""
+        match bounce.type_:
+            case "HardBounce" | "BadEmailAddress":
+                return Word("bounce")
+            case "SpamComplaint":
+                return Word("complaint")
+            case "Unsubscribe":
+                return Word("unsubscribed", group=self._stream)
+            case "Subscribe":
+                return Word("resubscribed", group=self._stream)
+        return None
 
     def _person(self, beat: Beat) -> Any:
         return self._envelope.ccs[beat.cc - 1] if beat.cc else self._envelope.to

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from simulator.chance import token
+from simulator.closing import Word
 from simulator.durations import DAY, MS, SECOND
 from simulator.providers.teller import Envelope, Meaning, Telling, json_bytes, tellings_of
 from simulator.script import Beat
@@ -103,6 +104,14 @@ _PLAIN: Final = {
         for how, (type_, classification, status, reason, sub_status) in _BOUNCES.items()
     },
 }
+# What is said of the address. Only an address that is none any more counts as bounced.
+_WORDS: Final = {
+    **{("bounced", how): Word("bounce") for how in ("hard", "three digits", "disabled")},
+    ("complained", ""): Word("complaint"),
+    ("unsubscribed", ""): Word("unsubscribed"),
+    ("unsubscribed", "group"): Word("unsubscribed", group="14250"),
+    ("resubscribed", ""): Word("resubscribed", group="14250"),
+}
 _TIMES: Final[dict[str, Callable[[int], tuple[Any, int | None]]]] = {
     "milliseconds": lambda at_us: (at_us // MS, at_us // MS * MS),
     "text": lambda at_us: (str(at_us // SECOND), at_us // SECOND * SECOND),
@@ -168,6 +177,7 @@ class SendGridTeller:
             sub_status=words.sub_status,
             machine=said.get("sg_machine_open") in (True, "true"),
             provider_message_id="" if "ids" in beat.lacks else self.provider_message_id,
+            word=_WORDS.get((beat.what, beat.how)),
         )
         fact = f"{self._envelope.number}.{len(self._told)}"
         if words.type == "provider_alert":

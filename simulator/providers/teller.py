@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
+from simulator.closing import Word
 from simulator.people import Person, Template
 from simulator.script import Again, Beat
 
@@ -63,6 +64,8 @@ class Meaning(NamedTuple):
     """As the ids of dispatches are compared."""
     written_address: str = ""
     """The address as it is written, where a row shows it."""
+    word: Word | None = None
+    """What it says of the address, but for when; its scope is that of the account where it is an account's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from time import gmtime, strftime
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
+from simulator.closing import Word
 from simulator.durations import MINUTE, SECOND
 from simulator.providers.teller import Envelope, Meaning, Telling, tellings_of
 from simulator.script import Beat
@@ -43,6 +44,9 @@ ERRORS: Final = {
     "63016": ("failed", "Outside the allowed window"),
     "63024": ("failed", "Invalid message recipient"),
 }
+_GONE: Final = frozenset({"30005", "30006", "21211", "63024"})
+"""The codes that say: nobody will ever be reached there."""
+_OPTED_OUT: Final = "21610"
 _PLAIN: Final = {
     **{("processed", word): _Words(word, "processed") for word in ("accepted", "scheduled", "queued", "sending")},
     ("sent", ""): _Words("sent", "sent"),
@@ -103,6 +107,7 @@ class TwilioTeller:
             classification=words.status,
             sub_status=words.sub_status,
             provider_message_id=self.provider_message_id,
+            word=_word(said),
         )
         body = urlencode(said).encode()
         return tellings_of(beat, start_us, self._fact(), meaning, lambda lacks: (body, self._query(lacks)), at_us=at_us)
@@ -153,7 +158,10 @@ class TwilioTeller:
         }
         if judged:
             said["OptOutType"] = judged
-        meaning = Meaning(type_, self._envelope.to.key, None, classification="received", provider_message_id=sid)
+        word = Word(type_, senders=(said["To"], _SERVICE)) if type_ != "unknown" else None
+        meaning = Meaning(
+            type_, self._envelope.to.key, None, classification="received", provider_message_id=sid, word=word
+        )
         body = urlencode(said).encode()
         # One number's URL has our ids in it, by mistake: they say nothing about what somebody wrote.
         query = self._query(()) if beat.how == "cancel" else ""
@@ -173,3 +181,12 @@ class TwilioTeller:
         elif "valid_ours" in lacks:
             ids["sl_message"] = ids["sl_message"].replace("-", "")
         return urlencode(ids)
+
+
+def _word(said: Mapping[str, str]) -> Word | None:
+    """What a status says of the number that it was sent to."""
+    code = said.get("ErrorCode", "")
+    if code == _OPTED_OUT:
+        senders = (said["From"], said.get("MessagingServiceSid", ""))
+        return Word("opted_out", senders=tuple(sender for sender in senders if sender))
+    return Word("bounce") if code in _GONE else None

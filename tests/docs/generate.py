@@ -32,7 +32,7 @@ REFERENCE: Final = ROOT / "docs" / "reference"
 READERS: Final[dict[str, type[settings.Settings]]] = {
     "migrate": settings.MigrateSettings,
     "status": settings.StoreSettings,
-    "lag": settings.GroupSettings,
+    "lag": settings.ReadersSettings,
     "topics": settings.TopicSettings,
     "worker ledger": settings.LedgerSettings,
     "worker gate": settings.GateSettings,

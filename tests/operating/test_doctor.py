@@ -96,6 +96,7 @@ def doctor(topics_made: TopicSettings, clickhouse_url: str, database: str) -> Do
             "clickhouse_url": clickhouse_url,
             "clickhouse_database": database,
             "consumer_group": f"doctor-{uuid4().hex[:8]}",
+            "gate_group": f"doctor-gate-{uuid4().hex[:8]}",
             "public_url": "https://user:kept-secret@ledger.invalid",
             "port": free_port_base(),
             **SECRETS,
@@ -119,7 +120,7 @@ class TestHealthy:
     async def test_every_dependency_is_looked_at(self, doctor: Doctor) -> None:
         checks = await doctor.looks()
         assert list(checks) == [
-            *("settings.topics", "settings.migrate", "settings.ledger", "settings.gateway"),
+            *("settings.topics", "settings.migrate", "settings.ledger", "settings.gate", "settings.gateway"),
             *("keys.sendgrid", "keys.twilio", "keys.postmark", "webhooks.verified"),
             *("kafka", "topics.exist", "topics.settings", "topics.partitions", "topics.copies", "workers", "lag"),
             *("clickhouse", "clickhouse.version", "clickhouse.clock", "database", "migrations", "parts"),

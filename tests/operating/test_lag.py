@@ -1,5 +1,6 @@
 """How far readers are behind, as the broker tells it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from processors.lag import Lag, PartitionLag, lag
+from processors.lag import Lag, PartitionLag, catch_up, lag
 from processors.topics import make_topics
 from schemas.errors import BrokerError
 from schemas.groups import GATE, Group, groups_of
@@ -96,24 +97,42 @@ async def test_an_open_transaction_hides_its_records_until_it_is_committed(topic
     assert summary(await lag(topics.bootstrap, [Group(name, (name,))])) == [(0, None, 6, 6)]  # and its marker
 
 
-async def test_a_star_finds_groups_and_the_topics_that_they_have_committed_in(topics: Topics, name: str) -> None:
+async def test_of_a_group_whose_topics_are_its_own_business_those_count_that_it_has_committed_in(
+    topics: Topics, name: str
+) -> None:
     for topic in (name, f"{name}-2", f"{name}-3"):
         await topics.make(topic, partitions=2)
         await topics.fill_n(topic, 4, partitions=2)
-    await commit(topics.bootstrap, f"{name}-intake", {(name, 0): 1})
-    await commit(topics.bootstrap, f"{name}-by-address", {(f"{name}-2", 0): 2, (f"{name}-2", 1): 2})
+    await commit(topics.bootstrap, name, {(name, 0): 1, (f"{name}-2", 0): 2, (f"{name}-2", 1): 2})
     await commit(topics.bootstrap, f"other-{name}", {(f"{name}-3", 0): 0})
-    found = await lag(topics.bootstrap, [Group(f"{name}*")])
+    found = await lag(topics.bootstrap, [Group(name)])
     assert [(p.group, p.topic, p.lag) for p in found.partitions] == [
-        (f"{name}-by-address", f"{name}-2", 0),
-        (f"{name}-by-address", f"{name}-2", 0),
-        (f"{name}-intake", name, 1),
-        (f"{name}-intake", name, 2),
+        (name, name, 1),
+        (name, name, 2),
+        (name, f"{name}-2", 0),
+        (name, f"{name}-2", 0),
     ]
 
 
+async def test_who_catches_up_is_waited_for_and_who_does_not_is_told(topics: Topics, name: str) -> None:
+    await topics.make(name, partitions=1)
+    await topics.fill_n(name, 4, partitions=1)
+    group = Group(name, (name,))
+    said: list[int] = []
+    assert await catch_up(topics.bootstrap, [group], within_seconds=0, say=said.append) == 4
+    assert said == [4]
+
+    async def read() -> None:
+        await commit(topics.bootstrap, name, {(name, 0): 4})
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(catch_up(topics.bootstrap, [group], within_seconds=60))
+        tasks.create_task(read())
+    assert waiting.result() == 0
+
+
 async def test_a_topic_that_does_not_exist_has_none(topics: Topics, name: str) -> None:
-    assert await lag(topics.bootstrap, [Group(name, (name,)), Group(f"{name}*"), Group(f"{name}-2")]) == Lag(())
+    assert await lag(topics.bootstrap, [Group(name, (name,)), Group(f"{name}-2")]) == Lag(())
     assert name not in await topics.names()
 
 

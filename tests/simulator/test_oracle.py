@@ -14,6 +14,7 @@ from simulator.courses import COURSES
 from simulator.expectation import ANY
 from simulator.oracle import Oracle
 from simulator.posts import Plan, plan
+from simulator.stories import Setting
 from tests.simulator.judging import Judged, Pair, judge
 
 NOW_US = 1_780_000_000_000_000
@@ -32,10 +33,9 @@ TIMES = {name for name in COLUMNS if name.endswith("_at")} | {"date_sent"}
 def a_plan(seed: int, **given: Any) -> tuple[Plan, dict[str, Any]]:
     """A plan in which every course has its turn, and its oracle."""
     said = {name: given.pop(name) for name in ("arrivals_known",) if name in given}
-    oracle = Oracle(seed, decides=given.get("decides", True), **said)
-    planned = plan(
-        MESSAGES, seed, now_us=NOW_US, accounts=ACCOUNTS, rare_every=RARE_EVERY, broken_every=20, oracle=oracle, **given
-    )
+    oracle = Oracle(seed, **said)
+    setting = Setting(NOW_US, ACCOUNTS, rare_every=RARE_EVERY)
+    planned = plan(MESSAGES, seed, setting, broken_every=20, oracle=oracle)
     return planned, orjson.loads(oracle.as_json())
 
 
@@ -147,16 +147,6 @@ def test_over_http_nothing_but_what_follows_from_an_arrival_is_left_open() -> No
             elif row[said] != value:
                 assert row[said] == ANY
                 assert said in TIMES
-
-
-def test_a_plan_that_decides_nothing_says_what_holds_whatever_is_decided() -> None:
-    planned, oracle = a_plan(3, decides=False)
-    judged = judge(planned, NOW_US)
-    assert rows_that_differ(judged, oracle) == []
-    assert events_of(judged) == oracle["events"]
-    requested = [row for row in oracle["messages"].values() if row.get("template_id")]
-    assert all("status" not in row and "delivered_at" in row for row in requested)
-    assert requested
 
 
 def test_the_oracle_finds_what_is_lost(made: tuple[Plan, dict[str, Any]]) -> None:

@@ -9,15 +9,21 @@ from schemas.events import EventType
 from schemas.identity import sent_at_us
 from schemas.times import DAY_US
 from simulator.broken import BROKEN
-from simulator.courses import COURSES, in_turn
+from simulator.courses import COURSES, OF_GATE
+from simulator.plots import PLOTS
 from simulator.posts import Delivery, Plan, plan
 from simulator.providers import PROVIDERS
-from simulator.stories import RARE_EVERY, Story, stories, stories_from_now
+from simulator.stories import RARE_EVERY, Setting, stories, stories_from_now
+from simulator.story import Story
 from tests.simulator.judging import Judged, judge
 
 NOW_US = 1_780_000_000_000_000
 ACCOUNTS = ("acme", "bella")
+SETTING = Setting(NOW_US, ACCOUNTS)
+OF_A_GATE = Setting(NOW_US, ACCOUNTS, decides=False)
 MESSAGES = 1_700
+GATED = 2_000
+"""In so many messages of a plan that a gate decides every course and every plot has its turn."""
 SENT_AND_LOOKED_AT = {
     ("Clicked", ""), ("Opened", ""), ("Delivered", ""), ("Processed", "processed"), ("Processed", "deferred"),
     ("Processed", "sent"), ("Pending", ""), ("Subscriptionchange", "added"), ("Subscriptionchange", "removed"),
@@ -34,12 +40,12 @@ FAILED = {
 
 @pytest.fixture(scope="module")
 def planned() -> Plan:
-    return plan(MESSAGES, 7, now_us=NOW_US, accounts=ACCOUNTS)
+    return plan(MESSAGES, 7, SETTING)
 
 
 @pytest.fixture(scope="module")
 def told() -> list[Story]:
-    return list(stories(MESSAGES, 7, now_us=NOW_US, accounts=ACCOUNTS))
+    return list(stories(MESSAGES, 7, SETTING))
 
 
 @pytest.fixture(scope="module")
@@ -52,25 +58,23 @@ def posts(planned: Plan) -> list[Delivery]:
 
 
 def test_the_same_seed_gives_the_same_plan(planned: Plan) -> None:
-    assert plan(MESSAGES, 7, now_us=NOW_US, accounts=ACCOUNTS) == planned
+    assert plan(MESSAGES, 7, SETTING) == planned
 
 
 def test_another_seed_gives_another_plan(planned: Plan) -> None:
-    other = plan(MESSAGES, 8, now_us=NOW_US, accounts=ACCOUNTS)
+    other = plan(MESSAGES, 8, SETTING)
     assert {d.value for d in other.deliveries}.isdisjoint(d.value for d in planned.deliveries)
 
 
 def test_a_story_does_not_depend_on_how_many_there_are(told: list[Story]) -> None:
-    assert list(stories(50, 7, now_us=NOW_US, accounts=ACCOUNTS)) == told[:50]
+    assert list(stories(50, 7, SETTING)) == told[:50]
 
 
 def test_there_are_as_many_stories_as_were_asked_for(told: list[Story]) -> None:
     assert len(told) == MESSAGES
     pair = next(n for n, course in enumerate(COURSES) if course.name == "two in one call")
-    first_of_two = [in_turn(turn)[0] for turn in range(pair + 1)].index(pair)
-    assert len(list(stories(first_of_two * RARE_EVERY + 1, 7, now_us=NOW_US, accounts=ACCOUNTS))) == (
-        first_of_two * RARE_EVERY + 1
-    )
+    first_of_two = pair * RARE_EVERY
+    assert len(list(stories(first_of_two + 1, 7, SETTING))) == first_of_two + 1
 
 
 def test_the_totals_count_what_is_there(planned: Plan, judged: Judged) -> None:
@@ -113,7 +117,7 @@ def test_every_way_to_be_broken_is_met(judged: Judged) -> None:
 
 
 def test_nothing_is_broken_that_is_not_meant_to_be() -> None:
-    assert judge(plan(300, 7, now_us=NOW_US, accounts=ACCOUNTS, broken_every=0), NOW_US).dead == {}
+    assert judge(plan(300, 7, SETTING, broken_every=0), NOW_US).dead == {}
 
 
 def test_duplicates_come_inside_a_post_across_posts_and_days_apart_also_under_another_id(judged: Judged) -> None:
@@ -147,15 +151,29 @@ def test_nothing_lies_ahead_of_the_present(planned: Plan, told: list[Story]) -> 
 
 
 def test_every_address_is_one_that_nobody_has(told: list[Story]) -> None:
-    for story in told:
+    gated = stories(GATED, 7, OF_A_GATE)
+    for story in (*told, *gated):
         for telling in story.tellings:
-            address = telling.meaning.address
-            if not address or address.removeprefix("whatsapp:")[5:10] == "55501":
+            address = telling.meaning.address.removeprefix("whatsapp:")
+            if not address or address.startswith("+999") or address[5:10] == "55501":
                 continue
             assert address.rpartition("@")[2] in (
                 *("example.com", "example.org", "example.net"),
                 "xn--bcher-kva.example",
             )
+
+
+def test_what_may_close_an_address_is_told_of_one_that_no_other_story_has(told: list[Story]) -> None:
+    stories_of: dict[str, set[str]] = {}
+    closing: set[str] = set()
+    for story in told:
+        for telling in story.tellings:
+            if telling.meaning.address:
+                stories_of.setdefault(telling.meaning.address, set()).add(story.message_id)
+            if telling.meaning.word:
+                closing.add(telling.meaning.address)
+    assert all(len(stories_of[address]) == 1 for address in closing - {""})
+    assert len(closing) > 50
 
 
 def test_a_live_story_goes_on_for_seconds_not_for_hours() -> None:
@@ -167,7 +185,34 @@ def test_a_live_story_goes_on_for_seconds_not_for_hours() -> None:
             assert all(NOW_US <= fact.at_us < NOW_US + 90_000_000 for fact in story.facts)
 
 
-def test_a_plan_that_decides_nothing_has_no_decisions() -> None:
-    undecided = plan(300, 7, now_us=NOW_US, accounts=ACCOUNTS, broken_every=0, decides=False)
-    assert undecided.totals.decisions == 0
-    assert {d.kind for d in undecided.deliveries} == {"request", "dispatch", "content", "post"}
+def test_where_a_gate_decides_every_course_and_plot_has_its_turn() -> None:
+    gated = plan(GATED, 7, OF_A_GATE, broken_every=0)
+    played = {story.course for story in stories(GATED, 7, OF_A_GATE)}
+    assert played == {course.name for course in OF_GATE} | {tale.name for tale in PLOTS}
+    assert gated.totals.decisions == 0
+    assert gated.totals.messages == GATED
+    kinds = Counter(d.kind for d in gated.deliveries)
+    assert kinds.keys() == {"request", "dispatch", "content", "post", "policy", "preference", "command"}
+    assert (gated.totals.policies, gated.totals.commands) == (kinds["policy"], kinds["command"])
+
+
+def test_a_chapter_comes_after_the_one_before_and_policies_come_first() -> None:
+    gated = plan(GATED, 7, OF_A_GATE)
+    assert [d.chapter for d in gated.deliveries] == sorted(d.chapter for d in gated.deliveries)
+    first = next(gated.chapters)
+    assert {(d.kind, d.key) for d in first} == {("policy", account) for account in ACCOUNTS}
+    assert sum(map(len, gated.chapters)) == len(gated.deliveries)
+
+
+def test_a_plan_that_decides_has_one_chapter(planned: Plan) -> None:
+    assert {delivery.chapter for delivery in planned.deliveries} == {0}
+
+
+def test_nobody_plays_in_two_plans() -> None:
+    """What closes an address in one must not be known in the next, which may be of another day or seed."""
+    marks = []
+    for seed, now_us in ((7, NOW_US), (8, NOW_US), (7, NOW_US + DAY_US)):
+        told = stories(GATED, seed, Setting(now_us, ACCOUNTS, decides=False))
+        marks.append({t.meaning.address for s in told for t in s.tellings if t.meaning.word} - {""})
+    assert marks[0].isdisjoint(marks[1])
+    assert marks[0].isdisjoint(marks[2])

@@ -12,6 +12,7 @@ from simulator.kafka import webhook_headers
 from simulator.posts import Delivery, plan
 from simulator.providers import PROVIDERS
 from simulator.signing import Keys, new_key_pair
+from simulator.stories import Setting
 
 PRIVATE_KEY, PUBLIC_KEY = new_key_pair()
 KEYS = Keys(PRIVATE_KEY, "an-auth-token", "postmark:a pass:word")
@@ -65,7 +66,7 @@ class Gateway:
 
 
 async def test_every_post_of_a_plan_has_what_the_gateway_accepts() -> None:
-    planned = plan(400, 5, now_us=NOW_US, accounts=("acme",), rare_every=2, broken_every=20)
+    planned = plan(400, 5, Setting(NOW_US, ("acme",), rare_every=2), broken_every=20)
     posts = [delivery for delivery in planned.deliveries if delivery.kind == "post"]
     gateway = Gateway(*[204] * len(posts))
     async with gateway.poster() as poster:

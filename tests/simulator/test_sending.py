@@ -17,6 +17,7 @@ from simulator.http import Poster, run_over_http
 from simulator.kafka import run_over_kafka
 from simulator.posts import Plan, plan
 from simulator.signing import Keys, new_key_pair
+from simulator.stories import Setting
 
 pytestmark = pytest.mark.kafka
 
@@ -32,7 +33,7 @@ Log = dict[str, Counter[bytes]]
 
 def a_plan(seed: int) -> Plan:
     # Values are of this seed alone, so that they are found among those of other tests.
-    return plan(120, seed, now_us=NOW_US, accounts=("acme",), rare_every=2, broken_every=10)
+    return plan(120, seed, Setting(NOW_US, ("acme",), rare_every=2), broken_every=10)
 
 
 @pytest.fixture

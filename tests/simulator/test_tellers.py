@@ -14,7 +14,8 @@ from simulator.providers import PROVIDERS
 from simulator.providers.postmark import BOUNCE_TYPES
 from simulator.providers.teller import Telling
 from simulator.signing import Keys
-from simulator.stories import Story, stories
+from simulator.stories import Setting, stories
+from simulator.story import Story
 
 NOW_US = 1_780_000_000_000_000
 RARE_EVERY = 4
@@ -22,9 +23,7 @@ RARE_EVERY = 4
 
 @pytest.fixture(scope="module")
 def told() -> list[Story]:
-    return list(
-        stories(RARE_EVERY * len(COURSES), 11, now_us=NOW_US, accounts=("acme", "bella"), rare_every=RARE_EVERY)
-    )
+    return list(stories(RARE_EVERY * len(COURSES), 11, Setting(NOW_US, ("acme", "bella"), rare_every=RARE_EVERY)))
 
 
 def event_of(provider: str, telling: Telling) -> Event:

@@ -1,4 +1,4 @@
-"""The whole path under fire: simulated traffic, workers that are killed, join and leave, and then `verify`.
+"""The whole path under fire: simulated traffic, ledger and gate workers that are killed, join and leave, then `verify`.
 
 `python -m tests.stack.endurance --messages 50000 --seed 3 --kills 10 --via http` runs it on a stack of its own and
 prints what happened; exit code 1 if anything differs from the oracle.
@@ -34,8 +34,8 @@ class Report:
     """What happened."""
 
     kills: int = 0
-    left_with: int | None = None
-    """The exit code of the worker that joined and left."""
+    left_with: tuple[int, int] | None = None
+    """The exit codes of the ledger's and the gate's worker that joined and left."""
     events: int = 0
     rows: int = 0
     differences: list[str] = field(default_factory=list)
@@ -52,24 +52,29 @@ async def endure(stack: Stack, folder: Path, *, messages: int, seed: int, via: s
     oracle = folder / f"oracle-{seed}.json"
     told = ["simulate", "--messages", str(messages), "--seed", str(seed), "--via", via, "--oracle", str(oracle)]
     async with AsyncExitStack() as programs:
-        workers = [_worker(env, folder, number) for number in range(2)]
+        workers = [_worker("ledger", env, folder, number) for number in range(2)]
+        gates = [_worker("gate", env, folder, number) for number in range(2)]
         await programs.enter_async_context(running(Program(["gateway"], env, folder / "gateway.log")))
         await until(lambda: answering(f"http://127.0.0.1:{port}/readyz"), "the gateway")
         await programs.enter_async_context(running(workers[0]))
+        await programs.enter_async_context(running(gates[0]))
         simulating = await programs.enter_async_context(running(Program(told, env, folder / "simulate.log")))
         assert simulating.process is not None
         step = messages * 3 // (kills + 2)
         for number in range(kills):
             wanted = (number + 1) * step
             await _until_stored(store, wanted)
-            await workers[0].end(signal.SIGKILL)
-            await workers[0].start()
+            killed = (workers[0], gates[0])[number % 2]
+            await killed.end(signal.SIGKILL)
+            await killed.start()
             report.kills += 1
             if number == kills // 3:
                 await programs.enter_async_context(running(workers[1]))
+                await programs.enter_async_context(running(gates[1]))
             if number == kills * 2 // 3 and workers[1].process is not None:
-                await until(lambda: "ledger.assigned" in workers[1].log.read_text(), "the second worker")
-                report.left_with = await workers[1].end()
+                await until(lambda: "ledger.assigned" in workers[1].log.read_text(), "the second ledger worker")
+                await until(lambda: "gate.assigned" in gates[1].log.read_text(), "the second gate worker")
+                report.left_with = (await workers[1].end(), await gates[1].end())
         assert await simulating.process.wait() == 0, simulating.log.read_text()[-2000:]
         report.differences = await _verify(env, folder, oracle)
     report.events = int(store.tuples("SELECT count() FROM message_events")[0][0])
@@ -101,9 +106,10 @@ def _environment(stack: Stack, store: Store) -> tuple[dict[str, str], int]:
     return env, port
 
 
-def _worker(env: dict[str, str], folder: Path, number: int) -> Program:
-    own = env | {"SENDLEDGER_INSTANCE": f"ledger-{number}", "SENDLEDGER_WORKER_DIR": str(folder / f"worker-{number}")}
-    return Program(["worker", "ledger"], own, folder / f"worker-{number}.log")
+def _worker(kind: str, env: dict[str, str], folder: Path, number: int) -> Program:
+    name = f"{kind}-{number}"
+    own = env | {"SENDLEDGER_INSTANCE": name, "SENDLEDGER_WORKER_DIR": str(folder / name)}
+    return Program(["worker", kind], own, folder / f"{name}.log")
 
 
 async def _until_stored(store: Store, count: int) -> None:
@@ -140,7 +146,7 @@ async def main(words: Sequence[str]) -> int:
                 )
         print(
             f"seed {seed} over {wanted.via}: {wanted.messages:,} messages, {report.events:,} events,"
-            f" {report.rows:,} rows, {report.kills} kills, a second worker left with {report.left_with};"
+            f" {report.rows:,} rows, {report.kills} kills, a second of each left with {report.left_with};"
             f" {len(report.differences)} differences; {report.seconds:.0f} s",
             *report.differences[:20],
             sep="\n",
