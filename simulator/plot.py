@@ -23,7 +23,7 @@ __all__ = ["Ask", "Plot", "Quota", "Said"]
 
 _PAUSE_US: Final = 65 * MINUTE
 """Longer than a provider keeps anything: of two texts the one of the earlier chapter comes first, by its time, too."""
-_Times = Mapping[str, int | None]
+_Times = Mapping[str, int]
 
 
 class Said(NamedTuple):
@@ -114,12 +114,10 @@ class Plot:
         updated_us = at_us if updated_us is None else updated_us
 
         def write(start_us: int) -> dict[str, Any]:
-            record = {"account_id": account, "updated_at": rfc3339(start_us + updated_us)} | said
-            for name, us in (times or {}).items():
-                if name == "blocked_since":
-                    record["blocked"] = {"reason": "unpaid invoices", "since": rfc3339(start_us + (us or 0))}
-                else:
-                    record[name] = rfc3339(start_us + (us or 0))
+            record: dict[str, Any] = {"account_id": account, "updated_at": rfc3339(start_us + updated_us)} | said
+            record |= {name: rfc3339(start_us + us) for name, us in (times or {}).items()}
+            if "blocked_since" in record:
+                record["blocked"] = {"reason": "unpaid invoices", "since": record.pop("blocked_since")}
             return record
 
         return self._say(
@@ -165,8 +163,9 @@ class Plot:
             } | said
 
         senders = (said["sender"],) if "sender" in said else ()
-        word = Word(action, at_us, scope, group=said.get("group", ""), senders=senders, actor=actor)
-        word = word._replace(chapter=self.chapter)
+        word = Word(
+            action, at_us, scope, group=said.get("group", ""), senders=senders, actor=actor, chapter=self.chapter
+        )
         key = f"{channel}:{whose.key}"
         return self._say(Said("command", at_us, self.chapter, key, write, lambda _: command_id, word, whose))
 
