@@ -15,6 +15,7 @@ import typer
 
 from benchmarks.engine import keyed
 from benchmarks.gate.deciding import decide_at_pace, decide_backlog, rows_of
+from benchmarks.gate.memory import measure_memory, memory_rows
 from benchmarks.ledger import report
 from benchmarks.ledger.latency import measure
 from benchmarks.ledger.profile import take_apart
@@ -87,15 +88,19 @@ def gate(
     requests: Annotated[int, typer.Option(help="Requests that lie in Kafka.", min=100)] = 40_000,
     per_second: Annotated[int, typer.Option(help="Requests a second, for the delay.", min=1)] = 1_000,
     seconds: Annotated[float, typer.Option(help="How long they come.", min=1)] = 20.0,
+    states: Annotated[
+        int, typer.Option(help="Addresses, and decisions, whose memory is measured.", min=10_000)
+    ] = 200_000,
     as_json: AsJson = False,
 ) -> None:
-    """Decisions a second on one worker and on two, and the time from a request to its decision."""
+    """Decisions a second on one worker and on two, the time from a request to its decision, and memory."""
     on = machine()
     throughputs = [asyncio.run(decide_backlog(workers, requests)) for workers in (1, 2)]
     fast, delays = rows_of(throughputs, asyncio.run(decide_at_pace(per_second, seconds)))
     for row in fast:
         _show("gate", on, [row], as_json=as_json)
     _show("gate: from sends.requested to sends.decided", on, delays, as_json=as_json)
+    _show("gate: memory", on, memory_rows(measure_memory(states)), as_json=as_json)
 
 
 def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ from processors.engine.groups import Group, GroupWriter, grouped
 from processors.engine.keyed import KeyedAgent
 from processors.engine.lane import Bounds, Moment, Phase, Step, StepFunction
 from processors.engine.run import Exit, run_app
-from processors.engine.transactions import Output, partition_of
+from processors.engine.transactions import Output, partition_of, send_batches
 
 __all__ = [
     "TP",
@@ -73,4 +73,5 @@ __all__ = [
     "partition_of",
     "retrying",
     "run_app",
+    "send_batches",
 ]

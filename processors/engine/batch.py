@@ -16,6 +16,9 @@ from typing import NamedTuple, Protocol
 
 from processors.engine.errors import BatchLost
 
+SMALL_BYTES = 256 * 1024
+"""Values of one partition that may be out however many batches they came in."""
+
 
 class TP(NamedTuple):
     """A topic and partition. Equal to Faust's and to aiokafka's, which are tuples too."""
@@ -135,10 +138,15 @@ class Inflight:
     """The batches that are out, per partition, first in first out."""
 
     def __init__(
-        self, limit: int, clock: Callable[[], float] = monotonic, *, self_committing: Collection[str] = ()
+        self,
+        limit: int,
+        clock: Callable[[], float] = monotonic,
+        *,
+        small_bytes: int = SMALL_BYTES,
+        self_committing: Collection[str] = (),
     ) -> None:
         """Make an empty account; `self_committing` are topics whose offsets an agent's own transactions commit."""
-        self._limit = limit
+        self._limit, self._small_bytes = limit, small_bytes
         self._self_committing = self_committing
         self._clock = clock
         self._partitions: dict[TP, _Partition] = {}
@@ -200,8 +208,13 @@ class Inflight:
         return later[0] if later else partition.position or batch.next
 
     def has_room(self, tp: TP) -> bool:
-        """Whether another batch of the partition may be fetched: back-pressure is that it may not."""
-        return len(self._queue(tp)) < self._limit
+        """Whether another batch of the partition may be fetched: back-pressure is that it may not.
+
+        Batches that are small together are no reason for it: what aiokafka has fetched and can't hand over keeps it
+        from fetching any other partition for a tenth of a second.
+        """
+        queue = self._queue(tp)
+        return len(queue) < self._limit or sum(batch.body_bytes for batch in queue) < self._small_bytes
 
     def worth_waiting(self) -> bool:
         """Whether an agent has something in hand that it may still acknowledge."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from time import monotonic
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
@@ -70,6 +71,9 @@ class Bounds:
     body_bytes: int = 8 * 2**20
     within_seconds: float = 0.0
     """How long to wait for more after the first batch. What comes while a transaction is under way waits anyway."""
+    apart_seconds: float = 0.05
+    """How long after the one before a transaction begins at the earliest, unless it has enough: small ones cost the
+    broker as much as large ones. A record that comes alone waits for nothing."""
 
 
 class Host(Protocol):
@@ -109,6 +113,7 @@ class Lane(Generic[S]):
         self._states = MappingProxyType(table.rows)
         self._inbox: deque[RecordBatch] = deque()
         self._owed: int | None = None
+        self._begun_at = -inf
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -163,7 +168,7 @@ class Lane(Generic[S]):
         """Take what waits, up to the bounds."""
         bounds, group = self._rules.bounds, list[RecordBatch]()
         records = weight = 0
-        closes_at = monotonic() + bounds.within_seconds
+        closes_at = max(monotonic() + bounds.within_seconds, self._begun_at + bounds.apart_seconds)
         while records < bounds.records and weight < bounds.body_bytes:
             if self._inbox:
                 batch = self._inbox.popleft()
@@ -174,6 +179,7 @@ class Lane(Generic[S]):
                 break
         if not self._inbox:
             self._arrived.clear()
+        self._begun_at = monotonic()
         return group
 
     async def _arrives_before(self, closes_at: float) -> bool:

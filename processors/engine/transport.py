@@ -40,6 +40,11 @@ class Fetched:
 
 NOTHING = Fetched()
 
+GATHER_SECONDS = 0.01
+"""After a fetch of few records: how long the next ones may gather. A fetch asks for every partition, and costs as much
+for one record as for hundreds; aiokafka begins none while something is not taken out."""
+FEW_RECORDS = 500
+
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust is untyped
     """aiokafka's consumer, in a thread and loop of its own."""
@@ -48,6 +53,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
 
     async def on_start(self) -> None:
         self._wake = asyncio.Event()
+        self._gather_until = 0.0
         await super().on_start()
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -103,7 +109,10 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
             raise ConsumerStoppedError
         # Inside the context aiokafka counts us as polling, so that a slow sink, all partitions full, stays a member.
         with fetcher._subscriptions.fetch_context():
+            await asyncio.sleep(max(0.0, self._gather_until - monotonic()))
             records = await records_or_wake(fetcher, self._wake, tps, seconds, consumer._max_poll_records)
+            few = 0 < sum(map(len, records.values())) < FEW_RECORDS
+            self._gather_until = monotonic() + GATHER_SECONDS if few else 0.0
             return Fetched(records, self._positions(consumer))
 
     def _positions(self, consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int]:

@@ -5,31 +5,48 @@ record is there exactly once (processors/engine/README.md, docs/explanation/gate
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 
 import structlog
 from prometheus_client import start_http_server
 
 from processors.dead_letters import DeadLetters, producer
-from processors.engine import Codec, GroupWriter, KeyedAgent, MicroBatchApp, run_app
+from processors.engine import Codec, Group, GroupWriter, KeyedAgent, MicroBatchApp, Moment, run_app
 from processors.gate.by_account import AccountStep
 from processors.gate.by_address import AddressStep
 from processors.gate.intake import Intake
 from processors.lag import show_lag
 from processors.waits import telling
-from projections.gate.rows import decode_address, encode_address
 from projections.gate.rules import Rules
 from schemas.errors import BrokerError
 from schemas.settings import GateSettings
 from schemas.telemetry import Telemetry
 from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, GATE_INPUTS, SENDS_DECIDED, SUPPRESSIONS_CHANGED
 
-__all__ = ["run_gate"]
+__all__ = ["IntakePhase", "run_gate"]
 
 log = structlog.get_logger()
 
 
-async def run_gate(settings: GateSettings, *, ready: Callable[[], None] = lambda: None) -> int:
-    """Run the worker until it is stopped or crashes; return its exit code."""
+class IntakePhase(StrEnum):
+    """The moments of a group of records on its way in. Its offsets are committed some time after the second."""
+
+    READ = "read"
+    FORWARDED = "forwarded"
+
+
+async def run_gate(
+    settings: GateSettings,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    on_phase: Callable[[Moment], None] = lambda _moment: None,
+    on_intake: Callable[[IntakePhase], None] = lambda _phase: None,
+) -> int:
+    """Run the worker until it is stopped or crashes; return its exit code.
+
+    `on_phase` is called at each phase of both agents, `on_intake` at each of the way in: for tests that end the worker
+    right there. They must not raise.
+    """
     telemetry = Telemetry()
     rules = Rules(
         suppress_bounces=settings.suppress_bounces,
@@ -50,9 +67,10 @@ async def run_gate(settings: GateSettings, *, ready: Callable[[], None] = lambda
         source=GATE_BY_ADDRESS.name,
         changelog=GATE_BY_ADDRESS.changelog,
         step=AddressStep(rules),
-        codec=Codec(encode_address, decode_address),
+        codec=Codec(bytes, bytes),
         outputs=[GATE_BY_ACCOUNT.name, SUPPRESSIONS_CHANGED.name],
         on_retry=on_retry,
+        on_phase=on_phase,
     )
     KeyedAgent(
         app,
@@ -62,9 +80,16 @@ async def run_gate(settings: GateSettings, *, ready: Callable[[], None] = lambda
         codec=Codec(bytes, bytes),
         outputs=[SENDS_DECIDED.name],
         on_retry=on_retry,
+        on_phase=on_phase,
     )
     intake = Intake(kafka, DeadLetters(kafka, "gate"), telemetry, rules)
-    writer = GroupWriter(app, intake.write, records=2_000, within=0.005, world=(BrokerError,), on_retry=on_retry)
+
+    async def forward(group: Group) -> None:
+        on_intake(IntakePhase.READ)
+        await intake.write(group)
+        on_intake(IntakePhase.FORWARDED)
+
+    writer = GroupWriter(app, forward, records=2_000, within=0.005, world=(BrokerError,), on_retry=on_retry)
     for topic in GATE_INPUTS:
         app.attach(app.batch_topic(topic.name), writer)
     show_lag(app, settings.gate_group, telemetry)

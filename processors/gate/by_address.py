@@ -2,23 +2,24 @@
 
 In:  records of `gate.by-address`, keyed by address. Out: `suppressions.changed`, and requests with what holds for their
      To, keyed by account. The engine makes outputs, states and offset one transaction.
+
+A state is the row of an address that anything is known of: bytes take a third of what they say, and are read when
+the address is asked about.
 """
 
 from collections.abc import Mapping, Sequence
 
 from processors.engine import Output, Record, Step
-from processors.gate.forwarding import JUDGED, Kind, kind_of, screened, unscreened
+from processors.gate.forwarding import TO_ADDRESS, Asked, screened
 from projections.gate.addressing import AddressKey
+from projections.gate.evidence import Evidence
 from projections.gate.published import state_value
-from projections.gate.rows import EVIDENCE
+from projections.gate.rows import address_of_row, row_of_address
 from projections.gate.rules import Rules
-from projections.gate.suppression import AddressState, of_account, step, view
-from schemas.facts import decode_request
+from projections.gate.suppression import UNKNOWN, AddressState, of_account, step, view
 from schemas.topics import SUPPRESSIONS_CHANGED
 
 __all__ = ["AddressStep"]
-
-_UNKNOWN = AddressState()
 
 
 class AddressStep:
@@ -27,26 +28,43 @@ class AddressStep:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
 
-    def __call__(self, states: Mapping[bytes, AddressState], records: Sequence[Record]) -> Step[AddressState]:
-        outputs: list[Output] = []
-        changed: dict[bytes, AddressState | None] = {}
+    def __call__(self, states: Mapping[bytes, bytes], records: Sequence[Record]) -> Step[bytes]:
+        run = _Run(states, self._rules)
         for record in records:
-            key = record.key or b""
-            state = changed.get(key) or states.get(key, _UNKNOWN)
-            if kind_of(record) is Kind.REQUEST:
-                outputs.append(self._screen(record, state))
-                continue
-            done = step(state, EVIDENCE.decode(record.value or b""), self._rules)
-            if done.state is not state:
-                changed[key] = done.state
-            if done.changed:
-                address = AddressKey(*key.decode().split(":", 1))
-                value = state_value(address, done.view, done.state.version, record.timestamp * 1000)
-                outputs.append(Output(SUPPRESSIONS_CHANGED.name, key, value))
-        return Step(outputs, changed)
+            key, told = record.key or b"", TO_ADDRESS.decode(record.value or b"")
+            if isinstance(told, Asked):
+                run.screen(key, told)
+            else:
+                run.take(key, told.evidence, record.timestamp * 1000)
+        return Step(run.outputs, {key: row_of_address(run.known[key]) for key in run.changed})
 
-    def _screen(self, record: Record, state: AddressState) -> Output:
-        value = record.value or b""
-        request = decode_request(value, unscreened(record), decision_days=JUDGED)
-        holds = of_account(view(state, self._rules), request.account_id)
-        return screened(request.account_id, value, holds, record)
+
+class _Run:
+    """The addresses that one run of records is about."""
+
+    def __init__(self, states: Mapping[bytes, bytes], rules: Rules) -> None:
+        self._states, self._rules = states, rules
+        self.known: dict[bytes, AddressState] = {}
+        self.changed: dict[bytes, None] = {}
+        """Keys in the order of their first change."""
+        self.outputs: list[Output] = []
+
+    def screen(self, key: bytes, request: Asked) -> None:
+        holds = view(self._state(key), self._rules)
+        self.outputs.append(screened(request, of_account(holds, request.account_id)))
+
+    def take(self, key: bytes, evidence: Evidence, at_us: int) -> None:
+        state = self._state(key)
+        done = step(state, evidence, self._rules)
+        if done.state is not state:
+            self.known[key], self.changed[key] = done.state, None
+        if done.changed:
+            value = state_value(AddressKey(*key.decode().split(":", 1)), done.view, done.state.version, at_us)
+            self.outputs.append(Output(SUPPRESSIONS_CHANGED.name, key, value))
+
+    def _state(self, key: bytes) -> AddressState:
+        state = self.known.get(key)
+        if state is None:
+            row = self._states.get(key)
+            state = self.known[key] = UNKNOWN if row is None else address_of_row(row)
+        return state

@@ -7,7 +7,6 @@ At least once, and no transaction: all that is forwarded has an id of its own, a
 or webhook is the ledger's to park, and is passed over here.
 """
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
@@ -16,8 +15,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from processors.dead_letters import DeadLetters, Letter
-from processors.engine import Output, Record, RecordBatch
-from processors.gate.forwarding import Kind, asked, of_account, said_of_address
+from processors.engine import Output, Record, RecordBatch, send_batches
+from processors.gate.forwarding import asked, policy_said, preference_said, said_of_address
 from processors.places import place_of
 from projections.gate.evidence import evidence_of, evidence_of_command
 from projections.gate.rules import Rules
@@ -48,11 +47,11 @@ def forwarded(record: Record, rules: Rules) -> Iterator[Output]:
             if (addressed := evidence_of(event)) is not None:
                 yield said_of_address(addressed)
     elif record.topic == SENDS_REQUESTED.name:
-        yield asked(decode_request(value, place, decision_days=rules.decision_days), value)
+        yield asked(decode_request(value, place, decision_days=rules.decision_days))
     elif record.topic == ACCOUNTS_POLICIES.name:
-        yield of_account(Kind.POLICY, decode_policy(value, place).account_id, value, place)
+        yield policy_said(decode_policy(value, place))
     elif record.topic == RECIPIENTS_PREFERENCES.name:
-        yield of_account(Kind.PREFERENCE, decode_preference(value, place).account_id, value, place)
+        yield preference_said(decode_preference(value, place))
     elif record.topic == SUPPRESSIONS_COMMANDS.name:
         yield said_of_address(evidence_of_command(decode_command(value, place)))
     else:
@@ -85,11 +84,7 @@ class Intake:
 
     async def _send(self, outputs: Sequence[Output]) -> None:
         try:
-            confirmed = [
-                await self._kafka.send(topic, value, key=key, headers=list(headers))
-                for topic, key, value, headers, _ in outputs
-            ]
-            await asyncio.gather(*confirmed)
+            await send_batches(self._kafka, outputs)
         except KafkaError as error:
             raise BrokerError(
                 f"Kafka does not take what the gate forwards: {type(error).__name__}", "gate.*", "It is tried again"

@@ -1,35 +1,35 @@
-"""What the gate remembers of one account, and the promise that a message is decided once.
+"""What the gate remembers of accounts, and the promise that a message is decided once.
 
 In:  policies, preferences and screened requests, in the order in which they are read.
 Out: an `Answer` for each request: the decision, or for a repeated message its first one again.
 Promise: no clock and no I/O; the same input in the same order gives the same answers. The quota is exact: a message
-uses it once, however often it is asked for, and what was not settled was never used.
+uses it once, however often it is asked for, and what was not written was never used.
 
-The memory is rows of bytes, as they stand in a changelog. A batch works above them: `changes` is what has to be
-written, `settle` takes it in once it is, `discard` drops it if it can't be.
+The memory is rows of bytes, as they stand in a changelog. A run of records works above them, and `changes` is what has
+to be written of it.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from projections.gate.decide import decide
 from projections.gate.published import Written, decision_value
-from projections.gate.rows import POLICY, PREFERENCE, REMEMBERED, USAGE, Codec, Remembered
+from projections.gate.rows import POLICY, PREFERENCE, REMEMBERED, RUN, RUNS, USAGE, Codec, Remembered, Run, Runs
 from projections.gate.rules import Rules
 from projections.gate.suppression import SuppressionView
 from projections.gate.trial import UNUSED, Usage
 from schemas.facts import Request
 from schemas.gate_facts import Policy, Preference
 from schemas.identity import sent_at_us
-from schemas.times import DAY_US
 
-__all__ = ["REMEMBERED_BYTES", "AccountState", "Answer", "answer", "later"]
+__all__ = ["FORGOTTEN_AT_ONCE", "REMEMBERED_BYTES", "Accounts", "Answer", "answer", "decision_key", "later"]
 
 REMEMBERED_BYTES: Final = 4096
 """A request of more is not remembered, only its hash. So one that is repeated with another content stays unanswered."""
+FORGOTTEN_AT_ONCE: Final = 1_000
+"""Decisions after which a run leaves the rest to the next one."""
 
 T = TypeVar("T")
 Wish = TypeVar("Wish", Policy, Preference)
@@ -79,97 +79,104 @@ def _value(request: Request, remembered: Remembered, written: Written) -> bytes:
     return decision_value(*ids, remembered.verdict, remembered.decided_us, written)
 
 
-class AccountState:
-    """The memory of one account. Rows are named `policy`, `usage`, `preference/KIND/ID` and `decision/MESSAGE_ID`."""
+class Accounts:
+    """The memory of a partition's accounts, with the changes of one run of records above it.
 
-    def __init__(self, rows: Mapping[str, bytes] | None = None) -> None:
-        """`rows`: those of the changelog, to go on from."""
-        self._settled = dict(rows or {})
-        self._changes: dict[str, bytes | None] = {}
-        self._days = _by_day(self._settled)
+    The rows of an account are its policy, its usage, its preferences and its decisions. Beside them each run that
+    decided leaves a row with the keys of its decisions, numbered in order: so what is to be forgotten is found without
+    a look at what is not.
+    """
 
-    @property
-    def rows(self) -> Mapping[str, bytes]:
-        """What is written: another state that is made of it goes on where this one would without its changes."""
-        return self._settled
-
-    @property
-    def changes(self) -> Mapping[str, bytes | None]:
-        """What has to be written of the batch under way; None for a row that is to be deleted."""
-        return self._changes
-
-    def settle(self) -> None:
-        """Take in the changes: they are written."""
-        for name, row in self._changes.items():
-            if row is None:
-                self._settled.pop(name, None)
-            else:
-                self._settled[name] = row
-        self._changes = {}
-
-    def discard(self) -> None:
-        """Drop the changes: they were not written, and what they were made from will be read again."""
-        self._changes = {}
-        self._days = _by_day(self._settled)
+    def __init__(self, rows: Mapping[bytes, bytes]) -> None:
+        """`rows` are what is written; they are not changed."""
+        self._rows = rows
+        self.changes: dict[bytes, bytes | None] = {}
+        """What has to be written of the run; None for a row that is to be deleted."""
+        self._decided: list[bytes] = []
+        self._last_us = 0
 
     def take_policy(self, policy: Policy) -> None:
         """Take in a policy; it counts for what is read after it."""
-        self._write("policy", POLICY, later(self._read("policy", POLICY), policy))
+        key = _key(policy.account_id, _POLICY)
+        self._write(key, POLICY, later(self._read(key, POLICY), policy))
 
     def take_preference(self, preference: Preference) -> None:
         """Take in a preference; it counts for what is read after it."""
-        name = f"preference/{preference.recipient_kind}/{preference.recipient_id}"
-        self._write(name, PREFERENCE, later(self._read(name, PREFERENCE), preference))
+        key = _preference_key(preference.account_id, preference.recipient_kind, preference.recipient_id)
+        self._write(key, PREFERENCE, later(self._read(key, PREFERENCE), preference))
 
     def decide(self, request: Request, address: SuppressionView, *, decided_us: int, rules: Rules) -> Answer:
         """Return the answer to a request, and remember it. `address` is what holds for its To."""
-        name = f"decision/{request.message_id}"
-        usage = self._read("usage", USAGE) or UNUSED
+        account_id, key = request.account_id, decision_key(request.account_id, request.message_id)
+        usage_key = _key(account_id, _USAGE)
+        usage = self._read(usage_key, USAGE) or UNUSED
         given = answer(
             request,
             address,
-            self._read("policy", POLICY),
-            self._read(f"preference/{request.recipient_kind}/{request.recipient_id}", PREFERENCE),
+            self._read(_key(account_id, _POLICY), POLICY),
+            self._read(_preference_key(account_id, request.recipient_kind, request.recipient_id), PREFERENCE),
             usage,
-            self._read(name, REMEMBERED),
+            self._read(key, REMEMBERED),
             decided_us=decided_us,
             rules=rules,
         )
         if not given.repeated:
-            self._write(name, REMEMBERED, given.remembered)
-            self._days[_day(request.message_id)].append(name)
+            self._write(key, REMEMBERED, given.remembered)
+            self._decided.append(key)
+            self._last_us = max(self._last_us, sent_at_us(request.message_id))
             if given.remembered.verdict.trial_us is not None:
-                self._write("usage", USAGE, given.remembered.verdict.usage_after(usage))
+                self._write(usage_key, USAGE, given.remembered.verdict.usage_after(usage))
         return given
 
-    def forget(self, record_us: int, rules: Rules) -> None:
-        """Forget the decisions that no valid request can ask for again. `record_us`: the time of a request's record.
+    def end_run(self, record_us: int, rules: Rules) -> None:
+        """Note what the run decided, and forget decisions that no valid request can ask for again.
 
-        They are forgotten by whole days of their Date Sent, so at the most a day later than they could be.
+        `record_us`: the time of a request's record. Of what is to be forgotten a run takes a share, so that no run is
+        long; as it takes more than one run's decisions at least, the rest grows less.
         """
-        before = rules.forgotten_before_us(record_us) // DAY_US
-        for day in [day for day in self._days if day < before]:
-            self._changes.update(dict.fromkeys(self._days.pop(day)))
+        runs = self._read(_RUNS, RUNS)
+        first, following = runs or Runs(0, 0)
+        if self._decided:
+            self._write(_run_key(following), RUN, Run(self._last_us, tuple(self._decided)))
+            following += 1
+        forgotten = 0
+        while first < following and forgotten < FORGOTTEN_AT_ONCE:
+            run = self._read(_run_key(first), RUN)
+            if run is None or run.last_us >= rules.forgotten_before_us(record_us):
+                break
+            self.changes.update(dict.fromkeys([*run.decisions, _run_key(first)]))
+            forgotten += len(run.decisions)
+            first += 1
+        if following:
+            self._write(_RUNS, RUNS, Runs(first, following))
 
-    def _read(self, name: str, codec: Codec[T]) -> T | None:
-        row = self._changes[name] if name in self._changes else self._settled.get(name)
+    def _read(self, key: bytes, codec: Codec[T]) -> T | None:
+        row = self.changes[key] if key in self.changes else self._rows.get(key)
         return None if row is None else codec.decode(row)
 
-    def _write(self, name: str, codec: Codec[T], value: T) -> None:
+    def _write(self, key: bytes, codec: Codec[T], value: T) -> None:
         row = codec.encode(value)
-        if row != self._changes.get(name, self._settled.get(name)):
-            self._changes[name] = row
+        if row != self.changes.get(key, self._rows.get(key)):
+            self.changes[key] = row
 
 
-def _by_day(names: Iterable[str]) -> dict[int, list[str]]:
-    """The rows of decisions by the day of their Date Sent."""
-    days: dict[int, list[str]] = defaultdict(list)
-    for name in names:
-        kind, _, message_id = name.partition("/")
-        if kind == "decision":
-            days[_day(message_id)].append(name)
-    return days
+_POLICY: Final = b"policy"
+_USAGE: Final = b"usage"
+_RUNS: Final = b"\x00runs"  # no account's: an account id is no empty text
 
 
-def _day(message_id: str) -> int:
-    return sent_at_us(message_id) // DAY_US
+def decision_key(account_id: str, message_id: str) -> bytes:
+    """Return the key of a decision's row: of a message id its 16 bytes, since there are millions."""
+    return _key(account_id, b"#" + bytes.fromhex(message_id.replace("-", "")))
+
+
+def _preference_key(account_id: str, recipient_kind: str, recipient_id: str) -> bytes:
+    return _key(account_id, f"preference/{recipient_kind}/{recipient_id}".encode())
+
+
+def _run_key(number: int) -> bytes:
+    return b"\x00run/%d" % number
+
+
+def _key(account_id: str, name: bytes) -> bytes:
+    return account_id.encode() + b"\x00" + name

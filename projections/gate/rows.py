@@ -6,29 +6,33 @@ The first byte is a version; MessagePack follows, lists of values without their 
 know was written by a newer gate: to start all the same would be to forget what it says, so it is refused.
 """
 
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from projections.gate.decide import Verdict
 from projections.gate.evidence import Evidence
 from projections.gate.published import Written
-from projections.gate.suppression import AddressState, SuppressionView
+from projections.gate.suppression import AddressState
 from projections.gate.trial import Usage
 from schemas.errors import ConfigError
+from schemas.facts import Request
 from schemas.gate_facts import Policy, Preference
 
 __all__ = [
-    "EVIDENCE",
     "POLICY",
     "PREFERENCE",
     "REMEMBERED",
+    "REQUEST",
+    "RUN",
+    "RUNS",
     "USAGE",
-    "VIEW",
     "Codec",
     "Remembered",
-    "decode_address",
-    "encode_address",
+    "Run",
+    "Runs",
+    "address_of_row",
+    "row_of_address",
 ]
 
 _VERSION: Final = b"\x01"
@@ -46,10 +50,26 @@ class Remembered(NamedTuple):
     """… and then its hash; else blank."""
 
 
+class Run(NamedTuple):
+    """What one run of records has decided, so that it can be forgotten."""
+
+    last_us: int
+    """The latest Date Sent among them."""
+    decisions: tuple[bytes, ...]
+    """The keys of their rows."""
+
+
+class Runs(NamedTuple):
+    """The runs that are not forgotten yet: numbers from `first` on, below `following`."""
+
+    first: int
+    following: int
+
+
 class Codec(Generic[T]):
     """Values of one kind as bytes, and back."""
 
-    def __init__(self, kind: type[T]) -> None:
+    def __init__(self, kind: Any) -> None:  # a type[T], or a union of types, which mypy takes for none
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
 
@@ -65,15 +85,17 @@ class Codec(Generic[T]):
                 "the gate's changelogs",
                 "run the gate that wrote it, or a newer one",
             )
-        return self._decode(memoryview(row)[1:])
+        value: T = self._decode(memoryview(row)[1:])
+        return value
 
 
-POLICY: Final = Codec(Policy)
-PREFERENCE: Final = Codec(Preference)
-USAGE: Final = Codec(Usage)
-REMEMBERED: Final = Codec(Remembered)
-EVIDENCE: Final = Codec(Evidence)
-VIEW: Final = Codec(SuppressionView)
+POLICY: Final = Codec[Policy](Policy)
+PREFERENCE: Final = Codec[Preference](Preference)
+USAGE: Final = Codec[Usage](Usage)
+REMEMBERED: Final = Codec[Remembered](Remembered)
+RUN: Final = Codec[Run](Run)
+RUNS: Final = Codec[Runs](Runs)
+REQUEST: Final = Codec[Request](Request)
 
 
 class _Address(NamedTuple):
@@ -81,15 +103,15 @@ class _Address(NamedTuple):
     evidence: tuple[Evidence, ...]
 
 
-_ADDRESS: Final = Codec(_Address)
+_ADDRESS: Final = Codec[_Address](_Address)
 
 
-def encode_address(state: AddressState) -> bytes:
+def row_of_address(state: AddressState) -> bytes:
     """Return the row of an address."""
     return _ADDRESS.encode(_Address(state.version, tuple(state.evidence[key] for key in sorted(state.evidence))))
 
 
-def decode_address(row: bytes) -> AddressState:
+def address_of_row(row: bytes) -> AddressState:
     """Return the state that a row holds. Raises ConfigError for a row of another version."""
     version, evidence = _ADDRESS.decode(row)
     return AddressState({e.key: e for e in evidence}, version)

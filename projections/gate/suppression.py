@@ -23,6 +23,7 @@ from schemas.suppressions import EVERYWHERE
 
 __all__ = [
     "NOTHING",
+    "UNKNOWN",
     "AddressState",
     "ScopeView",
     "Step",
@@ -71,6 +72,10 @@ class AddressState:
     version: int = 0
 
 
+UNKNOWN: Final = AddressState()
+"""An address of which nothing is known."""
+
+
 class Step(NamedTuple):
     """What one piece of evidence did."""
 
@@ -101,6 +106,8 @@ def join(one: AddressState, other: AddressState, rules: Rules) -> AddressState:
 
 def view(state: AddressState, rules: Rules) -> SuppressionView:
     """Return what holds, given all that is known."""
+    if not state.evidence:
+        return NOTHING
     known = sorted(state.evidence.values(), key=lambda e: (e.at_us, e.id))
     accounts = {e.scope for e in known if e.kind == Kind.SUPPRESS} - {EVERYWHERE}
     scopes = (_scope(scope, known, rules) for scope in (EVERYWHERE, *sorted(accounts)))
@@ -114,6 +121,8 @@ def changed(before: SuppressionView, after: SuppressionView) -> bool:
 
 def of_account(whole: SuppressionView, account_id: str) -> SuppressionView:
     """Return what of a view concerns the mail of one account."""
+    if whole is NOTHING:
+        return NOTHING
     scopes = (EVERYWHERE, account_id)
     return SuppressionView(
         tuple(scope for scope in whole.scopes if scope.scope in scopes),

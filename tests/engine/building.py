@@ -38,9 +38,11 @@ def a_batch(
 class Account:
     """An owner that does nothing but keep the account, as the consumer does."""
 
-    def __init__(self, limit: int = 2, self_committing: Collection[str] = ()) -> None:
+    def __init__(self, limit: int = 2, self_committing: Collection[str] = (), small_bytes: int = 0) -> None:
         self.now = 0.0
-        self.inflight = Inflight(limit, clock=lambda: self.now, self_committing=self_committing)
+        self.inflight = Inflight(
+            limit, clock=lambda: self.now, small_bytes=small_bytes, self_committing=self_committing
+        )
 
     def open(self, first: int, size: int = 1, partition: int = 0, topic: str = "events") -> RecordBatch:
         batch = a_batch(first, size, partition=partition, topic=topic, owner=self)

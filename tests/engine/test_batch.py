@@ -106,6 +106,14 @@ def test_a_full_partition_has_no_room_until_its_head_is_acknowledged() -> None:
     assert account.inflight.has_room(P0)
 
 
+def test_batches_that_are_small_together_fill_no_partition() -> None:
+    account = Account(limit=1, small_bytes=4)
+    account.open(0, size=3)
+    assert account.inflight.has_room(P0)
+    account.open(3, size=1)
+    assert not account.inflight.has_room(P0)
+
+
 def test_a_late_acknowledgement_is_refused() -> None:
     account = Account()
     batch = account.open(0, 3)

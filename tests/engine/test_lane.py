@@ -147,6 +147,20 @@ async def test_a_transaction_can_wait_for_more(bench: Bench) -> None:
     assert bench.transactions_made == 1
 
 
+async def test_a_transaction_begins_at_once_and_the_next_one_gathers(bench: Bench) -> None:
+    lane = await bench.lane(bounds=Bounds(records=2, apart_seconds=3600.0))
+    first, second, third = (bench.account.open(n) for n in range(3))
+    lane.put(first)
+    await acked(first)
+    lane.put(second)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert bench.transactions_made == 1
+    lane.put(third)
+    await acked(second, third)
+    assert (bench.said, bench.transactions_made) == ([0, 1, 2], 2)
+
+
 async def test_a_fault_of_the_world_is_waited_out_with_memory_as_it_was(bench: Bench) -> None:
     bench.transactions.faults = [AWAY] * 3
     bench.table.rows[b"all"] = 40

@@ -1,6 +1,5 @@
 """The gate on a real Kafka, in processes that are killed, join and leave: no decision lost, doubled or changed."""
 
-import asyncio
 import random
 import signal
 from collections import defaultdict
@@ -13,15 +12,10 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from deploy.local.stack import Stack, local_stack
-from processors.lag import lag
-from processors.topics import make_topics
-from schemas.groups import GATE
-from schemas.settings import TopicSettings, read
 from tests.gate.building import a_command, a_policy, a_request, as_bytes, now_us
-from tests.local.ports import free_port_base
+from tests.gate.fire import Kafka, kafka_alone
+from tests.gate.oracle import Sent
 from tests.local.waiting import until
 from tests.stack.programs import Program, running
 
@@ -34,58 +28,34 @@ LIMIT = 40
 class Gate:
     """A Kafka of the gate's own, and the workers to start."""
 
-    kafka: str
+    kafka: Kafka
     folder: Path
 
     def worker(self, number: int) -> Program:
         env = {
-            "SENDLEDGER_KAFKA_BOOTSTRAP": self.kafka,
+            "SENDLEDGER_KAFKA_BOOTSTRAP": self.kafka.bootstrap,
             "SENDLEDGER_INSTANCE": f"gate-{number}",
             "SENDLEDGER_WORKER_DIR": str(self.folder),
         }
         return Program(["worker", "gate"], env, self.folder / f"gate-{number}.log")
 
-    async def caught_up(self) -> bool:
-        found = await lag(self.kafka, [GATE])
-        return bool(found.partitions) and found.total == 0
+    async def write(self, topic: str, records: Sequence[tuple[str, bytes]]) -> None:
+        await self.kafka.write([Sent(topic, key, value) for key, value in records])
 
     async def read(self, topic: str) -> list[Any]:
         """All that is committed in a topic now. A decision may be told more than once: the way in is at least once."""
-        consumer = AIOKafkaConsumer(
-            topic, bootstrap_servers=self.kafka, auto_offset_reset="earliest", isolation_level="read_committed"
-        )
-        found: list[Any] = []
-        await consumer.start()
-        try:
-            ends = await consumer.end_offsets(consumer.assignment())
-            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-                for some in (await consumer.getmany(timeout_ms=300)).values():
-                    found += [orjson.loads(record.value) for record in some]
-        finally:
-            await consumer.stop()
-        return found
+        return [orjson.loads(record.value) for record in await self.kafka.records(topic)]
 
 
 @pytest.fixture(scope="module")
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
     folder = tmp_path_factory.mktemp("gate")
-    async with local_stack(folder, free_port_base()) as stack:
-        yield await _ready(stack, folder)
-
-
-async def _ready(stack: Stack, folder: Path) -> Gate:
-    await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
-    return Gate(stack.kafka_bootstrap, folder)
+    async with kafka_alone(folder) as kafka:
+        yield Gate(kafka, folder)
 
 
 def _is_assigned(worker: Program) -> bool:
     return "gate.assigned" in worker.log.read_text()
-
-
-async def write(gate: Gate, topic: str, records: Sequence[tuple[str, bytes]]) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=gate.kafka, acks="all") as kafka:
-        waiting = [await kafka.send(topic, value, key=key.encode()) for key, value in records]
-        await asyncio.gather(*waiting)
 
 
 def a_bounce(address: str, number: int) -> bytes:
@@ -107,13 +77,13 @@ async def test_no_decision_is_lost_doubled_or_changed_when_workers_die(gate: Gat
     told = [*requests, *chance.sample(requests, 200)]
     async with AsyncExitStack() as programs:
         first = await programs.enter_async_context(running(gate.worker(0)))
-        await write(gate, "accounts.policies", policies)
-        await write(gate, "webhooks.sendgrid", bounces)
-        await until(gate.caught_up, "the policies and bounces")
+        await gate.write("accounts.policies", policies)
+        await gate.write("webhooks.sendgrid", bounces)
+        await gate.kafka.settled()
         second: Program | None = None
         for number in range(0, len(told), 170):
             some = told[number : number + 170]
-            await write(gate, "sends.requested", [(r["message_id"], as_bytes(r)) for r in some])
+            await gate.write("sends.requested", [(r["message_id"], as_bytes(r)) for r in some])
             match number // 170:
                 case 1 | 4 | 6 | 8:
                     await first.end(signal.SIGKILL)
@@ -123,7 +93,7 @@ async def test_no_decision_is_lost_doubled_or_changed_when_workers_die(gate: Gat
                 case 7 if second is not None:
                     await until(partial(_is_assigned, second), "the second worker")
                     assert await second.end() == 0
-        await until(gate.caught_up, "the end")
+        await gate.kafka.settled()
         decisions = await gate.read("sends.decided")
 
     by_message: defaultdict[str, set[bytes]] = defaultdict(set)
@@ -147,24 +117,9 @@ async def test_each_change_of_an_address_is_told_once(gate: Gate) -> None:
     key = f"email:{address}"
     async with running(gate.worker(0)):
         for command in commands:
-            await write(gate, "suppressions.commands", [(key, as_bytes(command))] * 2)
-        await until(gate.caught_up, "the commands")
+            await gate.write("suppressions.commands", [(key, as_bytes(command))] * 2)
+        await gate.kafka.settled()
         changes = [c for c in await gate.read("suppressions.changed") if c["address"] == address]
     told = [(c["version"], c["scopes"][0]["suppressed"], c["scopes"][0]["reason"]) for c in changes]
     assert told == [(1, True, "manual"), (2, False, "manual")]
     assert changes[1]["scopes"][0]["released"]["actor"] == "support"
-
-
-async def test_a_malformed_command_is_parked_by_the_gate(gate: Gate) -> None:
-    async with running(gate.worker(0)):
-        await write(gate, "suppressions.commands", [("email:x", b'{"action":"suppress"}')])
-        consumer = AIOKafkaConsumer("dead-letters", bootstrap_servers=gate.kafka, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            async with asyncio.timeout(60):
-                letter = await consumer.getone()
-        finally:
-            await consumer.stop()
-    headers = {name: value.decode() for name, value in letter.headers}
-    assert letter.value == b'{"action":"suppress"}'
-    assert (headers["dlq.processor"], headers["dlq.topic"]) == ("gate", "suppressions.commands")

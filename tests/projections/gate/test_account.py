@@ -1,11 +1,12 @@
 """A message is decided once, the quota is exact, and the latest policy and preference count."""
 
-import pytest
+from collections.abc import Mapping
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.gate.account import REMEMBERED_BYTES, AccountState, Answer, later
-from projections.gate.rows import USAGE
+from projections.gate.account import FORGOTTEN_AT_ONCE, REMEMBERED_BYTES, Accounts, Answer, decision_key, later
+from projections.gate.rows import RUNS, USAGE, Runs
 from projections.gate.rules import FORGET_AFTER_DAYS, Rules
 from projections.gate.suppression import NOTHING, SuppressionView
 from projections.gate.trial import UNUSED
@@ -13,18 +14,30 @@ from schemas.facts import Request
 from schemas.gate_facts import Policy
 from schemas.identity import sent_at_us, uuid7
 from schemas.times import DAY_US
-from tests.building import MESSAGE, NOW_US, a_request
+from tests.building import ACCOUNT, MESSAGE, NOW_US, a_request
 from tests.projections.gate.building import a_policy, a_preference, closed
 
 RULES = Rules()
+FORGOTTEN_US = NOW_US + (RULES.decision_days + FORGET_AFTER_DAYS) * DAY_US
+"""The last moment of a record at which a decision about a message of NOW_US is remembered."""
 
 
 def message(number: int, at_us: int = NOW_US) -> str:
     return uuid7(at_us, number.to_bytes(10, "big"))
 
 
-def decide(state: AccountState, request: Request, address: SuppressionView = NOTHING, at: int = 0) -> Answer:
-    return state.decide(request, address, decided_us=NOW_US + at, rules=RULES)
+def decide(accounts: Accounts, request: Request, address: SuppressionView = NOTHING, at: int = 0) -> Answer:
+    return accounts.decide(request, address, decided_us=NOW_US + at, rules=RULES)
+
+
+def written(rows: Mapping[bytes, bytes], accounts: Accounts) -> dict[bytes, bytes]:
+    """The rows once the changes of a run are written."""
+    after = {**rows, **accounts.changes}
+    return {key: row for key, row in after.items() if row is not None}
+
+
+def decisions(rows: Mapping[bytes, bytes]) -> list[bytes]:
+    return [key for key in rows if b"#" in key]
 
 
 def reason(answer: Answer) -> str:
@@ -32,48 +45,48 @@ def reason(answer: Answer) -> str:
 
 
 def test_a_repeated_request_gets_its_first_decision_word_for_word() -> None:
-    state = AccountState()
-    first = decide(state, a_request())
-    again = decide(state, a_request(), closed("complaint"), at=5)
+    accounts = Accounts({})
+    first = decide(accounts, a_request())
+    again = decide(accounts, a_request(), closed("complaint"), at=5)
     assert not first.repeated
     assert again.repeated
     assert again.value == first.value is not None
-    assert state.changes.keys() == {f"decision/{MESSAGE}"}
+    assert accounts.changes.keys() == {decision_key(ACCOUNT, MESSAGE)}
 
 
 def test_a_repeated_request_with_another_content_is_told_what_was_decided_first() -> None:
-    state = AccountState()
-    first = decide(state, a_request())
-    again = decide(state, a_request(subject="Another", requested_us=NOW_US + 1))
+    accounts = Accounts({})
+    first = decide(accounts, a_request())
+    again = decide(accounts, a_request(subject="Another", requested_us=NOW_US + 1))
     assert again.value == first.value is not None
 
 
 def test_of_a_request_too_large_to_be_remembered_only_the_same_one_is_answered_again() -> None:
-    state = AccountState()
+    accounts = Accounts({})
     large = a_request(subject="x" * REMEMBERED_BYTES)
-    first = decide(state, large)
+    first = decide(accounts, large)
     assert first.value is not None
-    assert decide(state, large).value == first.value
-    other = decide(state, large._replace(content_hash="another"))
+    assert decide(accounts, large).value == first.value
+    other = decide(accounts, large._replace(content_hash="another"))
     assert (other.repeated, other.value) == (True, None)
     assert other.remembered.verdict == first.remembered.verdict
 
 
 def test_the_policy_and_the_preference_of_the_latest_update_count() -> None:
-    state = AccountState()
-    state.take_policy(a_policy(updated_us=NOW_US + 1, disabled_templates=("t1",)))
-    state.take_policy(a_policy(updated_us=NOW_US))
-    state.take_preference(a_preference(updated_us=NOW_US + 1, declined_templates=("t2",)))
-    state.take_preference(a_preference(updated_us=NOW_US))
-    assert reason(decide(state, a_request())) == "template_disabled"
-    assert reason(decide(state, a_request(message_id=message(1), template_id="t2"))) == "template_declined"
+    accounts = Accounts({})
+    accounts.take_policy(a_policy(updated_us=NOW_US + 1, disabled_templates=("t1",)))
+    accounts.take_policy(a_policy(updated_us=NOW_US))
+    accounts.take_preference(a_preference(updated_us=NOW_US + 1, declined_templates=("t2",)))
+    accounts.take_preference(a_preference(updated_us=NOW_US))
+    assert reason(decide(accounts, a_request())) == "template_disabled"
+    assert reason(decide(accounts, a_request(message_id=message(1), template_id="t2"))) == "template_declined"
 
 
 def test_a_preference_is_its_recipients_alone() -> None:
-    state = AccountState()
-    state.take_preference(a_preference(declined_templates=("t1",)))
+    accounts = Accounts({})
+    accounts.take_preference(a_preference(declined_templates=("t1",)))
     for number, said in enumerate(({"recipient_id": "c2"}, {"recipient_kind": "staff"})):
-        assert reason(decide(state, a_request(message_id=message(number), **said))) == "no_policy"
+        assert reason(decide(accounts, a_request(message_id=message(number), **said))) == "no_policy"
 
 
 @given(
@@ -111,38 +124,44 @@ _steps = st.one_of(
 
 
 class Worker:
-    """Reads the steps of one account. What was not written when it crashes is lost, and read again."""
+    """Reads the steps of one account, in runs. What was not written when it crashes is lost, and read again."""
 
     def __init__(self) -> None:
-        self.state = AccountState()
+        self.rows: dict[bytes, bytes] = {}
+        self.accounts = Accounts(self.rows)
         self.updates = 0
         self.unwritten: list[tuple[str, int]] = []
-        self.batch: list[tuple[int, Answer]] = []
+        self.run: list[tuple[int, Answer]] = []
         self.told: list[tuple[int, Answer]] = []
 
     def step(self, what: str, number: int) -> None:
         if what == "written":
-            self.state.settle()
-            self.told += self.batch
-            self.batch, self.unwritten = [], []
+            self.accounts.end_run(NOW_US, RULES)
+            self.rows = written(self.rows, self.accounts)
+            self.told += self.run
+            self._begin()
+            self.unwritten = []
         elif what == "crash":
             again, self.unwritten = self.unwritten, []
-            self.state, self.batch = AccountState(self.state.rows), []
+            self._begin()
             for step in again:
                 self.step(*step)
         else:
             self.unwritten.append((what, number))
             self.take(what, number)
 
+    def _begin(self) -> None:
+        self.accounts, self.run = Accounts(self.rows), []
+
     def take(self, what: str, number: int) -> None:
         self.updates += 1
         if what == "ask":
             asked = a_request(message_id=message(number))
-            self.batch.append((number, decide(self.state, asked, at=self.updates)))
+            self.run.append((number, decide(self.accounts, asked, at=self.updates)))
         else:
             paid = {"billing_entered_us": NOW_US} if what == "pay" else {}
             trial = {"trial_started_us": _TRIALS[number], "trial_email_limit": _LIMIT}
-            self.state.take_policy(a_policy(updated_us=NOW_US + self.updates, **trial, **paid))
+            self.accounts.take_policy(a_policy(updated_us=NOW_US + self.updates, **trial, **paid))
 
 
 @given(st.lists(_steps, max_size=60))
@@ -155,7 +174,7 @@ def test_the_quota_is_exact_and_a_message_is_decided_once_whatever_crashes(steps
     assert [number for number, answer in worker.told if not answer.repeated] == list(
         dict.fromkeys(number for number, _ in worker.told)
     )
-    row = worker.state.rows.get("usage")
+    row = worker.rows.get(b"acme\x00usage")
     usage = USAGE.decode(row) if row else UNUSED
     for trial_us in _TRIALS:
         used = [n for n, answer in first.items() if answer.remembered.verdict.trial_us == trial_us]
@@ -164,89 +183,110 @@ def test_the_quota_is_exact_and_a_message_is_decided_once_whatever_crashes(steps
 
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(0, 10))
 def test_of_a_trial_the_first_messages_are_sent_and_the_rest_not(numbers: list[int], limit: int) -> None:
-    state = AccountState()
-    state.take_policy(a_policy(trial_started_us=NOW_US, trial_email_limit=limit))
-    reasons = [reason(decide(state, a_request(message_id=message(n)))) for n in numbers]
+    accounts = Accounts({})
+    accounts.take_policy(a_policy(trial_started_us=NOW_US, trial_email_limit=limit))
+    reasons = [reason(decide(accounts, a_request(message_id=message(n)))) for n in numbers]
     first_seen = list(dict.fromkeys(numbers))
     expected = {n: "ok" if place < limit else "trial_email_limit" for place, n in enumerate(first_seen)}
     assert reasons == [expected[n] for n in numbers]
 
 
 def test_entering_billing_lifts_the_quota_for_what_is_read_after_it() -> None:
-    state = AccountState()
+    accounts = Accounts({})
     trial = {"trial_started_us": NOW_US, "trial_email_limit": 1}
-    state.take_policy(a_policy(**trial))
-    before = [reason(decide(state, a_request(message_id=message(n)))) for n in range(2)]
-    state.take_policy(a_policy(**trial, billing_entered_us=NOW_US, updated_us=NOW_US + 1))
-    after = [reason(decide(state, a_request(message_id=message(n)))) for n in range(1, 3)]
+    accounts.take_policy(a_policy(**trial))
+    before = [reason(decide(accounts, a_request(message_id=message(n)))) for n in range(2)]
+    accounts.take_policy(a_policy(**trial, billing_entered_us=NOW_US, updated_us=NOW_US + 1))
+    after = [reason(decide(accounts, a_request(message_id=message(n)))) for n in range(1, 3)]
     assert (before, after) == (["ok", "trial_email_limit"], ["trial_email_limit", "ok"])
 
 
-def test_what_is_discarded_never_happened() -> None:
-    state = AccountState()
-    state.take_policy(a_policy(trial_started_us=NOW_US, trial_email_limit=1))
-    state.settle()
-    assert reason(decide(state, a_request(message_id=message(1)))) == "ok"
-    state.discard()
-    assert state.changes == {}
-    assert reason(decide(state, a_request(message_id=message(2)))) == "ok"
-
-
 def test_the_rows_are_the_memory() -> None:
-    state = AccountState()
-    state.take_policy(a_policy(trial_started_us=NOW_US, trial_email_limit=1))
-    state.take_preference(a_preference(declined_templates=("t2",)))
-    first = decide(state, a_request())
-    names = {"policy", "usage", "preference/client/c1", f"decision/{MESSAGE}"}
-    assert state.changes.keys() == names
-    other = AccountState({name: row for name, row in state.changes.items() if row is not None})
+    accounts = Accounts({})
+    accounts.take_policy(a_policy(trial_started_us=NOW_US, trial_email_limit=1))
+    accounts.take_preference(a_preference(declined_templates=("t2",)))
+    first = decide(accounts, a_request())
+    names = {b"acme\x00policy", b"acme\x00usage", b"acme\x00preference/client/c1", decision_key(ACCOUNT, MESSAGE)}
+    assert accounts.changes.keys() == names
+    other = Accounts(written({}, accounts))
     assert decide(other, a_request()).value == first.value
     assert reason(decide(other, a_request(message_id=message(1)))) == "trial_email_limit"
     assert reason(decide(other, a_request(message_id=message(2), template_id="t2"))) == "template_declined"
 
 
+def test_accounts_of_one_partition_know_nothing_of_each_other() -> None:
+    accounts = Accounts({})
+    accounts.take_policy(a_policy(trial_started_us=NOW_US, trial_email_limit=1))
+    accounts.take_policy(a_policy(account_id="bold", trial_started_us=NOW_US, trial_email_limit=1))
+    assert reason(decide(accounts, a_request())) == "ok"
+    assert [reason(decide(accounts, a_request(account_id="bold"))) for _ in range(2)] == ["ok", "ok"]
+    assert reason(decide(accounts, a_request(message_id=message(1)))) == "trial_email_limit"
+
+
 def test_what_says_nothing_new_writes_nothing() -> None:
-    state = AccountState()
-    state.take_policy(a_policy())
-    state.settle()
-    state.take_policy(a_policy())
-    state.take_policy(a_policy(updated_us=NOW_US - 1, trial_days=3))
-    assert state.changes == {}
+    first = Accounts({})
+    first.take_policy(a_policy())
+    accounts = Accounts(written({}, first))
+    accounts.take_policy(a_policy())
+    accounts.take_policy(a_policy(updated_us=NOW_US - 1, trial_days=3))
+    accounts.end_run(NOW_US, RULES)
+    assert accounts.changes == {}
 
 
-@pytest.mark.parametrize("fresh", [True, False], ids=["as it ran", "restored"])
-def test_a_decision_is_remembered_as_long_as_a_request_for_it_is_valid(*, fresh: bool) -> None:
-    state = AccountState()
-    decide(state, a_request())
-    state.settle()
-    state = state if fresh else AccountState(state.rows)
-    last_valid_us = sent_at_us(MESSAGE) + (RULES.decision_days + FORGET_AFTER_DAYS) * DAY_US
-    state.forget(last_valid_us, RULES)
-    assert decide(state, a_request()).repeated
-    assert state.changes == {}
+def one_run(rows: Mapping[bytes, bytes], *requests: Request, record_us: int = NOW_US) -> dict[bytes, bytes]:
+    """The rows after a run that decides these requests, and forgets."""
+    accounts = Accounts(rows)
+    for request in requests:
+        decide(accounts, request)
+    accounts.end_run(record_us, RULES)
+    return written(rows, accounts)
 
 
-@pytest.mark.parametrize("fresh", [True, False], ids=["as it ran", "restored"])
-def test_older_decisions_are_forgotten_and_younger_ones_are_not(*, fresh: bool) -> None:
-    state = AccountState()
+def test_a_decision_is_remembered_as_long_as_a_request_for_it_is_valid() -> None:
+    rows = one_run({}, a_request())
+    assert sent_at_us(MESSAGE) == NOW_US
+    rows = one_run(rows, record_us=FORGOTTEN_US)
+    assert decide(Accounts(rows), a_request()).repeated
+
+
+def test_older_decisions_are_forgotten_and_younger_ones_are_not() -> None:
     old, young = a_request(), a_request(message_id=message(1, NOW_US + 3 * DAY_US))
-    for request in (old, young):
-        decide(state, request)
-    state.settle()
-    state = state if fresh else AccountState(state.rows)
-    state.forget(NOW_US + (RULES.decision_days + FORGET_AFTER_DAYS + 1) * DAY_US, RULES)
-    assert dict(state.changes) == {f"decision/{MESSAGE}": None}
-    state.settle()
-    assert state.rows.keys() == {f"decision/{message(1, NOW_US + 3 * DAY_US)}"}
-    assert decide(state, young).repeated
-    assert not decide(state, old).repeated
+    rows = one_run(one_run(one_run({}, old), young), record_us=FORGOTTEN_US + 1)
+    assert decisions(rows) == [decision_key(ACCOUNT, young.message_id)]
+    assert decide(Accounts(rows), young).repeated
+    assert not decide(Accounts(rows), old).repeated
 
 
-def test_what_was_to_be_forgotten_is_so_after_a_discard_too() -> None:
-    state = AccountState()
-    decide(state, a_request())
-    state.settle()
-    for _ in range(2):
-        state.forget(NOW_US + 40 * DAY_US, RULES)
-        assert dict(state.changes) == {f"decision/{MESSAGE}": None}
-        state.discard()
+def test_what_is_forgotten_leaves_nothing() -> None:
+    rows: dict[bytes, bytes] = {}
+    for number in range(5):
+        rows = one_run(rows, a_request(message_id=message(number)), a_request(message_id=message(number + 100)))
+    rows = one_run(rows, record_us=FORGOTTEN_US + 1)
+    assert [(key, RUNS.decode(row)) for key, row in rows.items()] == [(b"\x00runs", Runs(5, 5))]
+
+
+def test_a_run_forgets_a_share_and_the_rest_is_forgotten_by_the_next_ones() -> None:
+    rows: dict[bytes, bytes] = {}
+    for start in range(0, 3 * FORGOTTEN_AT_ONCE, 300):
+        rows = one_run(rows, *(a_request(message_id=message(start + n)) for n in range(300)))
+    known = [len(decisions(rows))]
+    while known[-1]:
+        rows = one_run(rows, record_us=FORGOTTEN_US + 1)
+        known.append(len(decisions(rows)))
+    assert known == [3_000, 1_800, 600, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(0, 9), max_size=4)), max_size=25))
+def test_runs_remember_all_that_may_be_asked_for_again_and_their_rows_are_all_they_go_by(
+    runs: list[tuple[int, list[int]]],
+) -> None:
+    rows, day, decided = dict[bytes, bytes](), 0, dict[str, int]()
+    for days, numbers in runs:
+        day += days
+        record_us = NOW_US + day * DAY_US
+        asked = [a_request(message_id=message(number, record_us)) for number in numbers]
+        rows = one_run(dict(sorted(rows.items(), reverse=True)), *asked, record_us=record_us)
+        decided |= {request.message_id: record_us for request in asked}
+    may_come_again = NOW_US + day * DAY_US - (RULES.decision_days + FORGET_AFTER_DAYS) * DAY_US
+    expected = {decision_key(ACCOUNT, i) for i, sent_us in decided.items() if sent_us >= may_come_again}
+    assert set(decisions(rows)) == expected

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from hypothesis import given
 
-from projections.gate.account import AccountState
+from projections.gate.account import Accounts
 from projections.gate.addressing import AddressKey
 from projections.gate.evidence import Evidence, Kind
 from projections.gate.published import Written, state_value
@@ -48,7 +48,7 @@ def test_what_was_left_out_stays_so() -> None:
 @pytest.mark.parametrize("address", [NOTHING, closed("bounces")], ids=["approved", "suppressed"])
 def test_a_decision_is_valid_and_says_all_that_a_sender_needs(address: SuppressionView) -> None:
     request = decode_request(orjson.dumps(FULL), PLACE, decision_days=30)
-    answer = AccountState().decide(request, address, decided_us=NOW_US + 5, rules=Rules())
+    answer = Accounts({}).decide(request, address, decided_us=NOW_US + 5, rules=Rules())
     assert answer.value is not None
     SendDecision.model_validate_json(answer.value)
     decision = decode_decision(answer.value, PLACE)

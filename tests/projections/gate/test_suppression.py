@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.gate.evidence import LIFTS, Evidence, Kind
-from projections.gate.rows import encode_address
+from projections.gate.rows import row_of_address
 from projections.gate.suppression import NOTHING, AddressState, ScopeView, changed, join, of_account, step, view
 from tests.projections.gate.building import (
     RULES,
@@ -45,7 +45,7 @@ def test_order_repeats_and_batches_do_nothing(evidence: list[Evidence], data: st
     one_by_one = AddressState(known(*read).evidence)
     in_two_parts = join(at_once(read[cut:]), at_once(read[:cut]), RULES)
     assert one_by_one == in_two_parts == AddressState(known(*evidence).evidence)
-    assert encode_address(one_by_one) == encode_address(in_two_parts)
+    assert row_of_address(one_by_one) == row_of_address(in_two_parts)
     assert view(one_by_one, RULES) == seen_as(*evidence)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.gate.evidence import LIFTS, Evidence, Kind
-from projections.gate.rows import encode_address
+from projections.gate.rows import row_of_address
 from projections.gate.rules import PER_MESSAGE, Rules
 from projections.gate.suppression import AddressState, ScopeView, join, step, view
 from projections.gate.thinning import thinned
@@ -108,7 +108,7 @@ def test_a_flood_fills_no_memory(flood: list[Evidence]) -> None:
     state = known(*flood)
     most = 2 * RULES.kept + RULES.suppress_bounces
     assert len(state.evidence) <= most
-    assert len(encode_address(state)) < 200 * most
+    assert len(row_of_address(state)) < 200 * most
     assert view(state, RULES) == view(AddressState(all_of(*flood)), RULES)
 
 
