@@ -71,7 +71,7 @@ class Bounds:
     body_bytes: int = 8 * 2**20
     within_seconds: float = 0.0
     """How long to wait for more after the first batch. What comes while a transaction is under way waits anyway."""
-    apart_seconds: float = 0.05
+    apart_seconds: float = 0.03
     """How long after the one before a transaction begins at the earliest, unless it has enough: small ones cost the
     broker as much as large ones. A record that comes alone waits for nothing."""
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 import structlog
 from prometheus_client import start_http_server
 
+from processors.collector import calm_collector
 from processors.dead_letters import DeadLetters, producer
 from processors.engine import Codec, Group, GroupWriter, KeyedAgent, MicroBatchApp, Moment, run_app
 from processors.gate.by_account import AccountStep
@@ -97,6 +98,7 @@ async def run_gate(
         start_http_server(settings.metrics_port, settings.metrics_host, telemetry.registry)
 
     def announce() -> None:
+        calm_collector()  # the states are restored by now
         telemetry.gauge("up", "gate").set(1)
         log.info("gate.assigned", instance=settings.instance)
         ready()

@@ -5,7 +5,6 @@ and letters are stored; a worker that dies is followed by one that reads the sam
 """
 
 import asyncio
-import gc
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import structlog
 from prometheus_client import start_http_server
 
+from processors.collector import calm_collector
 from processors.dead_letters import DeadLetters, producer
 from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, run_app
 from processors.lag import show_lag
@@ -69,9 +69,7 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
     pa.array([None])
     with suppress(StoreError):  # a store that is away is waited for with the first group in hand
         await asyncio.to_thread(store.ping)
-    # A group makes millions of short-lived objects and no cycles: the collector would walk them again and again.
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    calm_collector()
     await kafka.start()
     sweeping = asyncio.create_task(_sweep(app, ledger.matcher, settings.sweep_seconds), name="sweep")
     try:
