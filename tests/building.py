@@ -4,6 +4,8 @@ The strategies draw from small pools, so that what they give collides: copies of
 message, events of a To and of a CC at one moment.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,12 +17,25 @@ from schemas.events import Event, Place
 from schemas.facts import Decision, Dispatch, Request
 from schemas.identity import fact_id, uuid7
 
-__all__ = ["ACCOUNT", "MESSAGE", "NOW_US", "a_decision", "a_request", "an_event", "everything_known"]
+__all__ = ["ACCOUNT", "MESSAGE", "NOW_US", "FakeRecord", "a_decision", "a_request", "an_event", "everything_known"]
 
 NOW_US = 1_780_000_000_000_000
 ACCOUNT = "acme"
 MESSAGE = uuid7(NOW_US, b"0123456789")
 TO = "Ann@Example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeRecord:
+    """A record as the engine gives it, without a Kafka."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = NOW_US // 1000
 
 
 def a_place(**said: Any) -> Place:

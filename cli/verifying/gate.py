@@ -6,7 +6,7 @@ Out: each message that was not decided, or wrongly, or in two ways; each quota t
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -29,8 +29,9 @@ async def compare_with_gate(bootstrap: str, oracle: Document) -> list[Difference
     """Return what differs. Raises BrokerError."""
     if oracle["decides"]:
         return []
-    decisions = await _decisions(history(bootstrap, SENDS_DECIDED.name))
-    states = await _states(history(bootstrap, SUPPRESSIONS_CHANGED.name))
+    messages = {*oracle["decisions"], *(name for quota in oracle["quotas"].values() for name in quota["messages"])}
+    decisions = await _decisions(history(bootstrap, SENDS_DECIDED.name), messages)
+    states = await _states(history(bootstrap, SUPPRESSIONS_CHANGED.name), oracle["addresses"])
     return [*decision_differences(decisions, oracle), *state_differences(states, oracle)]
 
 
@@ -84,23 +85,30 @@ def _verdict(said: Mapping[str, Any]) -> tuple[str, str]:
     return said["outcome"], said["reason"]
 
 
-async def _decisions(records: AsyncIterator[Record]) -> Decisions:
+async def _decisions(records: AsyncIterator[Record], messages: Container[str]) -> Decisions:
     found: defaultdict[str, list[Any]] = defaultdict(list)
     async for record in records:
         said = _json(record)
-        if isinstance(said, dict) and {"account_id", "message_id", "outcome", "reason", "evidence"} <= said.keys():
-            known = found[f"{said['account_id']}/{said['message_id']}"]
-            if said not in known:
-                known.append(said)
+        if (
+            not isinstance(said, dict)
+            or not {"account_id", "message_id", "outcome", "reason", "evidence"} <= said.keys()
+        ):
+            continue
+        name = f"{said['account_id']}/{said['message_id']}"
+        if name in messages and said not in found[name]:
+            found[name].append(said)
     return found
 
 
-async def _states(records: AsyncIterator[Record]) -> States:
+async def _states(records: AsyncIterator[Record], addresses: Container[str]) -> States:
     found: defaultdict[str, dict[int, Any]] = defaultdict(dict)
     async for record in records:
         said = _json(record)
-        if isinstance(said, dict) and {"channel", "address", "version", "scopes", "opt_outs"} <= said.keys():
-            found[f"{said['channel']}:{said['address']}"][said["version"]] = said
+        if not isinstance(said, dict) or not {"channel", "address", "version", "scopes", "opt_outs"} <= said.keys():
+            continue
+        key = f"{said['channel']}:{said['address']}"
+        if key in addresses:
+            found[key][said["version"]] = said
     return found
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer
 
-from processors.lag import lag
+from processors.engine import Record
+from processors.history import history
+from processors.lag import catch_up
 from processors.topics import make_topics
 from schemas.groups import GATE
 from schemas.settings import TopicSettings, read
@@ -24,8 +26,6 @@ from tests.local.ports import free_port_base
 
 __all__ = ["FIRST", "SECOND", "Case", "GateWorker", "Kafka", "Keeper", "kafka_alone"]
 
-STEPS_OF_THE_CHAIN = 3
-"""Topics that a request passes: when nothing lagged so often in a row, nothing was under way between two of them."""
 FIRST, SECOND = "one", "two"
 """Instances of workers."""
 
@@ -84,29 +84,12 @@ class Kafka:
 
     async def settled(self) -> None:
         """Wait until the gate has read everything, and all that followed from it."""
-        calm = 0
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while calm < STEPS_OF_THE_CHAIN:
-                    calm = calm + 1 if await self._nothing_lags() else 0
-        except TimeoutError:
-            raise AssertionError("the gate did not read everything") from None
+        behind = await catch_up(self.bootstrap, [GATE], within_seconds=PATIENCE_SECONDS)
+        assert behind == 0, "the gate did not read everything"
 
-    async def _nothing_lags(self) -> bool:
-        found = await lag(self.bootstrap, [GATE])
-        return bool(found.partitions) and found.total == 0
-
-    async def records(self, topic: str) -> list[ConsumerRecord]:
+    async def records(self, topic: str) -> list[Record]:
         """All that is committed in a topic now."""
-        found: list[ConsumerRecord] = []
-        async with AIOKafkaConsumer(
-            topic, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
-        ) as consumer:
-            ends = await consumer.end_offsets(consumer.assignment())
-            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-                for some in (await consumer.getmany(timeout_ms=300)).values():
-                    found += some
-        return found
+        return [record async for record in history(self.bootstrap, topic)]
 
 
 @asynccontextmanager
@@ -198,5 +181,5 @@ class Case:
         return differences(self.expected, decided, changed)
 
     async def _of_this(self, topic: str, wanted: Callable[[Any], bool]) -> list[bytes]:
-        values = [record.value for record in await self._kafka.records(topic)]
+        values = [record.value or b"" for record in await self._kafka.records(topic)]
         return [value for value in values if wanted(orjson.loads(value))]

@@ -44,7 +44,7 @@ class Gate:
 
     async def read(self, topic: str) -> list[Any]:
         """All that is committed in a topic now. A decision may be told more than once: the way in is at least once."""
-        return [orjson.loads(record.value) for record in await self.kafka.records(topic)]
+        return [orjson.loads(record.value or b"") for record in await self.kafka.records(topic)]
 
 
 @pytest.fixture(scope="module")

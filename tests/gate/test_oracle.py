@@ -13,10 +13,10 @@ from processors.gate.by_address import AddressStep
 from processors.gate.intake import forwarded
 from projections.gate.rules import Rules
 from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, SENDS_DECIDED, SUPPRESSIONS_CHANGED
+from tests.building import FakeRecord
 from tests.gate.building import now_us
 from tests.gate.judging import differences
 from tests.gate.oracle import Expected, Sent
-from tests.gate.test_steps import FakeRecord
 from tests.gate.traffic import Traffic
 
 RULES = Rules()

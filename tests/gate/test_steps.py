@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -16,21 +15,11 @@ from processors.gate.by_address import AddressStep
 from processors.gate.intake import forwarded
 from projections.gate.rules import Rules
 from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, SENDS_DECIDED, SUPPRESSIONS_CHANGED
+from tests.building import FakeRecord
 from tests.gate.building import a_command, a_policy, a_request, now_us
 
 S = TypeVar("S")
 RULES = Rules(suppress_bounces=2)
-
-
-@dataclass(frozen=True, slots=True)
-class FakeRecord:
-    topic: str
-    value: bytes
-    key: bytes = b""
-    headers: Sequence[tuple[str, bytes]] = ()
-    partition: int = 0
-    offset: int = 0
-    timestamp: int = 0
 
 
 def of_source(topic: str, *values: dict[str, Any] | list[Any]) -> list[FakeRecord]:

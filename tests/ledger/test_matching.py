@@ -25,8 +25,8 @@ from schemas.events import Event
 from schemas.facts import Dispatch, Request
 from schemas.identity import fact_id, uuid7
 from schemas.telemetry import Telemetry
-from tests.building import ACCOUNT, NOW_US, a_place, a_request, an_event
-from tests.ledger.test_writing import FakeLetters, FakeRecord
+from tests.building import ACCOUNT, NOW_US, FakeRecord, a_place, a_request, an_event
+from tests.ledger.test_writing import FakeLetters
 from tests.local.waiting import until
 from tests.projections.test_messages_in_clickhouse import COLUMNS, plain
 
@@ -313,7 +313,7 @@ def test_the_writer_matches_what_it_writes(store: Store) -> None:
     writer = LedgerWriter(store, letters, Telemetry(), FaultLimit(), decision_days=30)  # type: ignore[arg-type]
     # (letters that are only kept)
     group = [
-        RecordBatch(TP(topic, 0), [FakeRecord(value.encode(), topic=topic)])
+        RecordBatch(TP(topic, 0), [FakeRecord(topic, value.encode())])
         for topic, value in (
             ("webhooks.sendgrid", bounce),
             ("webhooks.postmark", change),

@@ -1,28 +1,14 @@
 """Records read: each by its topic, with what its headers say."""
 
-from dataclasses import dataclass
-
 from processors.ledger.reading import read_records
-from schemas.events import Headers
 from schemas.topics import LEDGER_INPUTS, WEBHOOKS
-from tests.building import ACCOUNT, MESSAGE, NOW_US
-
-
-@dataclass
-class FakeRecord:
-    topic: str
-    value: bytes
-    headers: Headers = ()
-    partition: int = 0
-    offset: int = 7
-    timestamp: int = NOW_US // 1000
-    key: bytes | None = None
+from tests.building import ACCOUNT, MESSAGE, FakeRecord
 
 
 def test_an_adapter_is_given_the_records_headers() -> None:
     url = f"https://hooks.example.com/webhooks/twilio?sl_account={ACCOUNT}&sl_message={MESSAGE}".encode()
     body = b"MessageSid=SM1&MessageStatus=delivered&To=%2B14155550123"
-    named = FakeRecord(WEBHOOKS["twilio"].name, body, [("request_url", url)])
+    named = FakeRecord(WEBHOOKS["twilio"].name, body, headers=[("request_url", url)])
     nameless = FakeRecord(WEBHOOKS["twilio"].name, body)
     sheet = read_records([named, nameless], decision_days=30)
     assert [(event.account_id, event.message_id) for event in sheet.events] == [(ACCOUNT, MESSAGE)]

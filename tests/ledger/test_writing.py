@@ -16,18 +16,7 @@ from schemas.errors import BrokerError, StoreError, StoreRefused
 from schemas.events import Headers, Parsed, Place
 from schemas.examples import EXAMPLES
 from schemas.telemetry import Telemetry
-from tests.building import ACCOUNT, MESSAGE, NOW_US
-
-
-@dataclass
-class FakeRecord:
-    value: bytes
-    offset: int = 0
-    topic: str = "webhooks.sendgrid"
-    partition: int = 0
-    timestamp: int = NOW_US // 1000
-    key: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+from tests.building import ACCOUNT, MESSAGE, FakeRecord
 
 
 @dataclass
@@ -61,7 +50,7 @@ class FakeLetters:
 
 def a_record(address: str, offset: int) -> FakeRecord:
     event = {"event": "delivered", "email": address, "sl_account": ACCOUNT, "sl_message": MESSAGE}
-    return FakeRecord(orjson.dumps([event]), offset)
+    return FakeRecord("webhooks.sendgrid", orjson.dumps([event]), offset=offset)
 
 
 def a_writer(store: FakeStore, letters: FakeLetters, limit: FaultLimit | None = None) -> LedgerWriter:
@@ -118,7 +107,10 @@ async def test_too_many_faults_of_our_own_end_the_worker() -> None:
 
 async def test_malformed_mail_alone_never_ends_the_worker() -> None:
     store, letters = FakeStore(), FakeLetters()
-    await write(a_writer(store, letters, FaultLimit(most=5)), [FakeRecord(b"{", n) for n in range(50)])
+    await write(
+        a_writer(store, letters, FaultLimit(most=5)),
+        [FakeRecord("webhooks.sendgrid", b"{", offset=n) for n in range(50)],
+    )
     assert {x.bad.reason for x in letters.parked} == {"body_not_json"}
     assert len(letters.parked) == 50
 
@@ -136,8 +128,8 @@ async def test_letters_that_kafka_does_not_take_are_written_again() -> None:
     store, letters = FakeStore(), FakeLetters(faults=[BrokerError("away", "here", "wait")])
     writer = a_writer(store, letters)
     with pytest.raises(BrokerError):
-        await write(writer, [FakeRecord(b"{")])
-    await write(writer, [FakeRecord(b"{")])
+        await write(writer, [FakeRecord("webhooks.sendgrid", b"{")])
+    await write(writer, [FakeRecord("webhooks.sendgrid", b"{")])
     assert len(letters.parked) == 1
 
 
@@ -166,7 +158,9 @@ async def test_decisions_are_counted_by_outcome_and_changes_of_addresses_by_what
     }
     await writer.write(
         [
-            RecordBatch(TP(topic, 0), [FakeRecord(orjson.dumps(value), n, topic) for n, value in enumerate(values)])
+            RecordBatch(
+                TP(topic, 0), [FakeRecord(topic, orjson.dumps(value), offset=n) for n, value in enumerate(values)]
+            )
             for topic, values in said.items()
         ]
     )

@@ -32,26 +32,16 @@ from simulator.kafka import record_of
 from simulator.oracle import Oracle
 from simulator.posts import Plan, plan
 from simulator.stories import Setting
+from tests.building import FakeRecord
 
 __all__ = ["Told", "differences", "tell"]
 
 PARTITIONS: Final = 4
 GROUP: Final = 1_500
 DIES_AT: Final = 2
-SWEPT_SECONDS: Final = 3_600
 """The group in which the worker dies."""
+SWEPT_SECONDS: Final = 3_600
 NOW_US: Final = 1_780_000_000_000_000 // DAY_US * DAY_US
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes
-    headers: Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +80,12 @@ def _records(planned: Plan) -> Any:
     for delivery in planned.deliveries:
         topic, key, headers = record_of(delivery)
         partition = sha256(key).digest()[0] % PARTITIONS
-        yield _Record(topic, partition, offsets[topic, partition], delivery.at_us // 1000, key, delivery.value, headers)
+        offset, at_ms = offsets[topic, partition], delivery.at_us // 1000
+        yield FakeRecord(topic, delivery.value, key, headers, partition, offset, at_ms)
         offsets[topic, partition] += 1
 
 
-def _batches(records: Sequence[_Record]) -> list[RecordBatch]:
+def _batches(records: Sequence[FakeRecord]) -> list[RecordBatch]:
     of_partition = sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
     by_tp = groupby(of_partition, key=lambda record: TP(record.topic, record.partition))
     return [RecordBatch(tp, list(some)) for tp, some in by_tp]

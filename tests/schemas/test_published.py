@@ -18,7 +18,7 @@ from schemas.identity import sent_at_us
 from schemas.json_schemas import HEADERS, RECORDS, definitions, json_schemas
 from schemas.providers import ADAPTERS
 from schemas.times import rfc3339_us
-from tests.ledger.test_writing import FakeRecord
+from tests.building import FakeRecord
 
 DOCUMENT: Final = document()
 MESSAGES: Final = DOCUMENT["components"]["messages"]
@@ -175,7 +175,7 @@ class TestExamples:
 
 @pytest.mark.parametrize("position", [None, 3])
 def test_the_headers_of_a_letter_are_those_that_are_published(position: int | None) -> None:
-    record = FakeRecord(b"{", offset=9)
+    record = FakeRecord("webhooks.sendgrid", b"{", offset=9)
     written = _headers(Letter(record, Bad("body_not_json", "no", b"{", position)), "ledger", "2026-11-24T09:30:00Z")
     said = DeadLetterHeaders.model_validate({name: value.decode() for name, value in written.items()})
     assert (said.offset, said.index) == ("9", None if position is None else str(position))

@@ -21,22 +21,12 @@ from schemas.errors import RecordInvalid
 from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, SENDS_DECIDED, SUPPRESSIONS_CHANGED
 from simulator.kafka import record_of
 from simulator.posts import Delivery, Plan
+from tests.building import FakeRecord
 
 __all__ = ["Gate"]
 
 PARTITIONS = 3
 READ_BY_GATE = ("request", "policy", "preference", "command", "post")
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    topic: str
-    value: bytes
-    key: bytes
-    headers: Sequence[tuple[str, bytes]]
-    offset: int
-    timestamp: int
-    partition: int = 0
 
 
 @dataclass
@@ -50,7 +40,7 @@ class Gate:
     changes: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._queues: defaultdict[tuple[str, int], deque[_Record]] = defaultdict(deque)
+        self._queues: defaultdict[tuple[str, int], deque[FakeRecord]] = defaultdict(deque)
         self._by_address, self._by_account = AddressStep(self.rules), AccountStep(self.rules)
         self._addresses: dict[bytes, Any] = {}
         self._accounts: dict[bytes, Any] = {}
@@ -69,7 +59,7 @@ class Gate:
         topic, key, headers = record_of(delivery)
         self._put(Output(topic, key, delivery.value, headers))
 
-    def _step(self, topic: str, records: Sequence[_Record]) -> None:
+    def _step(self, topic: str, records: Sequence[FakeRecord]) -> None:
         if topic == GATE_BY_ADDRESS.name:
             self._all(self._by_address, self._addresses, records)
         elif topic == GATE_BY_ACCOUNT.name:
@@ -79,13 +69,13 @@ class Gate:
                 for output in self._forwarded(record):
                     self._put(output)
 
-    def _forwarded(self, record: _Record) -> Iterator[Output]:
+    def _forwarded(self, record: FakeRecord) -> Iterator[Output]:
         try:
             yield from forwarded(record, self.rules)
         except RecordInvalid:
             return
 
-    def _all(self, step: Any, states: dict[bytes, Any], records: Sequence[_Record]) -> None:
+    def _all(self, step: Any, states: dict[bytes, Any], records: Sequence[FakeRecord]) -> None:
         done = step(states, records)
         for key, state in done.changed.items():
             if state is None:
@@ -104,5 +94,12 @@ class Gate:
             key = output.key or b""
             queue = self._queues[output.topic, sha256(key).digest()[0] % PARTITIONS]
             queue.append(
-                _Record(output.topic, output.value or b"", key, output.headers, len(queue), self.now_us // 1000)
+                FakeRecord(
+                    output.topic,
+                    output.value or b"",
+                    key,
+                    output.headers,
+                    offset=len(queue),
+                    timestamp=self.now_us // 1000,
+                )
             )
