@@ -2,6 +2,10 @@
 PYTHON ?= python3.11
 DATA_DIR ?= .data
 PORT_BASE ?= 8480
+# More than there are cores: most of what starts Kafka and workers waits for them.
+TEST_WORKERS ?= 3
+# A broker of a test lives for seconds: to compile it thoroughly costs more than it gains.
+TEST_JAVA_OPTIONS ?= -XX:TieredStopAtLevel=1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -35,14 +39,16 @@ lint: setup ## check the style and the directions of imports
 type: setup ## check the types
 	$(BIN)/mypy
 
-test: setup ## everything, on real Kafka and the real ClickHouse engine
-	$(BIN)/python -m pytest
+test: setup ## everything, on real Kafka and the real ClickHouse engine (TEST_WORKERS=, each with a stack of its own)
+	JDK_JAVA_OPTIONS="$(TEST_JAVA_OPTIONS)" $(BIN)/python -m pytest \
+		--numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-fast: setup ## what needs no services, in under a minute
-	$(BIN)/python -m pytest -m "not kafka and not clickhouse and not stack"
+test-fast: setup ## what starts nothing, with fewer examples of each property, in under a minute
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist worksteal \
+		--hypothesis-profile fast -m "not kafka and not clickhouse and not stack and not process"
 
 run: setup ## everything on this machine, with live simulated traffic (DATA_DIR=, PORT_BASE=)
-	$(BIN)/sendledger up --demo --data-dir $(DATA_DIR) --port-base $(PORT_BASE)
+	$(BIN)/sendledger up --demo --data-dir "$(DATA_DIR)" --port-base "$(PORT_BASE)"
 
 golden: setup ## write the expected events of the golden cases anew; review the diff like code
 	$(BIN)/python -m tests.golden.rewrite

@@ -16,6 +16,7 @@ import typer
 from benchmarks.engine import keyed
 from benchmarks.gate.deciding import decide_at_pace, decide_backlog, rows_of
 from benchmarks.gate.memory import measure_memory, memory_rows
+from benchmarks.gateway.memory import measure_sizes, size_rows
 from benchmarks.ledger import report
 from benchmarks.ledger.latency import measure
 from benchmarks.ledger.profile import take_apart
@@ -30,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
 def everything(context: typer.Context) -> None:
     """Run one benchmark, or all of them."""
     if context.invoked_subcommand is None:
-        for command in (ledger, latency, profile, engine, gate):
+        for command in (ledger, latency, profile, engine, gate, memory):
             command()
 
 
@@ -101,6 +102,18 @@ def gate(
         _show("gate", on, [row], as_json=as_json)
     _show("gate: from sends.requested to sends.decided", on, delays, as_json=as_json)
     _show("gate: memory", on, memory_rows(measure_memory(states)), as_json=as_json)
+
+
+@app.command()
+def memory(
+    requests: Annotated[int, typer.Option(help="Requests of 300 KB of text each, no two alike.", min=100)] = 20_000,
+    as_json: AsJson = False,
+) -> None:
+    """Resident size of the gateway, the gate and the ledger before and after hostile requests."""
+    on = machine()
+    sizes = asyncio.run(measure_sizes(requests, progress=_progress))
+    _progress(f"answers by status: {dict(sorted(sizes.statuses.items()))}")
+    _show("memory", on, size_rows(sizes), as_json=as_json)
 
 
 def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

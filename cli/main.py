@@ -9,33 +9,58 @@ import logging
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import structlog
 import typer
 
-from schemas.errors import BrokerError, ConfigError, RequestError, SendledgerError, StoreError
-from schemas.settings import Settings, read
+from cli.errors import exit_code, known, text
+from cli.progress import waiting_for
+from cli.settings import settings_beside_up, settings_of
+from schemas.errors import RequestError
 
 __all__ = ["app", "main"]
-
-DEV_ENV = Path(".data/dev.env")
-"""What `up` writes. Commands on the same machine find its settings there; the environment has precedence."""
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Knows what became of every email and SMS that a booking service wanted to send.",
+    help="""Knows what became of every email and SMS that a booking service wanted to send.
+
+    Example: sendledger up --demo
+    """,
 )
-token_app = typer.Typer(no_args_is_help=True, help="Tokens of the API.")
+
+
+def _print_version(given: bool) -> None:
+    if given:
+        typer.echo(f"sendledger {metadata.version('sendledger')}")
+        raise typer.Exit
+
+
+@app.callback()
+def sendledger(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take what stands before the command. The help of all is that of `app`."""
+
+
+token_app = typer.Typer(
+    no_args_is_help=True,
+    help="""Tokens of the API.
+
+    Example: sendledger token create --role viewer --account demo
+    """,
+)
 app.add_typer(token_app, name="token")
 
-S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
-EXIT_CODES: dict[type[SendledgerError], int] = {RequestError: 2, ConfigError: 3, StoreError: 4, BrokerError: 4}
 
 
 def main() -> None:
@@ -52,16 +77,26 @@ def main() -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    quieten_clients()
     try:
         app()
-    except SendledgerError as error:
-        typer.echo(f"error: {error.what}\n  where: {error.where}\n  mend:  {error.mend}", err=True)
-        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+    except Exception as error:
+        ours = known(error)
+        if ours is None:
+            raise
+        typer.echo(text(ours), err=True)
+        sys.exit(exit_code(ours))
 
 
-def settings_of(kind: type[S], **given: Any) -> S:
-    """Return settings from the environment, completed by those of a local `up`."""
-    return read(kind, **({"_env_file": DEV_ENV} if DEV_ENV.exists() else {}), **given)
+def quieten_clients() -> None:
+    """Let libraries be silent about servers that are away: what we say of it is enough."""
+    for name in ("aiokafka", "clickhouse_connect", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def let_kafka_be_heard() -> None:
+    """In a program that runs for long, what the client says of brokers and rebalances is worth a line."""
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -81,7 +116,6 @@ def up(
     """
     from cli.up import run_up
 
-    data_dir.mkdir(parents=True, exist_ok=True)
     sys.exit(run(run_up(data_dir.absolute(), port_base, demo=demo)))
 
 
@@ -92,15 +126,15 @@ def migrate(as_json: AsJson = False) -> None:
     Example: sendledger migrate
     """
     from cli.output import show
-    from projections import migrate as migrations
-    from projections.store import Store
+    from cli.stores import opened
+    from projections.store import migrate as migrations
     from schemas.settings import MigrateSettings
 
     settings = settings_of(MigrateSettings)
-    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]
-    if migrations.keep_contents(store, settings.content_retention_days):
-        done.append({"applied": "retention", "name": f"contents: {settings.content_retention_days} days"})
+    with opened(settings, timeout_seconds=600) as store:  # a change of a large table takes its time
+        done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]
+        if migrations.keep_contents(store, settings.content_retention_days):
+            done.append({"applied": "retention", "name": f"contents: {settings.content_retention_days} days"})
     show(done, as_json=as_json, none="Nothing to apply.")
 
 
@@ -114,17 +148,26 @@ def topics(as_json: AsJson = False) -> None:
     from processors.topics import make_topics
     from schemas.settings import TopicSettings
 
-    made = run(make_topics(settings_of(TopicSettings)))
+    settings = settings_of(TopicSettings)
+    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+        made = run(make_topics(settings))
     show([{"made": name} for name in made], as_json=as_json, none="All topics are there.")
 
 
-worker_app = typer.Typer(no_args_is_help=True, help="A worker, until it is stopped.")
+worker_app = typer.Typer(
+    no_args_is_help=True,
+    help="""A worker, until it is stopped.
+
+    Example: SENDLEDGER_INSTANCE=ledger-0 sendledger worker ledger
+    """,
+)
 app.add_typer(worker_app, name="worker")
 
 
 @worker_app.callback()
 def worker() -> None:
-    """A worker, until it is stopped. Example: sendledger worker ledger"""
+    """Prepare a worker's process. The help is that of `worker_app`."""
+    let_kafka_be_heard()
 
 
 @worker_app.command()
@@ -157,7 +200,8 @@ def gateway() -> None:
 
     Example: SENDLEDGER_PORT=8480 sendledger gateway
     """
-    from gateway.app import serve
+    let_kafka_be_heard()
+    from gateway.serving import serve
     from schemas.settings import GatewaySettings
 
     sys.exit(run(serve(settings_of(GatewaySettings))))
@@ -168,7 +212,7 @@ def token_create(
     role: Annotated[str, typer.Option(help="publisher, viewer, support or operator.")],
     account: Annotated[list[str], typer.Option(help="An account, or * for all; may be repeated.")],
     subject: Annotated[str, typer.Option(help="Whose token it is; stands beside what is done with it.")] = "cli",
-    days: Annotated[int | None, typer.Option(help="Days until it ends; without, it holds on.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it ends; default: does not expire.", min=1)] = None,
 ) -> None:
     """Print a new token, alone on stdout.
 
@@ -177,7 +221,7 @@ def token_create(
     from gateway.tokens import issue
     from schemas.settings import TokenSettings
 
-    secret = settings_of(TokenSettings).token_secret.get_secret_value()
+    secret = settings_beside_up(TokenSettings).token_secret.get_secret_value()
     seconds = None if days is None else days * 86_400
     typer.echo(issue(secret, subject=subject, role=role, accounts=account, expires_in=seconds))
 
@@ -185,24 +229,68 @@ def token_create(
 @app.command()
 def status(
     email_id: Annotated[str | None, typer.Argument(help="An Email ID; without one, the newest messages.")] = None,
-    account: Annotated[str | None, typer.Option(help="Its account, where two share the id.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only this account's; needed where two share the id.")] = None,
+    status_: Annotated[
+        list[str] | None, typer.Option("--status", help="Only this status, in any case; may be repeated.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Only with this To or CC, however it is written.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Sent at or after this time or date (UTC).")] = None,
+    to: Annotated[str | None, typer.Option(help="Sent before this time or date (UTC).")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1, max=100_000)] = 20,
+    wide: Annotated[bool, typer.Option("--wide", help="Cut nothing on a terminal, however long the lines.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Go on with what is new or changes in the newest rows, until Ctrl-C."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the row of a message, or the newest ones.
+    """Show the row of a message, or the newest ones. In a pipe, tab-separated values.
 
-    Example: sendledger status 01a20d1b-631b-730d-aec5-7edcf163a9d1
+    Example: sendledger status --account demo --status Bounced --from 2026-11-01 --limit 100
     """
     from cli.output import show
-    from cli.reading import message_rows
-    from projections.store import Store
+    from cli.reading import Asked, follow_messages, message_rows, show_messages
+    from cli.stores import opened, store_of
     from schemas.settings import StoreSettings
 
-    settings = settings_of(StoreSettings)
-    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    rows = message_rows(store, email_id, account)
-    show(rows, as_json=as_json, none="No such message.", upright=email_id is not None)
-    if email_id is not None and not rows:
+    asked = Asked(account, status_ or (), address, from_, to)
+    settings = settings_beside_up(StoreSettings)
+    if follow:
+        with closing(store_of(settings)) as store:
+            follow_messages(store, email_id, asked, limit, as_json=as_json, wide=wide)
+        return
+    with opened(settings) as store:
+        rows = message_rows(store, email_id, asked, limit)
+    if email_id is None:
+        show_messages(rows, limit, as_json=as_json, wide=wide)
+        return
+    show(rows, as_json=as_json, none="No such message.", upright=True)
+    if not rows:
         sys.exit(1)
+
+
+@app.command()
+def explain(
+    email_id: Annotated[str, typer.Argument(help="An Email ID.")],
+    account: Annotated[str | None, typer.Option(help="Whose message; needed where two accounts share the id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a message has its status: what decided it, and of each other event the rule by which it did not count.
+
+    Example: sendledger explain 01932c1b-631b-730d-aec5-7edcf163a9d1
+    """
+    from cli.explaining import explanation, show_explanation
+    from cli.reading import Asked, message_rows
+    from cli.stores import opened
+    from schemas.settings import StoreSettings
+
+    with opened(settings_beside_up(StoreSettings)) as store:
+        rows = message_rows(store, email_id, Asked(account), 1)
+        said = [explanation(store, row) for row in rows]
+    if not said:
+        typer.echo("No such message.", err=True)
+        sys.exit(1)
+    show_explanation(said[0], as_json=as_json)
 
 
 Address = Annotated[str, typer.Argument(help="An email address, or a phone number in E.164.")]
@@ -281,43 +369,58 @@ def suppressions(
     suppressed: Annotated[
         bool | None, typer.Option("--suppressed/--released", help="Only what is suppressed now, or was released.")
     ] = None,
+    history: Annotated[bool, typer.Option("--history", help="Its history: each change of the ADDRESS.")] = False,
     limit: Annotated[int, typer.Option(help="At most so many rows.", min=1, max=100_000)] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List the addresses that are or were suppressed, in each scope.
+    """List the addresses that are or were suppressed, in each scope; or tell all that is known of one ADDRESS.
 
-    Example: sendledger suppressions --suppressed --reason complaint --json
+    Of one address that is: whether it is suppressed, what its recipient has opted out of, and what people asked for,
+    with their reasons and notes.
+
+    Example: sendledger suppressions ann@example.com
     """
-    from cli.suppressing import show_suppressions, suppression_rows
+    from cli import suppressed as suppressed_
+    from cli.stores import opened
+    from projections.suppressions.queries import suppressions_page
     from schemas.settings import StoreSettings
 
-    asked = {"address": address, "channel": channel, "scope": scope, "reason": reason}
-    rows = suppression_rows(settings_of(StoreSettings), asked, suppressed, limit)
-    show_suppressions(rows, limit, as_json=as_json)
+    asked = suppressed_.Asked(address, channel, scope, reason, suppressed)
+    with opened(settings_beside_up(StoreSettings)) as store:
+        if history:
+            suppressed_.show_history(suppressed_.history(store, asked), as_json=as_json)
+        elif asked.is_one_address:
+            suppressed_.show_known(suppressed_.known_of(store, asked), as_json=as_json)
+        else:
+            query = suppressions_page(suppressed_.wanted(asked), limit=limit)
+            suppressed_.show_list(store.rows(query.sql, query.parameters), limit, as_json=as_json)
 
 
 def _give(action: Literal["suppress", "release", "opt_in"], as_json: bool, **asked: str | None) -> None:
     from cli.suppressing import give, show_given
     from schemas.settings import CommandSettings
 
-    given = run(give(settings_of(CommandSettings), action, asked, time.time_ns() // 1000))
+    given = run(give(settings_beside_up(CommandSettings), action, asked, time.time_ns() // 1000))
     show_given(given, as_json=as_json)
 
 
 @app.command()
 def lag(
     group: Annotated[str | None, typer.Option(help="Only this consumer group.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also the partitions in which nothing is left to read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show how far the readers of the log are behind, by topic and partition.
+    """Show how far the readers of the log are behind: the partitions that lag, and how it is with each group.
 
     Example: sendledger lag --json
     """
     from cli.operating import lag_of, show_lag
     from schemas.settings import ReadersSettings
 
-    found = run(lag_of(settings_of(ReadersSettings), group))
-    show_lag(found, as_json=as_json)
+    settings = settings_beside_up(ReadersSettings)
+    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+        found = run(lag_of(settings, group))
+    show_lag(found, every=every, as_json=as_json)
     if group is not None and not found.partitions:
         sys.exit(1)
 
@@ -327,7 +430,7 @@ def doctor(
     programs: Annotated[
         list[str] | None,
         typer.Option(
-            "--for", help="Only the settings of this program: topics, migrate, ledger or gateway; repeatable."
+            "--for", help="Only the settings of this program: topics, migrate, ledger, gate or gateway; repeatable."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -336,14 +439,13 @@ def doctor(
 
     Example: sendledger doctor
     """
-    from cli.doctor.checks import exit_code
+    from cli.doctor import checks as doctor_checks
     from cli.doctor.examine import examine
-    from cli.operating import quieten_clients, show_checks
+    from cli.operating import show_checks
 
-    quieten_clients()
-    checks = run(examine(settings_of, programs or ()))
+    checks = run(examine(settings_beside_up, programs or ()))
     show_checks(checks, as_json=as_json)
-    sys.exit(exit_code(checks))
+    sys.exit(doctor_checks.exit_code(checks))
 
 
 @app.command()
@@ -365,22 +467,21 @@ def schemas(
 @app.command()
 def verify(
     oracle: Annotated[Path | None, typer.Option(help="What `simulate --oracle` wrote.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait until nothing lags.", min=0)] = 120.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until it has been read.", min=0)] = 120.0,
     as_json: AsJson = False,
 ) -> None:
-    """Wait until nothing lags, then list each value that is not what it must be; exit code 1 if there is one.
+    """Wait until what there is now has been read, then list each value that is wrong; exit code 1 if there is one.
 
-    The live rows are compared with a fresh fold of the event log, and all with the oracle, where one is given.
+    The live rows are compared with a fresh fold of the event log, and all with the oracle, where one is given. Traffic
+    may go on meanwhile: what came after the call is not compared.
 
     Example: sendledger verify --oracle oracle.json
     """
-    from cli.operating import quieten_clients
     from cli.output import show
     from cli.verifying.run import verify as run_verify
     from schemas.settings import VerifySettings
 
-    quieten_clients()
-    found = run(run_verify(settings_of(VerifySettings), oracle, timeout))
+    found = run(run_verify(settings_beside_up(VerifySettings), oracle, timeout))
     show([difference._asdict() for difference in found], as_json=as_json, none="0 differences.")
     sys.exit(1 if found else 0)
 
@@ -410,8 +511,8 @@ def simulate(
         raise RequestError(f"--via {via!r} is no way in", "--via", "Use kafka or http")
     if live and oracle is not None:
         raise RequestError("Endless traffic has no oracle", "--oracle", "Leave out --live")
-    settings = settings_of(SimulatorSettings)
-    url = f"http://127.0.0.1:{settings_of(GatewaySettings).port}" if live or via == "http" else ""
+    settings = settings_beside_up(SimulatorSettings)
+    url = f"http://127.0.0.1:{settings_beside_up(GatewaySettings).port}" if live or via == "http" else ""
     if live:
         sys.exit(run(run_live(settings, url, decides=decide)))
     done = run_once(settings, url, messages, seed, via, before, oracle_file=oracle, decides=decide)

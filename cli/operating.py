@@ -1,7 +1,7 @@
 """What on-call looks at: how far readers are behind, what is wrong, what the records look like."""
 
-import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from schemas.groups import Group, groups_of
 from schemas.json_schemas import json_schemas
 from schemas.settings import ReadersSettings
 
-__all__ = ["lag_of", "published", "quieten_clients", "show_checks", "show_lag"]
+__all__ = ["lag_of", "published", "show_checks", "show_lag"]
 
 _FORMATS = ("json", "asyncapi")
 
@@ -26,18 +26,26 @@ async def lag_of(settings: ReadersSettings, name: str | None) -> Lag:
     groups = groups_of(settings.consumer_group, settings.gate_group)
     if name is not None:
         groups = tuple(group for group in groups if group.name == name) or (Group(name),)
-    quieten_clients()
     return await lag(settings.kafka_bootstrap, groups)
 
 
-def show_lag(found: Lag, *, as_json: bool) -> None:
-    """Print one object, or a table and the total."""
+def show_lag(found: Lag, *, every: bool, as_json: bool) -> None:
+    """Print one object; or a table of the partitions that lag, or of `every` one, and the sums of the groups."""
     if as_json:
         typer.echo(orjson.dumps(found.as_json()))
         return
-    show(found.as_json()["partitions"], as_json=False, none="No such group, or its topics are missing.")
-    if found.partitions:
-        typer.echo(f"total {found.total}")
+    if not found.partitions:
+        typer.echo("No such group, or its topics are missing.", err=True)
+        return
+    rows = [asdict(partition) for partition in found.partitions if every or partition.lag]
+    if rows:
+        show(rows, as_json=False)
+    for name in sorted({partition.group for partition in found.partitions}):
+        of_group = [partition for partition in found.partitions if partition.group == name]
+        behind = sum(partition.lag > 0 for partition in of_group)
+        total = sum(partition.lag for partition in of_group)
+        typer.echo(f"group {name}: {total} to read, in {behind} of {len(of_group)} partitions")
+    typer.echo(f"total {found.total}")
 
 
 def show_checks(checks: Sequence[Check], *, as_json: bool) -> None:
@@ -63,9 +71,3 @@ def published(which: str | None, *, indented: bool) -> str:
     else:
         found = {"schemas": json_schemas(), "asyncapi": document()}
     return orjson.dumps(found, option=orjson.OPT_INDENT_2 if indented else None).decode()
-
-
-def quieten_clients() -> None:
-    """Let libraries be silent about servers that are away: what we say of it is enough."""
-    for name in ("aiokafka", "clickhouse_connect", "urllib3"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,23 +1,70 @@
 """Reading rows for the commands."""
 
-from typing import Any
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
 
+import typer
+
+from cli.following import EVERY_SECONDS, follow
+from cli.output import Column, show
+from gateway.lists import address_keys, period
+from gateway.problems import Problem
 from projections.messages import queries
 from projections.store import Store
 from schemas.errors import RequestError
 from schemas.identity import message_id_or_blank
+from schemas.records import valid_account_id
 
-__all__ = ["message_rows"]
+__all__ = ["Asked", "follow_messages", "message_rows", "show_messages"]
 
-_BRIEF = ("account_id", "email_id", "date_sent", "type", "to_address", "status", "sub_status", "reason")
+_BRIEF: Final = ("account_id", "email_id", "date_sent", "type", "to_address", "status", "sub_status", "reason")
+_COLUMNS: Final = (
+    Column("date_sent"),
+    Column("email_id"),
+    Column("status"),
+    Column("sub_status", title="sub", optional=True),
+    Column("to_address", title="to", cut=True),
+    Column("account_id", title="account", cut=True, optional=True),
+    Column("type", cut=True, optional=True),
+)
 
 
-def message_rows(store: Store, email_id: str | None, account: str | None) -> list[dict[str, Any]]:
-    """Return the row of one message, or the ten newest rows in brief. Raises RequestError where two share the id."""
-    accounts = None if account is None else [account]
+def _wait() -> bool:
+    time.sleep(EVERY_SECONDS)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the list is to have, as it was typed."""
+
+    account: str | None = None
+    statuses: Sequence[str] = ()
+    address: str | None = None
+    from_: str | None = None
+    to: str | None = None
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether anything beside the account is given: one message takes no filters."""
+        return bool(self.statuses or self.address or self.from_ or self.to)
+
+
+def message_rows(store: Store, email_id: str | None, asked: Asked, limit: int) -> list[dict[str, Any]]:
+    """Return the row of one message, or up to `limit` + 1 of the newest rows in brief.
+
+    Raises RequestError for what can't be, and where two accounts share the id.
+    """
+    accounts = None if asked.account in (None, queries.EVERY) else [_account(asked.account or "")]
     if email_id is None:
-        page = queries.messages_page(queries.Filter(accounts), limit=9)
+        page = queries.messages_page(_filter(accounts, asked), limit=limit)
         return [{name: row[name] for name in _BRIEF} for row in store.rows(page.sql, page.parameters)]
+    if asked.has_filters:
+        raise RequestError("Filters are for the list", "EMAIL_ID", "Leave out the Email ID, or the filters")
     known = message_id_or_blank(email_id)
     if not known:
         raise RequestError(f"{email_id[:60]!r} is no Email ID", "EMAIL_ID", "Give a UUID of version 7")
@@ -27,3 +74,69 @@ def message_rows(store: Store, email_id: str | None, account: str | None) -> lis
         names = ", ".join(row["account_id"] for row in rows)
         raise RequestError("Several accounts share this id", f"accounts {names}", "Name one with --account")
     return rows
+
+
+def show_messages(
+    rows: Sequence[Mapping[str, Any]], limit: int, *, as_json: bool, wide: bool = False, last_heading: str = ""
+) -> str:
+    """Print up to `limit` rows in brief; on stderr, whether there are more. See `show` for the rest."""
+    columns = (*_COLUMNS, Column("reason")) if wide else _COLUMNS
+    heading = show(
+        rows[:limit], as_json=as_json, none="No such messages.", columns=columns, wide=wide, last_heading=last_heading
+    )
+    if len(rows) > limit:
+        typer.echo(f"There are more than {limit}: raise --limit, or name what you look for (see --help).", err=True)
+    return heading
+
+
+def follow_messages(
+    store: Store,
+    email_id: str | None,
+    asked: Asked,
+    limit: int,
+    *,
+    as_json: bool,
+    wide: bool,
+    wait: Callable[[], bool] = _wait,
+) -> None:
+    """Print the newest `limit` rows (or the one), then each that is new or whose status changes, until Ctrl-C."""
+    heading = ""
+
+    def read() -> Sequence[Mapping[str, Any]]:
+        rows = message_rows(store, email_id, asked, limit)[:limit]
+        return [{name: row[name] for name in _BRIEF} for row in rows]
+
+    def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+        nonlocal heading
+        heading = show_messages(rows, limit, as_json=as_json, wide=wide, last_heading=heading)
+        sys.stdout.flush()  # a pipe would wait for more
+
+    with suppress(KeyboardInterrupt):
+        follow(read, show_rows, wait)
+
+
+def _filter(accounts: Sequence[str] | None, asked: Asked) -> queries.Filter:
+    try:
+        from_us, to_us = period(asked.from_, asked.to)
+        keys = address_keys(asked.address)
+    except Problem as problem:
+        raise RequestError(problem.detail, "the options", "Mend them; see --help") from None
+    return queries.Filter(
+        accounts, from_us=from_us, to_us=to_us, statuses=[*map(_status, asked.statuses)], addresses=keys
+    )
+
+
+def _status(name: str) -> str:
+    found = {status.lower(): status for status in queries.STATUSES}.get(name.lower())
+    if found is None:
+        mend = f"Use {', '.join(queries.STATUSES)}, in any case"
+        raise RequestError(f"There is no status {name[:40]!r}", "--status", mend)
+    return found
+
+
+def _account(text: str) -> str:
+    try:
+        return valid_account_id(text)
+    except ValueError as error:
+        mend = "Give an account's id: 1 to 64 of A-Z, a-z, 0-9 and _.-"
+        raise RequestError(f"{text[:40]!r} is no account: {error}", "--account", mend) from None

@@ -85,13 +85,14 @@ async def run_live(settings: SimulatorSettings, url: str, *, decides: bool = Fal
 
 
 async def _gate_has_read(settings: SimulatorSettings, within_seconds: float) -> None:
-    """Return when the gate has read all that there is. Raises BrokerError where it does not."""
+    """Return when the gate has read all that there is by now. Raises BrokerError where it does not."""
     behind = await catch_up(settings.kafka_bootstrap, [gate_of(settings.gate_group)], within_seconds=within_seconds)
     if behind:
         raise BrokerError(
-            f"The gate is {behind:,} records behind after {within_seconds:g} s, and what comes next is decided by them",
+            f"After {within_seconds:g} s the gate has {behind:,} records to read that decide what comes next",
             f"group {settings.gate_group} at {settings.kafka_bootstrap}",
-            "Start `sendledger worker gate`, or let the simulator decide with --decide",
+            "See with `sendledger doctor` whether `sendledger worker gate` runs, with `sendledger lag` how fast it is;"
+            " where there is none, let the simulator decide with --decide",
         )
 
 

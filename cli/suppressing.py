@@ -1,43 +1,43 @@
-"""Closing and opening addresses from the command line: a command straight into the log; and the list of them."""
+"""Closing and opening addresses from the command line: a command straight into the log."""
 
+import asyncio
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import typer
 
-from cli.operating import quieten_clients
 from cli.output import show
-from gateway.paging import address_keys
-from gateway.problems import Invalid, Problem
-from gateway.suppressions.before import was_suppressed
+from cli.progress import waiting_for
+from cli.stores import opened
+from gateway.problems import Invalid
+from gateway.suppressions.before import Before, state_before
 from gateway.suppressions.commands import Action, Made, channel_of, make
 from gateway.writing import write_once
 from projections.store import Store
-from projections.suppressions import queries
-from schemas.errors import RequestError
-from schemas.settings import CommandSettings, StoreSettings
-from schemas.suppressions import EVERYWHERE, valid_scope
+from schemas.errors import RequestError, StoreError, StoreRefused
+from schemas.settings import CommandSettings
+from schemas.suppressions import EVERYWHERE
 
-__all__ = ["give", "show_given", "show_suppressions", "suppression_rows"]
+__all__ = ["give", "show_given"]
 
-_MAY_BE: Final = {
-    "channel": ("email", "sms"),
-    "reason": ("bounces", "complaint", "manual", "provider"),
-}
+_BEFORE_WITHIN_SECONDS: Final = 3
+"""How it was before is worth so much waiting: to close an address matters more."""
 
 
 async def give(
     settings: CommandSettings, action: Action, asked: Mapping[str, str | None], now_us: int
 ) -> dict[str, Any]:
-    """Write the command, and return what it was. Raises RequestError or BrokerError."""
-    quieten_clients()
+    """Write the command, and return what it is and does. Raises RequestError or BrokerError."""
     made = _made(action, asked, now_us)
-    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    before = await was_suppressed(store, made)
-    await write_once(settings.kafka_bootstrap, [made.record()])
+    with opened(settings, timeout_seconds=_BEFORE_WITHIN_SECONDS) as store:
+        before = await state_before(store, made)
+        known = before == Before() or await asyncio.to_thread(_is_known, store, made.command.scope)
+    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+        await write_once(settings.kafka_bootstrap, [made.record()])
     command = made.command
+    was = {"was_opted_out": before.was_opted_out} if action == "opt_in" else {"was_suppressed": before.was_suppressed}
     return {
         "command_id": command.command_id,
         "action": command.action,
@@ -45,45 +45,36 @@ async def give(
         "address": made.key.address,
         "scope": command.scope,
         "actor": command.actor,
-        "was_suppressed": before,
+        **was,
+        "effect": before.effect(action),
+        "scope_known": known,
     }
 
 
 def show_given(given: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the command; on stderr, what somebody may wonder about."""
-    show([given], as_json=as_json, upright=True)
-    if given["was_suppressed"] is None:
-        typer.echo(
-            "ClickHouse does not say whether it was suppressed. The command is in the log all the same.", err=True
-        )
-    elif given["action"] == "release" and not given["was_suppressed"]:
-        typer.echo("It was not suppressed, so nothing changes.", err=True)
+    said = {name: value for name, value in given.items() if name != "scope_known"}
+    show([said], as_json=as_json, upright=True)
+    if given.get("was_suppressed", given.get("was_opted_out")) is None:
+        typer.echo("ClickHouse does not say how it was before. The command is in the log all the same.", err=True)
+    if not given["scope_known"]:
+        wonder = f"No message or policy of an account {given['scope']!r} is known: is that how it is spelled?"
+        typer.echo(wonder, err=True)
 
 
-def suppression_rows(
-    settings: StoreSettings, asked: Mapping[str, str | None], suppressed: bool | None, limit: int
-) -> list[dict[str, Any]]:
-    """Return up to `limit` + 1 rows of the view `suppressions`. Raises RequestError or StoreError."""
-    for name, values in _MAY_BE.items():
-        if asked[name] is not None and asked[name] not in values:
-            raise RequestError(f"`{name}` {asked[name]!r} is none", "the arguments", f"Use {' or '.join(values)}")
+def _is_known(store: Store, scope: str) -> bool:
+    """Whether the account of a scope has any message or policy; True also where that is not to be known."""
+    if scope == EVERYWHERE:
+        return True
     try:
-        valid_scope(asked["scope"] or EVERYWHERE)
-        keys = address_keys(asked["address"], asked["channel"])
-    except (ValueError, Problem) as error:
-        said = error.detail if isinstance(error, Problem) else f"`scope`: {error}"
-        raise RequestError(said, "the arguments", "Mend them; see --help") from None
-    wanted = queries.Filter(None, asked["channel"], asked["scope"], suppressed, asked["reason"], keys)
-    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    query = queries.suppressions_page(wanted, limit=limit)
-    return store.rows(query.sql, query.parameters)
-
-
-def show_suppressions(rows: Sequence[Mapping[str, Any]], limit: int, *, as_json: bool) -> None:
-    """Print up to `limit` rows; on stderr, whether there are more."""
-    show(rows[:limit], as_json=as_json, none="Nothing is known of any such address.")
-    if len(rows) > limit:
-        typer.echo(f"There are more than {limit}: name what you look for, or raise --limit.", err=True)
+        found = store.tuples(
+            "SELECT 1 FROM messages WHERE account_id = {account:String} LIMIT 1"
+            " UNION ALL SELECT 1 FROM policies WHERE account_id = {account:String} LIMIT 1",
+            {"account": scope},
+        )
+    except (StoreError, StoreRefused):
+        return True
+    return bool(found)
 
 
 def _made(action: Action, asked: Mapping[str, str | None], now_us: int) -> Made:

@@ -12,38 +12,63 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import typer
+from pydantic import SecretStr
 
 from deploy.local.clickhouse.users import User
+from deploy.local.folders import PRIVATE_UMASK, make_private
 from deploy.local.stack import Ports, clickhouse_part, kafka_part
 from deploy.local.supervisor import Part, Supervisor
 from gateway.tokens import issue
 from processors.topics import make_topics
-from projections import migrate
-from projections.store import DATABASE, Store
-from schemas.settings import PREFIX, GatewaySettings, TopicSettings, read
+from projections.store import DATABASE, Store, generations, migrate
+from schemas.settings import (
+    PREFIX,
+    GateSettings,
+    GatewaySettings,
+    LedgerSettings,
+    MigrateSettings,
+    Settings,
+    SimulatorSettings,
+    TopicSettings,
+    VerifySettings,
+    read,
+)
 from simulator.signing import new_key_pair
 
-__all__ = ["run_up"]
+__all__ = ["run_up", "settings_of_stack", "without_a_stacks_own"]
 
 LOOPBACK = "127.0.0.1"
 DEV_TOKENS = {"PUBLISHER": "demo", "VIEWER": "demo", "SUPPORT": "*", "OPERATOR": "*"}
 CLICKHOUSE_USER = "sendledger"
+READ_HERE: Final[tuple[type[Settings], ...]] = (
+    TopicSettings,
+    MigrateSettings,
+    LedgerSettings,
+    GateSettings,
+    GatewaySettings,
+    VerifySettings,
+    SimulatorSettings,
+)
+"""The settings of all programs and commands of a stack."""
 
 
 async def run_up(data_dir: Path, port_base: int, *, demo: bool) -> int:
-    """Run until SIGINT or SIGTERM, all in `data_dir`, which exists. Returns the exit code.
+    """Run until SIGINT or SIGTERM, all in `data_dir`, which is made if need be. Returns the exit code.
 
     Raises ConfigError where something can't start.
     """
+    os.umask(PRIVATE_UMASK)
+    make_private(data_dir)
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     ports = Ports(port_base)
-    given = _given()
-    env = _settings(data_dir, ports, given)
+    given = without_a_stacks_own(_given(), ports)
+    env = settings_of_stack(data_dir, ports, given)
     supervisor = Supervisor(data_dir, _services(data_dir, ports, env, given))
     starting = asyncio.create_task(_start(supervisor, data_dir, env, demo=demo))
     told = asyncio.create_task(asked.wait())
@@ -64,7 +89,9 @@ async def _start(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str],
     await supervisor.start()
     topics = read(TopicSettings, kafka_bootstrap=env[PREFIX + "KAFKA_BOOTSTRAP"])
     await make_topics(topics)
-    store = Store(env[PREFIX + "CLICKHOUSE_URL"], database=env[PREFIX + "CLICKHOUSE_DATABASE"])
+    store = Store(
+        env[PREFIX + "CLICKHOUSE_URL"], database=env[PREFIX + "CLICKHOUSE_DATABASE"], generation=generations.FIRST
+    )
     await asyncio.to_thread(migrate.apply, store)
     await asyncio.to_thread(migrate.keep_contents, store, topics.content_retention_days)
     store.close()
@@ -78,8 +105,38 @@ def _given() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k.startswith(PREFIX)}  # noqa: TID251 - this is a main
 
 
-def _settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[str, str]:
-    """Every setting of this stack: what a first start made is kept, the environment goes before it."""
+def without_a_stacks_own(given: Mapping[str, str], ports: Ports) -> dict[str, str]:
+    """Leave out what a `dev.env` that was read into this shell says of its own stack: where its servers are.
+
+    They run when that stack does, and so name no server for `up` to use. What somebody has set himself stays.
+    """
+    base = given.get(f"{PREFIX}DEV_PORT_BASE", "")
+    of_stack = Ports(int(base)) if base.isdecimal() else ports
+    own = _addresses(of_stack, given.get(f"{PREFIX}DEV_CLICKHOUSE_PASSWORD", ""))
+    left_out = {PREFIX + name for name, value in own.items() if given.get(PREFIX + name) == value}
+    left_out |= {f"{PREFIX}DEV_PORT_BASE", f"{PREFIX}DEV_CLICKHOUSE_PASSWORD"}
+    if base.isdecimal() and given.get(f"{PREFIX}WORKER_DIR", "").endswith("/worker"):
+        left_out.add(f"{PREFIX}WORKER_DIR")
+    return {name: value for name, value in given.items() if name not in left_out}
+
+
+def _addresses(ports: Ports, password: str) -> dict[str, str]:
+    """Where a stack's own servers and programs are."""
+    return {
+        "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",
+        "CLICKHOUSE_URL": f"http://{CLICKHOUSE_USER}:{password}@{LOOPBACK}:{ports.clickhouse}",
+        "PORT": str(ports.gateway),
+        "PUBLIC_URL": f"http://{LOOPBACK}:{ports.gateway}",
+        "METRICS_PORT": str(ports.gateway + 4),
+    }
+
+
+def settings_of_stack(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[str, str]:
+    """Return every setting of this stack by its variable, defaults included; what is `given` overrides all else.
+
+    Of a `dev.env` that is there, only the secrets are kept: a default that a newer version changed holds at once.
+    Raises ConfigError for all that is wrong with any program's settings.
+    """
     kept = _read(data_dir / "dev.env")
     private, public = new_key_pair()
     password = kept.get("SENDLEDGER_DEV_CLICKHOUSE_PASSWORD") or secrets.token_urlsafe(24)
@@ -90,16 +147,12 @@ def _settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[st
         "TWILIO_AUTH_TOKENS": secrets.token_hex(16),
         "POSTMARK_BASIC_AUTH": f"postmark:{secrets.token_urlsafe(24)}",
     }
-    fixed = {
-        "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",
-        "CLICKHOUSE_URL": f"http://{CLICKHOUSE_USER}:{password}@{LOOPBACK}:{ports.clickhouse}",
+    fixed = _addresses(ports, password) | {
         "CLICKHOUSE_DATABASE": DATABASE,
         "DEV_CLICKHOUSE_PASSWORD": password,
+        "DEV_PORT_BASE": str(ports.base),
         "HOST": LOOPBACK,
-        "PORT": str(ports.gateway),
-        "PUBLIC_URL": f"http://{LOOPBACK}:{ports.gateway}",
         "WORKER_DIR": str(data_dir / "worker"),
-        "METRICS_PORT": str(ports.gateway + 4),
         "INSTANCE": "ledger-0",
     }
     known = {k: v for k, v in kept.items() if k in {PREFIX + name for name in made}}
@@ -108,8 +161,24 @@ def _settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[st
     for role, account in DEV_TOKENS.items():
         token = issue(secret, subject=f"dev-{role.lower()}", role=role.lower(), accounts=[account])
         env[f"{PREFIX}DEV_TOKEN_{role}"] = token
-    read(GatewaySettings, **{k.removeprefix(PREFIX).lower(): v for k, v in env.items()})  # refuse early, all at once
-    return env
+    return _resolved(env) | env
+
+
+def _resolved(env: Mapping[str, str]) -> dict[str, str]:
+    """Every setting that a program of the stack has under `env`, by its variable. Raises ConfigError."""
+    given: dict[str, Any] = {k.removeprefix(PREFIX).lower(): v for k, v in env.items()}
+    found: dict[str, str] = {}
+    for kind in READ_HERE:
+        settings = read(kind, **given)
+        found |= {PREFIX + name.upper(): _as_text(getattr(settings, name)) for name in kind.model_fields}
+    return found
+
+
+def _as_text(value: Any) -> str:
+    """A setting's value as its variable has it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _services(data_dir: Path, ports: Ports, env: Mapping[str, str], given: Mapping[str, str]) -> list[Part]:

@@ -2,98 +2,174 @@
 
 In:  `PUT` of a policy or of a recipient's preference: each replaces the one before, also in what it omits.
 Out: 202 with the record as it stands in the log, its defaults filled in. It is in force for requests that the gate
-reads after it.
+reads after it. `GET` answers the record with the latest `updated_at`, a moment after it was written; 404 where nobody
+has written one.
 """
 
-import base64
-import binascii
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from gateway import openapi
-from gateway.access import OPERATORS, PUBLISHERS, READERS, allowing, known_parameters, must_cover
+from gateway.access import OPERATORS, PUBLISHERS, READERS, allowing, must_cover
+from gateway.answers import Accounts
 from gateway.bodies import body_of, checked, object_of
+from gateway.lists import CursorText, Limit, Pages
+from gateway.openapi import Answer, operation
 from gateway.problems import Fault, Invalid, Problem
+from gateway.reads import Reads
 from gateway.tokens import Principal
-from gateway.writing import Written, write
+from gateway.writing import Kafka, Written, write
 from projections.accounts import queries
+from projections.messages.queries import Query as SqlQuery
 from projections.store import Store
-from schemas.gate_facts import decode_policy, decode_preference
+from schemas.events import Place
+from schemas.examples import EXAMPLES
+from schemas.gate_facts import Policy, Preference, decode_policy, decode_preference
 from schemas.identity import account_id_or_blank
 from schemas.policies import AccountPolicy, RecipientPreference
+from schemas.records import RecipientKind, Record, id_text
 from schemas.settings import GatewaySettings
-from schemas.times import rfc3339
-from schemas.topics import ACCOUNTS_POLICIES, RECIPIENTS_PREFERENCES
+from schemas.times import SECOND_US, rfc3339
+from schemas.topics import ACCOUNTS_POLICIES, RECIPIENTS_PREFERENCES, Topic
 
 __all__ = ["router"]
 
 MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_AHEAD_US: Final = 60 * SECOND_US
 
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = openapi.PROBLEMS | {
-    202: {"description": "The record, whole, as it is in the log"}
-}
-_POLICY: Final = openapi.json_body(openapi.schema_of(AccountPolicy, optional=("account_id", "updated_at")))
-_PREFERENCE: Final = openapi.json_body(
-    openapi.schema_of(RecipientPreference, optional=("account_id", "recipient_kind", "recipient_id", "updated_at"))
+_BOTH: Final = (*READERS, "publisher")
+_LIST_CODES: Final = (
+    *(code for code in openapi.READ_CODES if code != "no-such-account"),  # it names no account
+    "invalid-cursor",
 )
+_POLICY: Final = Answer(
+    "The record, whole, as it is in the log", AccountPolicy, example=EXAMPLES["AccountPolicy"].payload
+)
+_PREFERENCE: Final = Answer(
+    "The record, whole, as it is in the log", RecipientPreference, example=EXAMPLES["RecipientPreference"].payload
+)
+_POLICY_BODY: Final = openapi.Body(
+    {"application/json": openapi.schema_of(AccountPolicy, optional=("account_id", "updated_at"))},
+    {"application/json": {"trial_started_at": "2025-10-01T00:00:00Z", "trial_email_limit": 50}},
+)
+_PREFERENCE_BODY: Final = openapi.Body(
+    {
+        "application/json": openapi.schema_of(
+            RecipientPreference, optional=("account_id", "recipient_kind", "recipient_id", "updated_at")
+        )
+    },
+    {"application/json": {"declined_templates": ["newsletter"]}},
+)
+_PREFERENCE_PATH: Final = "/{account_id}/recipients/{recipient_kind}/{recipient_id:path}/preference"
+
+AccountId = Annotated[str, Path(description="The account's id")]
+Kind = Annotated[RecipientKind, Path(description="`client` or `staff`")]
+RecipientId = Annotated[str, Path(description="The recipient's id in the account")]
+Part = Annotated[str, Query(description="A part of the id, in any case")]
 
 
-def router(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer) -> APIRouter:
+class _Key(NamedTuple):
+    """What the list is ordered by."""
+
+    account_id: str
+
+
+def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) -> APIRouter:
     """Return the routes under `/v1/accounts`."""
     secret = settings.token_secret.get_secret_value()
-    routes = APIRouter(prefix="/v1/accounts", tags=["accounts"], dependencies=[Depends(known_parameters)])
+    routes = APIRouter(prefix="/v1/accounts", tags=["accounts"])
     as_reader = Annotated[Principal, Depends(allowing(READERS, secret))]
     as_publisher = Annotated[Principal, Depends(allowing(PUBLISHERS, secret))]
+    as_reader_or_publisher = Annotated[Principal, Depends(allowing(_BOTH, secret))]
     as_operator = Annotated[Principal, Depends(allowing(OPERATORS, secret))]
 
-    @routes.get("")
+    @routes.get(
+        "",
+        **operation("listAccounts", {200: Answer("A page", Accounts)}, roles=READERS, codes=_LIST_CODES),
+    )
     async def accounts(
         principal: as_reader,
-        q: Annotated[str, Query(description="A part of the id, in any case")] = "",
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+        q: Part = "",
+        limit: Limit = 50,
+        cursor: CursorText = None,
     ) -> dict[str, Any]:
         """The accounts that the token may see, by id: how many messages each has, and when the last was sent.
 
         A message counts from its request on, whatever became of it.
         """
-        page = await run_in_threadpool(_page, store, principal, q, limit, _cursor(cursor))
-        following = _cursor_of(page[limit - 1]["account_id"]) if len(page) > limit else None
-        return {"items": page[:limit], "next": following}
+        pages = Pages("accounts", _Key, (str,), q, sorted(principal.accounts), is_valid=_is_valid)
+        after = pages.after(cursor) or _Key("")
+        rows = await reads.run(principal, _page, store, principal, q, limit, after.account_id)
+        return pages.page(rows, limit, lambda row: _Key(row["account_id"]))
 
-    @routes.put("/{account_id}/policy", status_code=202, responses=_ANSWERS, openapi_extra=_POLICY)
-    async def policy(request: Request, principal: as_operator, account_id: str) -> Response:
+    @routes.put(
+        "/{account_id}/policy",
+        **operation("putPolicy", {202: _POLICY}, roles=OPERATORS, codes=openapi.WRITE_CODES, body=_POLICY_BODY),
+    )
+    async def policy(request: Request, principal: as_operator, account_id: AccountId) -> Response:
         """Write the whole policy of an account: what is left out has its default. updated_at defaults to now."""
         must_cover(principal, account_id)
         now_us = time.time_ns() // 1000
         whole = await _whole(request, {"account_id": account_id}, now_us)
-        _, value = checked(AccountPolicy, whole, ACCOUNTS_POLICIES, decode_policy, now_us=now_us)
+        value = _checked(AccountPolicy, whole, ACCOUNTS_POLICIES, decode_policy, now_us)
         await write(kafka, [Written.by(principal.subject, ACCOUNTS_POLICIES, account_id, value)])
         return Response(value, 202, media_type="application/json")
 
     @routes.put(
-        "/{account_id}/recipients/{recipient_kind}/{recipient_id:path}/preference",
-        status_code=202,
-        responses=_ANSWERS,
-        openapi_extra=_PREFERENCE,
+        _PREFERENCE_PATH,
+        **operation(
+            "putPreference", {202: _PREFERENCE}, roles=PUBLISHERS, codes=openapi.WRITE_CODES, body=_PREFERENCE_BODY
+        ),
     )
     async def preference(
-        request: Request, principal: as_publisher, account_id: str, recipient_kind: str, recipient_id: str
+        request: Request,
+        principal: as_publisher,
+        account_id: AccountId,
+        recipient_kind: Kind,
+        recipient_id: RecipientId,
     ) -> Response:
         """Write all that a recipient wishes: what is left out has its default. updated_at defaults to now."""
         must_cover(principal, account_id)
         now_us = time.time_ns() // 1000
         named = {"account_id": account_id, "recipient_kind": recipient_kind, "recipient_id": recipient_id}
         whole = await _whole(request, named, now_us)
-        _, value = checked(RecipientPreference, whole, RECIPIENTS_PREFERENCES, decode_preference, now_us=now_us)
+        value = _checked(RecipientPreference, whole, RECIPIENTS_PREFERENCES, decode_preference, now_us)
         key = "/".join(named.values())
         await write(kafka, [Written.by(principal.subject, RECIPIENTS_PREFERENCES, key, value)])
         return Response(value, 202, media_type="application/json")
+
+    @routes.get(
+        "/{account_id}/policy",
+        **operation("getPolicy", {200: _POLICY}, roles=READERS, codes=(*openapi.READ_CODES, "no-such-record")),
+    )
+    async def read_policy(principal: as_reader, account_id: AccountId) -> Response:
+        """The policy in force: the one with the latest `updated_at`, whole, its defaults filled in."""
+        must_cover(principal, account_id)
+        return await _record(principal, AccountPolicy, queries.policy(account_id))
+
+    @routes.get(
+        _PREFERENCE_PATH,
+        **operation("getPreference", {200: _PREFERENCE}, roles=_BOTH, codes=(*openapi.READ_CODES, "no-such-record")),
+    )
+    async def read_preference(
+        principal: as_reader_or_publisher, account_id: AccountId, recipient_kind: Kind, recipient_id: RecipientId
+    ) -> Response:
+        """What a recipient wishes: the record with the latest `updated_at`, whole, its defaults filled in."""
+        must_cover(principal, account_id)
+        query = queries.preference(account_id, recipient_kind, recipient_id)
+        return await _record(principal, RecipientPreference, query)
+
+    async def _record(principal: Principal, kind: type[Record], query: SqlQuery) -> Response:
+        """The record that a query finds, as its model says it. Raises Problem 404."""
+        rows = await reads.run(principal, store.rows, query.sql, query.parameters)
+        if not rows:
+            raise Problem("no-such-record", "No record has been written; the defaults apply")
+        record = kind.model_validate_json(rows[0]["record"])
+        return JSONResponse(record.model_dump(by_alias=True, exclude_none=True))
 
     return routes
 
@@ -104,12 +180,28 @@ async def _whole(request: Request, named: Mapping[str, str], now_us: int) -> dic
     faults = [
         Fault(field, "must be what the path says, or be left out")
         for field, value in named.items()
-        if said.get(field) not in (None, value)
+        if id_text(said.get(field)) not in (None, value)
     ]
     if faults:
         raise Invalid(faults)
     updated_at = said.get("updated_at")
     return said | dict(named) | {"updated_at": rfc3339(now_us) if updated_at is None else updated_at}
+
+
+def _checked(
+    kind: type[AccountPolicy] | type[RecipientPreference],
+    whole: dict[str, Any],
+    topic: Topic,
+    decode: Callable[[bytes, Place], Policy | Preference],
+    now_us: int,
+) -> bytes:
+    """The bytes of a record. Raises Invalid: the one with the latest `updated_at` counts, so one from the future would
+    outrank all that is written until then.
+    """
+    good = checked(kind, whole, topic, decode, now_us=now_us, max_bytes=MAX_BODY_BYTES)
+    if good.decoded.updated_us > now_us + MAX_AHEAD_US:
+        raise Invalid([Fault("updated_at", f"must be at most {MAX_AHEAD_US // SECOND_US} s ahead of now")])
+    return good.value
 
 
 def _page(store: Store, principal: Principal, text: str, limit: int, after: str) -> list[dict[str, Any]]:
@@ -128,17 +220,5 @@ def _item(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "last_sent_at": row["last_sent_at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
 
 
-def _cursor(text: str | None) -> str:
-    if text is None:
-        return ""
-    try:
-        after = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-    except (ValueError, binascii.Error):
-        after = ""
-    if not account_id_or_blank(after):
-        raise Problem(400, "`cursor` is none of ours; take `next` of the page before")
-    return after
-
-
-def _cursor_of(account_id: str) -> str:
-    return base64.urlsafe_b64encode(account_id.encode()).decode().rstrip("=")
+def _is_valid(key: _Key) -> bool:
+    return bool(account_id_or_blank(key.account_id))

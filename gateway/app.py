@@ -3,41 +3,40 @@
 In:  HTTP. Out: webhooks, requests and commands into Kafka, rows out of ClickHouse, and its own health.
 """
 
-import asyncio
-import logging
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import uvicorn
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from fastapi import FastAPI, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.middleware.base import RequestResponseEndpoint
+from fastapi import FastAPI
 
-from gateway import accounts, bounces, messages, problems
+from gateway import accounts, bounces, health, messages, one_message, openapi, problem_page, problems, stats
+from gateway.answering import Answering
 from gateway.intake import webhooks
-from gateway.problems import Problem
+from gateway.reads import Reads
 from gateway.sends import routes as sends
 from gateway.sends.decided import Decided
 from gateway.suppressions import reading
 from gateway.suppressions import routes as suppressions
-from gateway.writing import producer_of
+from gateway.throttle import Throttle
+from gateway.uploads import Uploads
+from gateway.writing import Kafka
 from projections.store import Store
-from schemas.errors import SendledgerError
 from schemas.settings import GatewaySettings
 from schemas.telemetry import Telemetry
 
-__all__ = ["create_app", "serve"]
-
-READY_WITHIN_SECONDS = 3.0
+__all__ = ["create_app"]
 
 
-def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer, telemetry: Telemetry) -> FastAPI:
+def create_app(settings: GatewaySettings, store: Store, kafka: Kafka, telemetry: Telemetry) -> FastAPI:
     """Return the application. It starts and stops `kafka`, closes `store`, and reads decisions while it lives."""
     decided = Decided(settings.kafka_bootstrap)
+    reads = Reads(at_once=settings.reads_at_once, per_token=settings.reads_per_token)
+    readiness = health.Readiness(store, kafka)
+    uploads = Uploads(budget_bytes=settings.body_bytes, seconds=settings.body_seconds)
+    throttle = Throttle(
+        writes_per_second=settings.writes_per_second,
+        reads_per_second=settings.reads_per_second,
+        failures_per_minute=settings.failures_per_minute,
+    )
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
@@ -50,6 +49,8 @@ def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer,
             telemetry.gauge("up", "gateway").set(0)
             await decided.stop()
             await kafka.stop()
+            reads.close()
+            readiness.close()
             store.close()
 
     app = FastAPI(
@@ -59,89 +60,26 @@ def create_app(settings: GatewaySettings, store: Store, kafka: AIOKafkaProducer,
         lifespan=living,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name whatever the Host header claims
     )
-    problems.install(app, telemetry)
+    failures = problems.Failures(telemetry)
+    app.state.uploads, app.state.throttle = uploads, throttle
+    app.state.public_path = problems.path_of(settings.public_url)
+    problems.install(app, failures, throttle.of_failure)
+    app.add_middleware(
+        Answering, telemetry=telemetry, failures=failures, uploads=uploads, seconds=settings.request_seconds
+    )
     for provider in webhooks.providers(settings):
         webhooks.route(app, provider, kafka, telemetry, settings.public_url)
-    app.include_router(sends.router(settings, kafka, telemetry, decided))
-    app.include_router(messages.router(settings, store))
-    app.include_router(suppressions.router(settings, store, kafka))
-    app.include_router(reading.router(settings, store))
-    app.include_router(bounces.router(settings, store))
-    app.include_router(accounts.router(settings, store, kafka))
-    _health(app, store, kafka, telemetry)
-
-    @app.middleware("http")
-    async def measured(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        started = asyncio.get_running_loop().time()
-        response = await call_next(request)
-        # The route's own name, never the path: labels are bounded.
-        route = getattr(request.scope.get("route"), "path", "none")
-        telemetry.counter("requests_total", route, str(response.status_code)).inc()
-        telemetry.histogram("request_seconds", route).observe(asyncio.get_running_loop().time() - started)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
-
+    app.include_router(sends.router(settings, kafka, decided, store, reads))
+    app.include_router(messages.router(settings, store, reads))
+    app.include_router(one_message.router(settings, store, reads))
+    app.include_router(suppressions.router(settings, store, kafka, reads))
+    app.include_router(reading.router(settings, store, reads))
+    app.include_router(bounces.router(settings, store, reads))
+    app.include_router(stats.router(settings, store, reads))
+    app.include_router(accounts.router(settings, store, kafka, reads))
+    health.route(app, readiness, telemetry)
+    problem_page.route(app)
+    openapi.describe(app)
     return app
-
-
-def _health(app: FastAPI, store: Store, kafka: AIOKafkaProducer, telemetry: Telemetry) -> None:
-    @app.get("/healthz", tags=["health"])
-    async def alive() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "alive"}
-
-    @app.get("/readyz", tags=["health"])
-    async def ready() -> dict[str, str]:
-        """Kafka and ClickHouse answer too."""
-        away = []
-        try:
-            async with asyncio.timeout(READY_WITHIN_SECONDS):
-                await run_in_threadpool(store.ping)
-        except (SendledgerError, TimeoutError):
-            away.append("ClickHouse")
-        try:
-            async with asyncio.timeout(READY_WITHIN_SECONDS):
-                await kafka.client.fetch_all_metadata()
-        except (KafkaError, TimeoutError):
-            away.append("Kafka")
-        if away:
-            raise Problem(503, f"{' and '.join(away)} can't be reached", headers={"Retry-After": "5"})
-        return {"status": "ready"}
-
-    @app.get("/metrics", tags=["health"])
-    async def metrics() -> Response:
-        """Prometheus' format. Keep it off the internet."""
-        return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-async def serve(settings: GatewaySettings) -> int:
-    """Run the gateway until it is stopped."""
-    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    app = create_app(settings, store, producer_of(settings.kafka_bootstrap), Telemetry())
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,  # `peer` is who called us, not what a header claims
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
-    server = _Server(config)
-    await server.serve()
-    return 0 if server.started else 1
-
-
-class _Server(uvicorn.Server):
-    """Ends with exit code 0 when it is asked to stop; uvicorn's own would end by the signal."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield

@@ -4,18 +4,32 @@ In:  filters in the query string; a token that says whose rows may be seen.
 Out: rows of the view `bounced_emails`, by the last bounce: as pages `{items, next}`, or as a file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.concurrency import run_in_threadpool
 
-from gateway.access import READERS, accounts_of, allowing, known_parameters
-from gateway.exporting import EXPORT_PAGE, FILES, Format, exported
-from gateway.openapi import READ_PROBLEMS
-from gateway.paging import Channel, CursorText, Limit, address_keys, cursor_text, key_of, plain, time_us
-from gateway.problems import Problem
+from gateway.access import READERS, accounts_of, allowing
+from gateway.answers import Bounces
+from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
+from gateway.lists import (
+    Account,
+    Address,
+    CursorText,
+    Limit,
+    OfChannel,
+    Order,
+    Pages,
+    Row,
+    address_keys,
+    all_pages,
+    period,
+    plain,
+)
+from gateway.openapi import LIST_CODES, Answer, operation
+from gateway.reads import Reads
 from gateway.tokens import Principal
 from projections.bounces import queries
 from projections.store import Store
@@ -23,26 +37,21 @@ from schemas.settings import GatewaySettings
 
 __all__ = ["router"]
 
-Account = Annotated[str | None, Query(description="Whose; `*` for all that the token covers")]
-OfChannel = Annotated[Channel | None, Query(description="One channel's")]
-Address = Annotated[str | None, Query(description="One address, however it is written")]
 Held = Annotated[bool | None, Query(description="Whether we refuse to send to it now")]
 From = Annotated[str | None, Query(alias="from", description="Last bounced at or after: RFC 3339, or a date")]
 To = Annotated[str | None, Query(description="Last bounced before: RFC 3339, or a date")]
-Order = Annotated[queries.Order, Query(description="By the last bounce")]
+ByLastBounce = Annotated[Order, Query(description="By the last bounce")]
 
 _US: Final = 1_000_000
 _LATEST_US: Final = 1 << 58
 
-Row = dict[str, Any]
 
-
-def router(settings: GatewaySettings, store: Store) -> APIRouter:
+def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
     """Return the routes under `/v1/bounces`."""
-    routes = APIRouter(prefix="/v1/bounces", tags=["bounces"], dependencies=[Depends(known_parameters)])
+    routes = APIRouter(prefix="/v1/bounces", tags=["bounces"])
     as_reader = Annotated[Principal, Depends(allowing(READERS, settings.token_secret.get_secret_value()))]
 
-    @routes.get("", responses=READ_PROBLEMS)
+    @routes.get("", **operation("listBounces", {200: Answer("A page", Bounces)}, roles=READERS, codes=LIST_CODES))
     async def bounces(
         principal: as_reader,
         account: Account = None,
@@ -51,18 +60,17 @@ def router(settings: GatewaySettings, store: Store) -> APIRouter:
         suppressed: Held = None,
         from_: From = None,
         to: To = None,
-        order: Order = "newest",
+        order: ByLastBounce = "newest",
         limit: Limit = 50,
         cursor: CursorText = None,
     ) -> dict[str, Any]:
         """Bounced Emails: a row for each address that an account had bounced, blocked or failed messages to."""
         wanted = _wanted(principal, account, channel, address, suppressed, from_, to)
-        after = key_of(cursor, (int, str, str, str), _cursor)
-        rows = await run_in_threadpool(_page, store, wanted, order, limit, after)
-        following = cursor_text(_key(rows[limit - 1])) if len(rows) > limit else None
-        return {"items": [plain(row) for row in rows[:limit]], "next": following}
+        pages = Pages("bounces", queries.Cursor, (int, str, str, str), wanted, order, is_valid=_is_valid)
+        rows = await reads.run(principal, _rows, store, wanted, order, pages.after(cursor), limit)
+        return pages.page(rows, limit, _key, _shown(rows))
 
-    @routes.get("/export", responses=READ_PROBLEMS | FILES)
+    @routes.get("/export", **operation("exportBounces", {200: FILE}, roles=READERS, codes=FILE_CODES))
     async def export(
         principal: as_reader,
         account: Account = None,
@@ -71,12 +79,13 @@ def router(settings: GatewaySettings, store: Store) -> APIRouter:
         suppressed: Held = None,
         from_: From = None,
         to: To = None,
-        order: Order = "newest",
+        order: ByLastBounce = "newest",
         format_: Format = "csv",
     ) -> Response:
         """The same list as a file."""
         wanted = _wanted(principal, account, channel, address, suppressed, from_, to)
-        return await exported(_pages(store, wanted, order), queries.COLUMNS, format_, "bounces")
+        pages = all_pages(partial(_rows, store, wanted, order), _key, EXPORT_PAGE)
+        return await exported(reads, principal, map(_shown, pages), queries.COLUMNS, format_, "bounces")
 
     return routes
 
@@ -90,32 +99,24 @@ def _wanted(
     from_: str | None,
     to: str | None,
 ) -> queries.Filter:
+    from_us, to_us = period(from_, to)
     return queries.Filter(
         accounts=accounts_of(principal, account),
         channel=channel,
         addresses=address_keys(address, channel),
         suppressed=suppressed,
-        from_us=time_us("from", from_),
-        to_us=time_us("to", to),
+        from_us=from_us,
+        to_us=to_us,
     )
 
 
-def _page(
-    store: Store, wanted: queries.Filter, order: queries.Order, limit: int, after: queries.Cursor | None
-) -> list[Row]:
+def _rows(store: Store, wanted: queries.Filter, order: Order, after: queries.Cursor | None, limit: int) -> list[Row]:
     query = queries.bounces_page(wanted, limit=limit, order=order, after=after)
     return store.rows(query.sql, query.parameters)
 
 
-def _pages(store: Store, wanted: queries.Filter, order: queries.Order) -> Iterator[list[Row]]:
-    """All items, page by page."""
-    after: queries.Cursor | None = None
-    while True:
-        rows = _page(store, wanted, order, EXPORT_PAGE, after)
-        yield [plain(row) for row in rows[:EXPORT_PAGE]]
-        if len(rows) <= EXPORT_PAGE:
-            return
-        after = _key(rows[EXPORT_PAGE - 1])
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    return [plain(row) for row in rows]
 
 
 def _key(row: Row) -> queries.Cursor:
@@ -124,7 +125,5 @@ def _key(row: Row) -> queries.Cursor:
     return queries.Cursor(us, row["account_id"], row["channel"], row["address"])
 
 
-def _cursor(us: int, *named: str) -> queries.Cursor:
-    if not 0 <= us < _LATEST_US:
-        raise Problem(400, "`cursor` is none of ours; take `next` of the page before")
-    return queries.Cursor(us, *named)
+def _is_valid(key: queries.Cursor) -> bool:
+    return 0 <= key.last_bounced_us < _LATEST_US

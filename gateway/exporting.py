@@ -4,8 +4,10 @@ In:  pages of items, each asked for when the one before has been sent. Out: CSV 
 Promise: what no page could be read of answers as any other error does; a later error cuts the file short in a way
 that the client's HTTP notices, so a part is never taken for the whole.
 
-Spreadsheets run a cell that begins like a formula. Such a cell gets an apostrophe in front in CSV; NDJSON has the
-text as it is. A number is no formula: neither is a phone number.
+Spreadsheets run a cell that begins like a formula. In CSV every cell is quoted, and such a cell gets an apostrophe in
+front; so does what looks like a formula behind a separator inside a cell, since a spreadsheet that takes another
+separator than the comma would begin a cell there, quoted or not. NDJSON has the text as it is. A number is no formula:
+neither is a phone number.
 """
 
 import csv
@@ -17,35 +19,43 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import Query, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-__all__ = ["EXPORT_PAGE", "FILES", "Format", "exported"]
+from gateway.openapi import LIST_CODES, Answer
+from gateway.reads import Reads
+from gateway.tokens import Principal
+
+__all__ = ["EXPORT_PAGE", "FILE", "FILE_CODES", "Format", "exported"]
 
 Items = Sequence[Mapping[str, Any]]
 Format = Annotated[Literal["csv", "ndjson"], Query(alias="format", description="What the file is")]
 
 EXPORT_PAGE: Final = 5_000
 """How many rows are asked for at once."""
-FILES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "All rows, streamed. In CSV, a cell that begins like a formula has a `'` before it",
-        "content": {"text/csv": {"schema": {"type": "string"}}, "application/x-ndjson": {"schema": {"type": "string"}}},
-    }
-}
+FILE: Final = Answer(
+    "All rows, streamed. In CSV every cell is quoted, and one that begins like a formula has a `'` before it",
+    media=("text/csv", "application/x-ndjson"),
+)
+FILE_CODES: Final = tuple(code for code in LIST_CODES if code != "invalid-cursor")
+"""The problems of a route that answers a list as a file."""
 
 _TYPES: Final = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
-_FORMULA: Final = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+_SIGNS: Final = "[=+\\-@＝＋－＠]"
+_FORMULA: Final = re.compile(rf'[\s"]*{_SIGNS}|[\t\r\n]')
+_NUMBER: Final = r"[+-]?[0-9]+(?:\.[0-9]+)?"
+_IS_NUMBER: Final = re.compile(_NUMBER)
+_BEHIND_SEPARATOR: Final = re.compile(rf'([,;|\t\r\n][\s"]*)(?={_SIGNS})(?!{_NUMBER}\s*(?:[,;|\t\r\n]|\Z))')
 
 
-async def exported(pages: Iterator[Items], columns: Sequence[str], format_: str, name: str) -> Response:
+async def exported(
+    reads: Reads, principal: Principal, pages: Iterator[Items], columns: Sequence[str], format_: str, name: str
+) -> Response:
     """Return the answer that streams `pages` as the file `name`. Raises what the first page raises."""
-    first = await run_in_threadpool(next, pages, ())
+    first: Items = await reads.run(principal, next, pages, ())
     every = chain([first], pages)
-    body = _csv(every, columns) if format_ == "csv" else map(_ndjson, every)
+    body: Iterator[str | bytes] = _csv(every, columns) if format_ == "csv" else map(_ndjson, every)
     headers = {"Content-Disposition": f'attachment; filename="{name}.{format_}"'}
-    return StreamingResponse(body, media_type=_TYPES[format_], headers=headers)
+    return StreamingResponse(reads.through(principal, body), media_type=_TYPES[format_], headers=headers)
 
 
 def _ndjson(items: Items) -> bytes:
@@ -60,7 +70,7 @@ def _csv(pages: Iterator[Items], columns: Sequence[str]) -> Iterator[str]:
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue()
 
 
@@ -70,4 +80,5 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    text = _BEHIND_SEPARATOR.sub(r"\1'", text)
+    return f"'{text}" if _FORMULA.match(text) and not _IS_NUMBER.fullmatch(text) else text

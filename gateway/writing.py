@@ -4,19 +4,43 @@ In:  records. Out: nothing, once all of them are acknowledged; else BrokerError,
 not. So whoever asks again must ask for the same: every record of ours is safe to write twice.
 """
 
-import asyncio
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from gateway import deadlines
+from gateway.problems import RETRY_SECONDS, Problem
+from processors.engine import Output
+from processors.kafka.producer import Producer
+from schemas.topics import Topic
 
-from schemas.errors import BrokerError
-from schemas.topics import MAX_RECORD_BYTES, Topic
-
-__all__ = ["ACKNOWLEDGED_WITHIN_SECONDS", "Written", "producer_of", "write", "write_once"]
+__all__ = ["ACKNOWLEDGED_WITHIN_SECONDS", "Kafka", "Written", "producer_of", "write", "write_once"]
 
 ACKNOWLEDGED_WITHIN_SECONDS: Final = 8.0
+_MANY: Final = 100
+"""Records from which on a call gets batches of its own, which costs much less for each."""
+
+
+class Kafka(Protocol):
+    """What the gateway needs of a producer (`processors.kafka.producer.Producer`)."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it can write as far as it knows."""
+
+    async def start(self) -> None:
+        """Connect. Raises BrokerError."""
+
+    async def stop(self) -> None:
+        """Close. Never raises."""
+
+    async def metadata(self) -> frozenset[str]:
+        """Ask Kafka for its topics. Raises BrokerError."""
+
+    async def send_all(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
+        """Write a few records. Raises BrokerError and RecordRefused."""
+
+    async def send_batches(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
+        """Write many records. Raises BrokerError and RecordRefused."""
 
 
 class Written(NamedTuple):
@@ -33,40 +57,30 @@ class Written(NamedTuple):
         return cls(topic, key, value, [("actor", actor.encode("utf-8", "replace"))])
 
 
-def producer_of(bootstrap: str) -> AIOKafkaProducer:
+def producer_of(bootstrap: str) -> Producer:
     """Return a producer, not started."""
-    return AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=2,
-        max_request_size=MAX_RECORD_BYTES,
-    )
+    return Producer(bootstrap, acknowledged_within_seconds=ACKNOWLEDGED_WITHIN_SECONDS, linger_ms=2)
 
 
-async def write(kafka: AIOKafkaProducer, records: Sequence[Written]) -> None:
-    """Write the records; return when all of them are acknowledged. Raises BrokerError after 8 s."""
-    sent = (kafka.send_and_wait(r.topic.name, r.value, key=r.key.encode(), headers=list(r.headers)) for r in records)
-    try:
-        async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
-            await asyncio.gather(*sent)
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerError(
-            f"Kafka does not acknowledge: {type(error).__name__}",
-            ", ".join(sorted({record.topic.name for record in records})),
-            "Do it again: what is written twice counts once",
-        ) from error
+async def write(kafka: Kafka, records: Sequence[Written]) -> None:
+    """Write the records; return when all of them are acknowledged.
+
+    Raises BrokerError after 8 s, or when the request's time is up; RecordRefused where Kafka takes no such record;
+    Problem 503 where nothing of the request's time was left to begin with: that is not Kafka's fault.
+    """
+    if deadlines.remaining() == 0:
+        said = "The request's time was up before anything was stored; send it again"
+        raise Problem("timed-out", said, headers={"Retry-After": RETRY_SECONDS})
+    outputs = [Output(r.topic.name, r.key.encode(), r.value, r.headers) for r in records]
+    send = kafka.send_batches if len(outputs) >= _MANY else kafka.send_all
+    await send(outputs, within_seconds=deadlines.within(ACKNOWLEDGED_WITHIN_SECONDS))
 
 
 async def write_once(bootstrap: str, records: Sequence[Written]) -> None:
     """Write the records with a producer of their own, for a command that does nothing else. Raises BrokerError."""
     kafka = producer_of(bootstrap)
+    await kafka.start()
     try:
-        await kafka.start()
         await write(kafka, records)
-    except KafkaError as error:
-        raise BrokerError(
-            f"Kafka does not answer: {type(error).__name__}", bootstrap, "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP"
-        ) from error
     finally:
         await kafka.stop()

@@ -4,13 +4,14 @@ In:  the bootstrap servers. Out: a `Cluster`, as found. Whether that is right is
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
+from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionRequest
 
@@ -18,10 +19,11 @@ from processors.engine import retrying
 from processors.lag import SETTLING
 from schemas.errors import BrokerError
 
-__all__ = ["Cluster", "FoundTopic", "survey"]
+__all__ = ["Cluster", "FoundGroup", "FoundTopic", "survey"]
 
 _WITHIN_SECONDS: Final = 15.0
 _REQUEST_TIMEOUT_MS: Final = 10_000
+_STABLE: Final = "Stable"
 _JOIN_GROUP: Final = 11
 _STATIC_MEMBERS: Final = 5
 
@@ -41,6 +43,15 @@ class FoundTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundGroup:
+    """A consumer group as the cluster has it."""
+
+    members: int = 0
+    assigned: frozenset[tuple[str, int]] | None = None
+    """The topics and partitions that its members have; None while it has no members, or is assigning."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A cluster as it was found."""
 
@@ -49,8 +60,8 @@ class Cluster:
     knows_static_members: bool
     """Whether a worker's restart can keep its partitions: Kafka 2.3 and newer. Kafka never tells its release."""
     topics: Mapping[str, FoundTopic]
-    members: Mapping[str, int]
-    """How many workers each of the groups that were asked for has."""
+    groups: Mapping[str, FoundGroup]
+    """The groups that were asked for."""
 
 
 async def survey(bootstrap: str, topics: Iterable[str], groups: Sequence[str]) -> Cluster:
@@ -60,8 +71,12 @@ async def survey(bootstrap: str, topics: Iterable[str], groups: Sequence[str]) -
             return await retrying(lambda: _surveyed(bootstrap, set(topics), groups), world=SETTLING)
     except (KafkaError, TimeoutError) as error:
         raise BrokerError(
-            f"Kafka does not answer: {type(error).__name__}", bootstrap, "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP"
+            f"Kafka does not answer: {_said(error)}", bootstrap, "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP"
         ) from error
+
+
+def _said(error: Exception) -> str:
+    return f"no answer in {_WITHIN_SECONDS:.0f} s" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 async def _surveyed(bootstrap: str, topics: set[str], groups: Sequence[str]) -> Cluster:
@@ -77,7 +92,7 @@ async def _surveyed(bootstrap: str, topics: set[str], groups: Sequence[str]) -> 
             brokers=len(cluster["brokers"]),
             knows_static_members=versions.get(_JOIN_GROUP, 0) >= _STATIC_MEMBERS,
             topics={t["topic"]: _found(t["partitions"], configurations.get(t["topic"], {})) for t in described},
-            members={group: await _members(admin, group) for group in groups},
+            groups={group: await _group(admin, group) for group in groups},
         )
     finally:
         await admin.close()
@@ -115,8 +130,16 @@ async def _configurations(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> 
     return found
 
 
-async def _members(admin: AIOKafkaAdminClient, group: str) -> int:
+async def _group(admin: AIOKafkaAdminClient, group: str) -> FoundGroup:
     # One by one: the client misreads an answer about several.
     (answer,) = await admin.describe_consumer_groups([group])
-    ((_code, _group, _state, _protocol_type, _protocol, members, *_),) = answer.groups
-    return len(members)
+    ((_code, _name, state, _protocol_type, _protocol, members, *_),) = answer.groups
+    if state != _STABLE:
+        return FoundGroup(len(members))
+    return FoundGroup(len(members), frozenset(tp for *_, assignment in members for tp in _assigned(assignment)))
+
+
+def _assigned(assignment: bytes) -> Iterator[tuple[str, int]]:
+    """Yield what a member has, from the bytes that its group keeps for it."""
+    if assignment:
+        yield from (tuple(tp) for tp in ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions())

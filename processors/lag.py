@@ -9,7 +9,7 @@ of lag. Zero is certain: nothing that was there before the call is unread.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,23 +23,24 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 
-from processors.engine import MicroBatchApp, retrying
+from processors.engine import MicroBatchApp, new_consumer, retrying
 from schemas.errors import BrokerError
 from schemas.groups import Group
 from schemas.telemetry import Readings, Telemetry
 
 __all__ = ["SETTLING", "Lag", "PartitionLag", "catch_up", "lag", "show_lag"]
 
-_WITHIN_SECONDS = 30.0
+_WITHIN_SECONDS = 20.0
 _POLL_SECONDS = 0.2
-_IN_A_ROW = 4
-"""What is read here is written on there: of a chain of topics (requests, by address, by account, decisions) each
-reading is certain of one link more."""
+_LINKS = 4
+"""What is read here is written on there, and read again: the gate's intake, its agents by address and by account, and
+the ledger, which reads what they publish."""
 _REQUEST_TIMEOUT_MS = 10_000
 SETTLING = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 """A broker that has just started, or that has never had a group before, says these for a moment."""
 
 Bounds = Mapping[TopicPartition, tuple[int, int]]
+Ask = Callable[[Sequence[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,11 @@ class Lag:
 
 async def lag(bootstrap: str, groups: Sequence[Group]) -> Lag:
     """Return the lag of `groups`. A topic that does not exist has none. Raises BrokerError."""
-    try:
-        async with asyncio.timeout(_WITHIN_SECONDS):
-            return await retrying(lambda: _measured(bootstrap, groups), world=SETTLING)
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerError(
-            f"Kafka does not tell how far its readers are: {type(error).__name__}",
-            bootstrap,
-            "Start it, and try again",
-        ) from error
+    return (await _answered(bootstrap, groups)).lag
+
+
+def _said(error: Exception) -> str:
+    return f"no answer in {_WITHIN_SECONDS:.0f} s" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 async def catch_up(
@@ -90,34 +87,66 @@ async def catch_up(
     within_seconds: float,
     say: Callable[[int], None] = lambda _behind: None,
 ) -> int:
-    """Wait until `groups` have read all that there is, and all that they wrote of it for each other.
+    """Wait until `groups` have read all that there was at the time of the call, and what they wrote of it themselves.
 
-    Returns how many records they are behind: 0, or what is left after `within_seconds`. Raises BrokerError.
+    Traffic that goes on meanwhile is not waited for. The targets are the ends of all partitions as they are now; once
+    they are reached, what was written of it lies in topics that the same groups read, so the ends are taken again, once
+    for each link of that chain. Records of a transaction that is still open count: what lies behind them can't be read.
+
+    Returns how many records of the present targets are unread: 0, or what is left after `within_seconds`. Raises
+    BrokerError.
     """
     clock = asyncio.get_running_loop().time
-    until, zeros = clock() + within_seconds, 0
-    while True:
-        behind = (await lag(bootstrap, groups)).total
-        zeros = zeros + 1 if behind == 0 else 0
-        if zeros == _IN_A_ROW:
-            return 0
-        if behind:
+    until = clock() + within_seconds
+    for _link in range(_LINKS):
+        reading = await _answered(bootstrap, groups)
+        targets = reading.written
+        while behind := reading.before(targets):
             say(behind)
             if clock() > until:
                 return behind
             await asyncio.sleep(_POLL_SECONDS)
+            reading = await _answered(bootstrap, groups)
+    return 0
 
 
 def show_lag(app: MicroBatchApp, group: str, telemetry: Telemetry) -> None:
-    """Have the worker's metrics show how far it is behind, as far as it knows without asking."""
+    """Have the worker's metrics show how far it is behind, and what has no reader, as far as it knows unasked."""
 
     def read() -> Readings:
         return {(group, tp.topic, str(tp.partition)): float(behind) for tp, behind in app.lag().items()}
 
     telemetry.watch("lag_records", read)
+    telemetry.watch("unread_partitions", lambda: {(group, topic): float(n) for topic, n in app.unread().items()})
 
 
-async def _measured(bootstrap: str, groups: Sequence[Group]) -> Lag:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the broker said: how far each group is, and where each partition really ends, open transactions included."""
+
+    lag: Lag
+    written: Mapping[TopicPartition, int]
+
+    def before(self, targets: Mapping[TopicPartition, int]) -> int:
+        """Return how many records the groups have still to read up to `targets`. New partitions have no target."""
+        return sum(
+            max(0, targets.get(TopicPartition(p.topic, p.partition), 0) - (p.end - p.lag)) for p in self.lag.partitions
+        )
+
+
+async def _answered(bootstrap: str, groups: Sequence[Group]) -> _Reading:
+    try:
+        async with asyncio.timeout(_WITHIN_SECONDS):
+            return await retrying(lambda: _measured(bootstrap, groups), world=SETTLING)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerError(
+            f"Kafka does not tell how far its readers are: {_said(error)}",
+            bootstrap,
+            "Start it, and try again",
+        ) from error
+
+
+async def _measured(bootstrap: str, groups: Sequence[Group]) -> _Reading:
     async with _admin(bootstrap) as admin:
         partitions = {
             topic["topic"]: [TopicPartition(topic["topic"], p["partition"]) for p in topic["partitions"]]
@@ -125,13 +154,14 @@ async def _measured(bootstrap: str, groups: Sequence[Group]) -> Lag:
         }
         read = await _read_by(admin, groups)
     names = {topic for topics in read.values() for topic in topics if topic in partitions}
-    bounds = await _bounds(bootstrap, [partitions[name] for name in sorted(names)])
+    by_topic = [partitions[name] for name in sorted(names)]
+    bounds, written = await asyncio.gather(_bounds(bootstrap, by_topic), _written(bootstrap, by_topic))
     found: list[PartitionLag] = []
     for group, topics in sorted(read.items()):
         tps = [tp for topic in sorted(topics) for tp in sorted(partitions.get(topic, ()))]
         committed = await _committed(bootstrap, group, tps)
         found += (_of_partition(group, tp, committed[tp], *bounds[tp]) for tp in tps)
-    return Lag(tuple(found))
+    return _Reading(Lag(tuple(found)), written)
 
 
 def _of_partition(group: str, tp: TopicPartition, committed: int | None, first: int, end: int) -> PartitionLag:
@@ -159,11 +189,34 @@ async def _bounds(bootstrap: str, topics: Sequence[Sequence[TopicPartition]]) ->
     """Return the first offset and the end of each partition."""
     if not topics:  # and a consumer that is stopped right after its start raises CancelledError
         return {}
-    async with _consumer(bootstrap, None) as consumer:
+    async with _consumer(bootstrap) as consumer:
         # Side by side: the client has to learn of each topic first.
-        firsts = await asyncio.gather(*(consumer.beginning_offsets(tps) for tps in topics))
-        ends = await asyncio.gather(*(consumer.end_offsets(tps) for tps in topics))
+        firsts = await asyncio.gather(*(_told(bootstrap, consumer.beginning_offsets, tps) for tps in topics))
+        ends = await asyncio.gather(*(_told(bootstrap, consumer.end_offsets, tps) for tps in topics))
     return {tp: (first[tp], end[tp]) for first, end in zip(firsts, ends, strict=True) for tp in first}
+
+
+async def _told(bootstrap: str, ask: Ask, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+    """Return what is asked of one topic's partitions. Raises BrokerError, which names the topic."""
+    try:
+        return await ask(tps)
+    except SETTLING:
+        raise
+    except KafkaError as error:
+        raise BrokerError(
+            f"Kafka does not tell where {tps[0].topic} begins and ends: {type(error).__name__}",
+            bootstrap,
+            "See whether each of its partitions has a leader: `sendledger doctor` tells",
+        ) from error
+
+
+async def _written(bootstrap: str, topics: Sequence[Sequence[TopicPartition]]) -> dict[TopicPartition, int]:
+    """Return the end of each partition with the records of open transactions, which its readers can't see yet."""
+    if not topics:
+        return {}
+    async with _consumer(bootstrap, isolation_level="read_uncommitted") as consumer:
+        ends = await asyncio.gather(*(consumer.end_offsets(tps) for tps in topics))
+    return {tp: offset for end in ends for tp, offset in end.items()}
 
 
 async def _committed(bootstrap: str, group: str, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int | None]:
@@ -184,13 +237,15 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def _consumer(bootstrap: str, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+async def _consumer(
+    bootstrap: str, group: str | None = None, *, isolation_level: str = "read_committed"
+) -> AsyncIterator[AIOKafkaConsumer]:
     """Return a consumer that only asks: without a subscription it joins no group and fetches nothing."""
-    consumer = AIOKafkaConsumer(
+    consumer = new_consumer(
         bootstrap_servers=bootstrap,
         group_id=group,
         enable_auto_commit=False,
-        isolation_level="read_committed",
+        isolation_level=isolation_level,
         request_timeout_ms=_REQUEST_TIMEOUT_MS,
     )
     try:

@@ -16,13 +16,16 @@ from schemas.topics import ALL, GATE_INTERNAL, INTERNAL_RETENTION_DAYS
 
 __all__ = ["make_topics"]
 
+_REQUEST_TIMEOUT_MS = 10_000
+"""Somebody waits for the command: a broker that is silent for so long is away."""
+
 
 async def make_topics(settings: TopicSettings) -> list[str]:
     """Create the topics that are missing and return their names. Safe to run by several processes at once.
 
     Raises BrokerError where Kafka is away or refuses, ConfigError where it has fewer brokers than copies are asked for.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         existing = set(await admin.list_topics())

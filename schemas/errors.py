@@ -6,23 +6,31 @@
     ├── RequestError          the caller is at fault: 400, 401, 404 or 422; exit 2
     │   └── SignatureInvalid
     ├── StoreError            ClickHouse is away: retry in place; 503; exit 4
+    │   └── StoreDenied       ClickHouse refuses the user or the password: an operator mends it; 503; exit 3
     ├── StoreRefused          ClickHouse says no: find the record at fault, park it
     ├── BrokerError           Kafka is away: retry in place; 503; exit 4
+    │   └── BrokerDenied      Kafka forbids it, or a new producer did not help: an operator mends it; 503; exit 4
+    ├── RecordRefused         Kafka refuses single records for ever: park them; 413
     └── ConfigError           the operator is at fault: refuse to start; exit 3
 
 Logs show `where` and `mend`; an HTTP answer shows `what` only. None of the three ever holds a secret or a body.
 """
 
+from collections.abc import Mapping
+
 from schemas.events import Place
 
 __all__ = [
+    "BrokerDenied",
     "BrokerError",
     "ConfigError",
     "EventError",
     "RecordInvalid",
+    "RecordRefused",
     "RequestError",
     "SendledgerError",
     "SignatureInvalid",
+    "StoreDenied",
     "StoreError",
     "StoreRefused",
 ]
@@ -74,12 +82,37 @@ class StoreError(SendledgerError):
     """ClickHouse is away or refuses: retried in place."""
 
 
+class StoreDenied(StoreError):
+    """ClickHouse answers, and refuses the user or the password of our settings."""
+
+
 class StoreRefused(SendledgerError):
     """ClickHouse refuses a statement or a row, and may refuse it for ever."""
 
 
 class BrokerError(SendledgerError):
     """Kafka is away or refuses: retried in place."""
+
+
+class BrokerDenied(BrokerError):
+    """Kafka answers, with an error that neither time nor a new producer mends: rights, versions, a topic's name.
+
+    It is retried like any BrokerError, and excuses no stall: a worker that gets nowhere ends, and says why.
+    """
+
+
+class RecordRefused(SendledgerError):
+    """Kafka refuses single records, whatever is tried: they are too large, or have neither key nor value.
+
+    `refused` has the index of each in the call, and why. All the others of the call are written.
+    """
+
+    def __init__(self, what: str, where: str, refused: Mapping[int, str]) -> None:
+        super().__init__(what, where, "make the record smaller, or let its topic take larger ones (max.message.bytes)")
+        self.refused = refused
+
+    def __reduce__(self) -> tuple[type["RecordRefused"], tuple[str, str, Mapping[int, str]]]:
+        return type(self), (self.what, self.where, self.refused)
 
 
 class ConfigError(SendledgerError):

@@ -12,7 +12,7 @@ __all__ = ["ENGAGEMENT_TYPES", "FACT_TYPES", "Bad", "Event", "EventType", "Fault
 
 
 class EventType(StrEnum):
-    """What happened, in our words; CONTRACT section 3 maps each provider's words to these."""
+    """What happened, in our words; docs/reference/providers maps each provider's words to these."""
 
     REQUESTED = "requested"
     DECIDED = "decided"
@@ -63,7 +63,7 @@ class Place(NamedTuple):
 
 
 Headers = Sequence[tuple[str, bytes]]
-"""The headers of a record, as Kafka gives them: CONTRACT section 2 lists those of a webhook."""
+"""The headers of a record, as Kafka gives them: docs/reference/topics.md lists those of a webhook."""
 
 
 class Event(NamedTuple):

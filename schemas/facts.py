@@ -7,7 +7,6 @@ Out: a `Request`, `Decision`, `Dispatch` or `Content`; or `RecordInvalid`, whose
 first reading did.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
@@ -15,12 +14,11 @@ import orjson
 
 from schemas import decoding
 from schemas.addresses import address_key
+from schemas.decoding import Id
 from schemas.errors import RecordInvalid
 from schemas.events import Event, EventType, Place
 from schemas.identity import fact_id, sent_at_us
-from schemas.providers.postmark import message_id_key
-from schemas.providers.sendgrid import cut_message_id
-from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES
+from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES, valid_provider_id
 from schemas.times import DAY_US
 
 __all__ = [
@@ -35,12 +33,6 @@ __all__ = [
     "decode_request",
 ]
 
-_ID_KEYS: Final[dict[str, Callable[[str], str]]] = {
-    "sendgrid": cut_message_id,
-    "postmark": message_id_key,
-    "twilio": str.strip,
-}
-"""How a dispatch's provider id is cut, so that it compares with the ids in that provider's events."""
 YEAR_2020_US: Final = 1_577_836_800_000_000
 REFUSALS: Final = frozenset({"blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"})
 
@@ -109,21 +101,21 @@ class Content(NamedTuple):
 
 
 class _Template(msgspec.Struct, gc=False):
-    id: str
+    id: Id
     name: str
     kind: Literal["transactional", "marketing", "invitation"]
-    unsubscribe_group: str | None = None
+    unsubscribe_group: Id | None = None
 
 
 class _Recipient(msgspec.Struct, gc=False):
     kind: Literal["client", "staff"]
-    id: str
+    id: Id
     name: str | None = None
 
 
 class _Request(msgspec.Struct):
     message_id: str
-    account_id: str
+    account_id: Id
     channel: Literal["email", "sms"]
     template: _Template
     recipient: _Recipient
@@ -132,17 +124,17 @@ class _Request(msgspec.Struct):
     cc: list[str] | None = None
     sender: Annotated[str | None, msgspec.Meta()] = msgspec.field(name="from", default=None)
     subject: str | None = None
-    appointment_id: str | None = None
+    appointment_id: Id | None = None
     metadata: dict[str, str] | None = None
 
 
 class _Decision(msgspec.Struct):
     message_id: str
-    account_id: str
+    account_id: Id
     outcome: Literal["approved", "blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"]
     reason: str
     detail: str
-    evidence: list[str]
+    evidence: list[Id]
     decided_at: str
     channel: Literal["email", "sms"]
     to: str
@@ -151,16 +143,16 @@ class _Decision(msgspec.Struct):
 
 class _Content(msgspec.Struct):
     message_id: str
-    account_id: str
+    account_id: Id
     html: str | None = None
     text: str | None = None
 
 
 class _Dispatched(msgspec.Struct):
     message_id: str
-    account_id: str
+    account_id: Id
     provider: Literal["sendgrid", "twilio", "postmark"]
-    provider_message_id: str
+    provider_message_id: Id
     dispatched_at: str
 
 
@@ -170,36 +162,34 @@ _decode_content: Final = msgspec.json.Decoder(_Content).decode
 _decode_dispatched: Final = msgspec.json.Decoder(_Dispatched).decode
 
 
+@decoding.decoder
 def decode_request(value: bytes, place: Place, *, decision_days: int) -> Request:
     """Return the request of one record of `sends.requested`. Raises RecordInvalid."""
     if len(value) > MAX_REQUEST_BYTES:
         raise RecordInvalid("record_too_large", f"{len(value)} bytes; a request has at most {MAX_REQUEST_BYTES}", place)
-    try:
-        request = _request(_decode_request(value), place)
-        sent_us = sent_at_us(request.message_id)
-        if sent_us < YEAR_2020_US:
-            raise ValueError("message_id: its time is before 2020")
-        if sent_us < place.received_us - decision_days * DAY_US:
-            raise ValueError(f"message_id: its time is more than {decision_days} days old")
-        decoding.not_ahead("message_id", sent_us, place)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise decoding.invalid(value, error, place) from error
+    request = _request(_decode_request(value), place)
+    sent_us = sent_at_us(request.message_id)
+    if sent_us < YEAR_2020_US:
+        raise ValueError("message_id: its time is before 2020")
+    if sent_us < place.received_us - decision_days * DAY_US:
+        raise ValueError(f"message_id: its time is more than {decision_days} days old")
+    _check_requested_at(request)
     return request
 
 
+@decoding.decoder
 def decode_decision(value: bytes, place: Place) -> Decision:
     """Return the decision of one record of `sends.decided`. Raises RecordInvalid."""
-    try:
-        raw = _decode_decision(value)
-        request = _request(raw.request, place)
-        account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
-        if (request.account_id, request.message_id) != (account_id, message_id):
-            raise ValueError("request: is another message's")
-        decided_us = decoding.time_us("decided_at", raw.decided_at, place)
-        decoding.nonblank("to", raw.to)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise decoding.invalid(value, error, place) from error
-    natural = ["decided", account_id, message_id, raw.outcome, raw.reason, raw.detail, raw.evidence, decided_us]
+    raw = _decode_decision(value)
+    request = _request(raw.request, place)
+    account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id, place)
+    if (request.account_id, request.message_id) != (account_id, message_id):
+        raise ValueError("request: is another message's")
+    _check_requested_at(request)
+    decided_us = decoding.time_us("decided_at", raw.decided_at, place)
+    decoding.nonblank("to", raw.to)
+    evidence = decoding.id_texts(raw.evidence)
+    natural = ["decided", account_id, message_id, raw.outcome, raw.reason, raw.detail, evidence, decided_us]
     natural += [raw.channel, raw.to, request.content_hash]
     return Decision(
         account_id,
@@ -209,33 +199,28 @@ def decode_decision(value: bytes, place: Place) -> Decision:
         raw.outcome,
         raw.reason,
         raw.detail,
-        tuple(raw.evidence),
+        tuple(evidence),
         request,
         place,
     )
 
 
+@decoding.decoder
 def decode_dispatch(value: bytes, place: Place) -> Dispatch:
     """Return the dispatch of one record of `sends.dispatched`. Raises RecordInvalid."""
-    try:
-        raw = _decode_dispatched(value)
-        account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
-        dispatched_us = decoding.time_us("dispatched_at", raw.dispatched_at, place)
-        decoding.nonblank("provider_message_id", raw.provider_message_id)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise decoding.invalid(value, error, place) from error
-    provider_id = _ID_KEYS[raw.provider](raw.provider_message_id)
+    raw = _decode_dispatched(value)
+    account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id, place)
+    dispatched_us = decoding.time_us("dispatched_at", raw.dispatched_at, place)
+    provider_id = valid_provider_id(raw.provider, decoding.id_text(raw.provider_message_id))
     hashed = fact_id(["dispatched", account_id, message_id, raw.provider, provider_id, dispatched_us])
     return Dispatch(account_id, message_id, hashed, dispatched_us, raw.provider, provider_id, place)
 
 
+@decoding.decoder
 def decode_content(value: bytes, place: Place) -> Content:
     """Return what one record of `sends.content` holds. Raises RecordInvalid."""
-    try:
-        raw = _decode_content(value)
-        account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise decoding.invalid(value, error, place) from error
+    raw = _decode_content(value)
+    account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id, place)
     html, text = raw.html or "", raw.text or ""
     size = len(html.encode()) + len(text.encode())
     if size > MAX_CONTENT_BYTES:
@@ -243,26 +228,34 @@ def decode_content(value: bytes, place: Place) -> Content:
     return Content(account_id, message_id, html, text, place)
 
 
+def _check_requested_at(request: Request) -> None:
+    """Check that a request is of its id's day: else it would evade a block, or the end of a trial."""
+    if abs(request.requested_us - sent_at_us(request.message_id)) > DAY_US:
+        raise ValueError("requested_at: is more than a day from the time of the message_id")
+
+
 def _request(raw: _Request, place: Place) -> Request:
-    account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id)
+    account_id, message_id = decoding.account_id(raw.account_id), decoding.message_id(raw.message_id, place)
     decoding.nonblank("to", raw.to)
     requested_us = decoding.time_us("requested_at", raw.requested_at, place)
     template, recipient, cc = raw.template, raw.recipient, raw.cc or []
+    template_id, recipient_id = decoding.id_text(template.id), decoding.id_text(recipient.id)
+    group, appointment_id = decoding.id_or_blank(template.unsubscribe_group), decoding.id_or_blank(raw.appointment_id)
     content = {
         "requested_us": requested_us,
         "channel": raw.channel,
-        "template_id": template.id,
+        "template_id": template_id,
         "template_name": template.name,
         "template_kind": template.kind,
-        "unsubscribe_group": template.unsubscribe_group or "",
+        "unsubscribe_group": group,
         "recipient_kind": recipient.kind,
-        "recipient_id": recipient.id,
+        "recipient_id": recipient_id,
         "recipient_name": recipient.name or "",
         "to": raw.to,
         "cc": cc,
         "from": raw.sender or "",
         "subject": raw.subject or "",
-        "appointment_id": raw.appointment_id or "",
+        "appointment_id": appointment_id,
         "metadata": raw.metadata or {},
     }
     extra = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
@@ -272,21 +265,21 @@ def _request(raw: _Request, place: Place) -> Request:
         fact_id(["requested", account_id, message_id, extra.decode()]),
         requested_us,
         raw.channel,
-        template.id,
+        template_id,
         template.name,
         template.kind,
         recipient.kind,
-        recipient.id,
+        recipient_id,
         recipient.name or "",
         raw.to,
         address_key(raw.to, raw.channel),
         tuple(cc),
         raw.sender or "",
         raw.subject or "",
-        raw.appointment_id or "",
+        appointment_id,
         place,
         extra.decode(),
-        template.unsubscribe_group or "",
+        group,
     )
 
 

@@ -1,15 +1,15 @@
 """Whose fault a failure is, as far as an enhanced status code (RFC 3463) tells.
 
 In:  the texts that a provider gives with a failure.
-Out: the enhanced status code in them, and the fault that it means (CONTRACT section 3, row "enhanced code").
+Out: the enhanced status code in them, and the fault that it means (docs/reference/providers/sendgrid.md, "Fault").
 
 A provider's own classification, where it has one, comes first: that table stands in the provider's adapter.
 """
 
 import re
-from functools import lru_cache
 from typing import Final
 
+from schemas.caching import caching_short
 from schemas.events import EventType, Fault
 
 __all__ = ["FAILURE_TYPES", "enhanced_code_in", "fault_of", "fault_of_enhanced_code"]
@@ -19,21 +19,87 @@ FAILURE_TYPES: Final = frozenset(
 )
 """The types that are failures, and so have a fault."""
 
-# Class 2, 4 or 5, and no part of a longer dotted number (192.5.1.1), a word (v4.9.3) or a date (5.11.2026).
-# The look-behind stands after the first digit, because a pattern that starts with a set of characters is searched
-# three times as fast.
-_ENHANCED: Final = re.compile(r"[245](?<![\w.].)\.\d{1,3}\.\d{1,3}(?!\d|\.\d)", re.A)
+# Class 2, 4 or 5, subject 0 to 7, and no part of a longer dotted number (192.5.1.1), a word (v4.9.3) or a date
+# (5.11.2026). The look-behind stands after the first digit, because a pattern that starts with a set of characters is
+# searched three times as fast.
+_ENHANCED: Final = re.compile(r"[245](?<![\w.].)\.[0-7]\.\d{1,3}(?!\d|\.\d)", re.A)
+_REPLY_CODES: Final = frozenset(f"{class_}{rest:02}{sign}" for class_ in "245" for rest in range(100) for sign in " -")
+_SHORT_CODES: Final = frozenset(
+    f"{class_}.{subject}.{detail}" for class_ in "245" for subject in range(8) for detail in range(10)
+)
+_ENDS: Final = frozenset({"", " "})
+_BEHIND_WORD: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.]*)[\s/_-]{1,3}\Z", re.A)
+_LONGEST_WORD: Final = 32
+
+_PRODUCTS: Final = frozenset({"exim", "postfix", "sendmail", "qmail", "smtp", "esmtp", "version", "ver", "release"})
+"""Words that a version follows, in whatever letters. Any other is taken for a product's name if it has a capital."""
+_NOT_PRODUCTS: Final = frozenset(
+    {"code", "status", "error", "err", "dsn", "reason", "diagnostic", "response", "reply", "result", "returned", "said"}
+    | {
+        "failed",
+        "failure",
+        "rejected",
+        "refused",
+        "denied",
+        "blocked",
+        "bounce",
+        "bounced",
+        "undeliverable",
+        "undelivered",
+    }
+    | {"unknown", "invalid", "permanent", "temporary", "transient", "fatal", "recipient", "address", "mailbox", "user"}
+    | {"to", "from", "rcpt", "mail", "data", "delivery", "message", "ndr", "host", "server", "domain", "sender"}
+    | {"policy"}
+    | {"quarantined", "deferred", "not", "is", "with", "for", "quota", "spam", "content", "access", "relay", "relaying"}
+)
+"""Words that a status code follows, though they may begin with a capital: `Status 5.1.1`."""
 _SENDER_SUBJECTS: Final = frozenset({"5", "6", "7"})
 _INFRASTRUCTURE_SUBJECTS: Final = frozenset({"3", "4"})
 
 
 def enhanced_code_in(text: str) -> str:
-    """Return the first enhanced status code (`x.y.z`) in `text`; blank if there is none."""
+    """Return the enhanced status code (`x.y.z`) in `text`; blank if there is none.
+
+    One right behind a reply code counts before all others (`550 5.1.1`, `550-5.1.1`), then the first. What follows a
+    product's name (`Exim 4.1.2`, `SMTP 5.1.16`) is a version, and no code.
+    """
+    if len(text) == 5 and text in _SHORT_CODES:
+        return text
+    if text[:4] in _REPLY_CODES and text[4:9] in _SHORT_CODES and text[9:10] in _ENDS:  # nearly all of the others
+        return text[4:9]
     match = _ENHANCED.search(text)
-    return match[0] if match else ""
+    if match is None:
+        return ""
+    code, start = match[0], match.start()
+    if _is_behind_reply_code(text, start):
+        return code
+    first = "" if _is_version(text, start) else code
+    for later in _ENHANCED.finditer(text, match.end()):
+        start = later.start()
+        if _is_behind_reply_code(text, start):
+            return later[0]
+        if not first and not _is_version(text, start):
+            first = later[0]
+    return first
 
 
-@lru_cache(maxsize=1 << 12)
+def _is_behind_reply_code(text: str, start: int) -> bool:
+    if text[start - 4 : start] not in _REPLY_CODES:
+        return False
+    return start == 4 or not (text[start - 5].isalnum() or text[start - 5] == ".")  # no end of a word or an IP address
+
+
+def _is_version(text: str, start: int) -> bool:
+    """Return whether the number that starts there follows a product's name."""
+    match = _BEHIND_WORD.search(text[max(0, start - _LONGEST_WORD) : start])
+    if match is None:
+        return False
+    word = match[1]
+    lowered = word.lower()
+    return lowered in _PRODUCTS or (word != lowered and lowered not in _NOT_PRODUCTS)
+
+
+@caching_short(entries=1 << 12)
 def fault_of_enhanced_code(code: str) -> Fault:
     """Return the fault that an enhanced status code means; UNKNOWN where it tells nothing."""
     if not code:

@@ -5,8 +5,9 @@ before the first `=` of a part is the name, `+` is a blank, an escape that is no
 bytes that are no UTF-8 become U+FFFD.
 """
 
-from functools import lru_cache
 from urllib.parse import unquote
+
+from schemas.caching import caching_short
 
 __all__ = ["form_pairs"]
 
@@ -23,10 +24,6 @@ def form_pairs(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
+@caching_short(entries=1 << 12)  # one sender's number is in every callback
 def _plain(text: str) -> str:
-    return _short(text) if len(text) <= 64 else unquote(text.replace("+", " "))
-
-
-@lru_cache(maxsize=1 << 12)  # one sender's number is in every callback; only short texts, so that it stays small
-def _short(text: str) -> str:
     return unquote(text.replace("+", " "))

@@ -1,6 +1,6 @@
 """The headers of a webhook's record and of a dead letter, and the reasons why a record becomes one.
 
-Values are UTF-8 texts; a webhook's header that has nothing to say is blank.
+Values are UTF-8 texts; an unused header of a webhook is an empty string.
 """
 
 from typing import Annotated, Final, Literal
@@ -58,9 +58,11 @@ REASONS: Final = {
     "event_missing": "an element of SendGrid's list has no `event` that is a text",
     "record_type_missing": "Postmark's body has no `RecordType` that is a text",
     "status_missing": "Twilio's body has neither a status nor the text of an inbound message",
+    "element_too_deep": "an element of SendGrid's list nests more than some 1,000 levels deep",
     "element_failed": "an element is so odd that our adapter fails on it",
     "body_failed": "a body is so odd that our adapter fails on it",
-    "store_refused": "ClickHouse refuses its rows, and did so three times",
-    "code_failed": "our own code raised on it",
+    "store_refused": "ClickHouse refuses its rows, and did so three times, while it takes other records of the topic",
+    "code_failed": "our own code raised on it, while it reads other records of the topic",
+    "output_too_large": "what follows from it is larger than Kafka takes",
 }
 """`dlq.reason`, and what it means. Codes are stable: alerts and runbooks name them."""

@@ -7,14 +7,20 @@ that what was read can be written again, and stored.
 import json
 import math
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-__all__ = ["decode_json", "text_of"]
+__all__ = ["TooDeep", "decode_json", "decode_list", "elements_of", "nests_deeper_than", "text_of"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# A text, whole (its end may be missing), a run of brackets, or a comma. Possessive, so that no byte is read twice.
+_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]+|[\]}]+|,', re.S)
+_BLANKS: Final = b" \t\r\n"
+_OPENING: Final = b"[{"
+_COMMA, _QUOTE = b',"'
+_NO_BRACKETS: Final = b',"'
 
 
 def decode_json(body: bytes) -> Any:
@@ -27,6 +33,75 @@ def decode_json(body: bytes) -> Any:
         return orjson.loads(body.removeprefix(_BOM))
     except orjson.JSONDecodeError:
         return _decode_leniently(body.removeprefix(_BOM))
+
+
+class TooDeep(NamedTuple):
+    """An element that nests too deep to be read."""
+
+    value: bytes
+    """Its JSON, byte for byte."""
+
+
+def decode_list(body: bytes) -> Any:
+    """Return the JSON value of a body as `decode_json` does, but that a list loses none but the elements at fault.
+
+    An element that nests too deep for the decoder is a `TooDeep`. Raises ValueError or RecursionError.
+    """
+    try:
+        return decode_json(body)
+    except RecursionError:
+        return [_element(value) for value in elements_of(body)]
+
+
+def _element(value: bytes) -> Any:
+    try:
+        return decode_json(value)
+    except RecursionError:
+        return TooDeep(value)
+
+
+def elements_of(body: bytes) -> list[bytes]:
+    """Return the JSON of each element of a list, byte for byte. Raises ValueError where a body is no whole list.
+
+    It works at any depth and in linear time, but it finds the elements by brackets, commas and quotes alone.
+    """
+    body = body.removeprefix(_BOM).strip(_BLANKS)
+    if body[:1] != b"[" or body[-1:] != b"]":
+        raise ValueError("it nests too deep to be read, and is no list")
+    elements: list[bytes] = []
+    depth, start = 0, 1
+    for token in _TOKEN.finditer(body):
+        first = body[token.start()]
+        if first in _OPENING:
+            depth += token.end() - token.start()
+        elif first == _COMMA:
+            if depth == 1:
+                elements.append(body[start : token.start()].strip(_BLANKS))
+                start = token.end()
+        elif first != _QUOTE:
+            depth -= token.end() - token.start()
+            if depth < 1 and token.end() != len(body):
+                raise ValueError("something follows the end of the list")
+    if depth != 0:
+        raise ValueError("the list has no end")
+    last = body[start:-1].strip(_BLANKS)
+    return [*elements, last] if last or elements else []
+
+
+def nests_deeper_than(levels: int, body: bytes) -> bool:
+    """Return whether lists and objects in a JSON text stand in more than so many of each other."""
+    if body.count(b"[") + body.count(b"{") <= levels:  # nearly all bodies: two counts are cheaper than one reading
+        return False
+    depth = 0
+    for token in _TOKEN.finditer(body):
+        first = body[token.start()]
+        if first in _OPENING:
+            depth += token.end() - token.start()
+            if depth > levels:
+                return True
+        elif first not in _NO_BRACKETS:
+            depth -= token.end() - token.start()
+    return False
 
 
 def text_of(value: object) -> str:

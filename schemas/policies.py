@@ -7,7 +7,7 @@ the one with the latest `updated_at` is in force. Times are checked for their fo
 
 from pydantic import Field
 
-from schemas.records import AccountId, Nonblank, RecipientKind, Record, Time
+from schemas.records import AccountId, Id, NonblankId, RecipientKind, Record, Time
 
 __all__ = ["AccountPolicy", "Blocked", "RecipientPreference"]
 
@@ -28,7 +28,7 @@ class AccountPolicy(Record):
     trial_days: int = Field(14, ge=0, description="The trial's end is excluded from it")
     trial_email_limit: int = Field(100, ge=0, description="Emails of a trial without billing")
     sms_enabled: bool = Field(False, description="Whether a trial with billing may send SMS")
-    disabled_templates: list[str] = Field([], description="Ids of templates that the account has switched off")
+    disabled_templates: list[Id] = Field([], description="Ids of templates that the account has switched off")
     invitation_opt_in_enabled: bool = Field(
         False, description="Whether clients must have opted in before they are sent invitations"
     )
@@ -41,7 +41,7 @@ class RecipientPreference(Record):
 
     account_id: AccountId
     recipient_kind: RecipientKind
-    recipient_id: Nonblank
-    declined_templates: list[str] = Field([], description="Ids of templates that the recipient does not want")
+    recipient_id: NonblankId
+    declined_templates: list[Id] = Field([], description="Ids of templates that the recipient does not want")
     invitation_opted_in: bool = False
     updated_at: Time

@@ -7,11 +7,14 @@ The workers read the same records by `schemas.facts`, which decodes faster; test
 records and mean the same by them. The rules that both share are the functions below.
 """
 
+import math
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas.identity import account_id_or_blank, message_id_or_blank
+from schemas.json_values import text_of
+from schemas.provider_ids import PROVIDER_ID_KEYS
 from schemas.times import rfc3339_us
 
 __all__ = [
@@ -19,8 +22,10 @@ __all__ = [
     "MAX_REQUEST_BYTES",
     "AccountId",
     "Channel",
+    "Id",
     "MessageId",
     "Nonblank",
+    "NonblankId",
     "Recipient",
     "RecipientKind",
     "Record",
@@ -30,10 +35,12 @@ __all__ = [
     "SendRequest",
     "Template",
     "Time",
+    "id_text",
     "problems",
     "valid_account_id",
     "valid_message_id",
     "valid_nonblank",
+    "valid_provider_id",
     "valid_time",
 ]
 
@@ -43,6 +50,16 @@ MAX_CONTENT_BYTES: Final = 1024 * 1024
 Channel = Literal["email", "sms"]
 RecipientKind = Literal["client", "staff"]
 Outcome = Literal["approved", "blocked", "declined", "not_opted_in", "suppressed", "quota_exceeded"]
+
+
+def id_text(value: object) -> object:
+    """Return the text of an id or a group that is given as a number (4711 and 4711.0 are `4711`); else what is given.
+
+    SendGrid's groups are numbers, and so are the ids of many a database. A truth value is no number.
+    """
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return text_of(value)
+    return value
 
 
 def valid_account_id(text: str) -> str:
@@ -67,6 +84,14 @@ def valid_time(text: str) -> str:
     return text
 
 
+def valid_provider_id(provider: str, text: str) -> str:
+    """Return the id of a message in the form in which its provider's ids compare, or raise ValueError."""
+    key = PROVIDER_ID_KEYS[provider](text)
+    if not key:
+        raise ValueError(f"provider_message_id: is no id that {provider} gives to a message")
+    return key
+
+
 def valid_nonblank(text: str) -> str:
     """Return a text that has more in it than blanks, or raise ValueError."""
     if not text.strip():
@@ -75,8 +100,19 @@ def valid_nonblank(text: str) -> str:
 
 
 # What a validator refuses, a reader of the published schema must see too: each says it a second time, as JSON Schema.
+_TEXT_OR_NUMBER: Final[Any] = ["string", "number"]
 AccountId = Annotated[
-    str, AfterValidator(valid_account_id), Field(json_schema_extra={"pattern": r"^[A-Za-z0-9_.-]{1,64}$"})
+    str,
+    BeforeValidator(id_text),
+    AfterValidator(valid_account_id),
+    Field(json_schema_extra={"type": _TEXT_OR_NUMBER, "pattern": r"^[A-Za-z0-9_.-]{1,64}$"}),
+]
+Id = Annotated[str, BeforeValidator(id_text), Field(json_schema_extra={"type": _TEXT_OR_NUMBER})]
+NonblankId = Annotated[
+    str,
+    BeforeValidator(id_text),
+    AfterValidator(valid_nonblank),
+    Field(json_schema_extra={"type": _TEXT_OR_NUMBER, "pattern": r"\S"}),
 ]
 MessageId = Annotated[
     str,
@@ -100,17 +136,17 @@ class Record(BaseModel):
 class Template(Record):
     """What kind of message it is. `kind` decides which wishes of the recipient count."""
 
-    id: str
+    id: Id
     name: str
     kind: Literal["transactional", "marketing", "invitation"]
-    unsubscribe_group: str | None = Field(None, description="The group that its unsubscribe link is about")
+    unsubscribe_group: Id | None = Field(None, description="The group that its unsubscribe link is about")
 
 
 class Recipient(Record):
     """Whom the message is for: a client or a staff member of the account."""
 
     kind: RecipientKind
-    id: str
+    id: Id
     name: str | None = None
 
 
@@ -128,8 +164,8 @@ class SendRequest(Record):
     cc: list[str] | None = None
     sender: Annotated[str | None, Field(alias="from")] = None
     subject: str | None = None
-    appointment_id: str | None = None
-    requested_at: Time
+    appointment_id: Id | None = None
+    requested_at: Time = Field(description="Within a day of the time in message_id")
     metadata: dict[str, str] | None = None
 
 
@@ -158,7 +194,7 @@ class SendDecision(Record):
     outcome: Outcome
     reason: str = Field(description="A stable code, like `ok`, `bounces` or `trial_ended`")
     detail: str = Field(description="The reason for people")
-    evidence: list[str] = Field(description="The ids of the events or commands that caused it")
+    evidence: list[Id] = Field(description="The ids of the events or commands that caused it")
     decided_at: Time
     channel: Channel
     to: Nonblank
@@ -171,8 +207,13 @@ class SendDispatched(Record):
     message_id: MessageId
     account_id: AccountId
     provider: Literal["sendgrid", "twilio", "postmark"]
-    provider_message_id: Nonblank = Field(description="What the provider calls the message")
+    provider_message_id: NonblankId = Field(description="What the provider calls the message, in any form of it")
     dispatched_at: Time
+
+    @model_validator(mode="after")
+    def _named(self) -> "SendDispatched":
+        valid_provider_id(self.provider, self.provider_message_id)
+        return self
 
 
 def problems(error: Any) -> str:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from schemas.errors import ConfigError
 
 __all__ = [
+    "DEV_ENV",
     "PREFIX",
     "BrokerSettings",
     "CommandSettings",
@@ -33,11 +34,16 @@ __all__ = [
     "TopicSettings",
     "VerifySettings",
     "WorkerSettings",
+    "filled_by",
     "read",
 ]
 
 PREFIX: Final = "SENDLEDGER_"
+DEV_ENV: Final = Path(".data/dev.env")
+"""Where `sendledger up` writes the settings of its stack, seen from the folder that it was started in."""
+
 _LOOPBACK: Final = "127.0.0.1"
+_SECRET_CHARACTERS: Final = 32
 _SERVER: Final = re.compile(r"\s*(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:\d{1,5})?\s*")
 
 
@@ -137,6 +143,9 @@ class WorkerSettings(Settings):
         0, description="Port on which a worker shows its metrics; 0 for none"
     )
     metrics_host: str = Field(_LOOPBACK, description="Address on which metrics are shown")
+    metadata_seconds: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Seconds after which a worker notices new topics and partitions at the latest"
+    )
 
 
 class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettings, WorkerSettings):
@@ -172,16 +181,28 @@ class GateSettings(GateGroupSettings, DefaultPolicySettings, DecisionSettings, W
     )
 
 
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < _SECRET_CHARACTERS:
+        raise ValueError(f"must have at least {_SECRET_CHARACTERS} characters")
+    return secret
+
+
 class TokenSettings(Settings):
     """What tokens are signed with."""
 
-    token_secret: SecretStr = Field(min_length=32, description="Signs the API's tokens: at least 32 characters")
+    token_secret: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
+        description="Signs the API's tokens: at least 32 characters"
+    )
 
 
 class SharedSecretSettings(Settings):
     """What we and the providers know, so that either side of a webhook needs it."""
 
-    public_url: str = Field("", description="The gateway's address as providers call it: https://host[/path]")
+    public_url: str = Field(
+        "",
+        description="The gateway's address as providers call it: https://host[/path]. Required where Twilio posts to"
+        " us, since it signs the URL",
+    )
     twilio_auth_tokens: SecretStr = Field(
         SecretStr(""), description="Auth tokens of the Twilio accounts that post to us, for rotation several"
     )
@@ -190,7 +211,9 @@ class SharedSecretSettings(Settings):
     )
 
 
-class GatewaySettings(TokenSettings, SharedSecretSettings, StoreSettings, BrokerSettings, DecisionSettings):
+class GatewaySettings(
+    TokenSettings, SharedSecretSettings, StoreSettings, BrokerSettings, DecisionSettings, RetentionSettings
+):
     """The HTTP edge."""
 
     host: str = Field(_LOOPBACK, description="Address that the gateway listens on")
@@ -198,7 +221,50 @@ class GatewaySettings(TokenSettings, SharedSecretSettings, StoreSettings, Broker
     sendgrid_public_keys: SecretStr = Field(
         SecretStr(""), description="Public keys of SendGrid's Event Webhooks (base64), for rotation several"
     )
+    twilio_shared_keys: SecretStr = Field(
+        SecretStr(""), description="Shared keys of Twilio's webhook rules (HMAC-SHA256), for rotation several"
+    )
+    postmark_header_secrets: SecretStr = Field(
+        SecretStr(""),
+        description="Headers that Postmark's webhooks are given instead of a password: `Name: value`, for rotation"
+        " several",
+    )
     insecure_webhooks: bool = Field(False, description="Take webhooks that nobody signed. Never in production")
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        900, description="Connections at one time; further ones get 503. Keep it below the process's open files"
+    )
+    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(
+        32_768, description="Bytes of a request line and its headers (at most 100): then 431"
+    )
+    header_seconds: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Seconds in which the headers of a request must come, or its connection is closed"
+    )
+    body_seconds: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Seconds in which the body of a request must come: then 408"
+    )
+    body_bytes: Annotated[int, Field(ge=16 * 2**20)] = Field(
+        256 * 2**20, description="Bytes that the bodies of all requests under way may hold: then 503 with Retry-After"
+    )
+    writes_per_second: Annotated[int, Field(ge=0)] = Field(
+        5_000, description="Requests of one token that write, a second: then 429. 0 for no limit"
+    )
+    reads_per_second: Annotated[int, Field(ge=0)] = Field(
+        500, description="Requests of one token that read, a second: then 429. 0 for no limit"
+    )
+    failures_per_minute: Annotated[int, Field(ge=0)] = Field(
+        1_200,
+        description="Bad tokens and signatures of one address, a minute: further ones get 429 instead of 401. Good ones"
+        " are never held up. 0 for no limit",
+    )
+    request_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        7.5, description="Seconds that a request has in all, after its body has come: then 503 with Retry-After"
+    )
+    reads_at_once: Annotated[int, Field(ge=1, le=256)] = Field(
+        16, description="Reads of ClickHouse at one time; further ones wait. Sending and webhooks need none of them"
+    )
+    reads_per_token: Annotated[int, Field(ge=1, le=256)] = Field(
+        4, description="Reads of one token at one time; further ones wait, and get 429 if none of them ends in time"
+    )
     client_url: str = Field("", description="Link to a client, with {account_id} and {client_id}")
     appointment_url: str = Field("", description="Link to an appointment, with {account_id} and {appointment_id}")
 
@@ -219,17 +285,61 @@ class SimulatorSettings(SharedSecretSettings, GateGroupSettings, DefaultPolicySe
 S = TypeVar("S", bound=Settings)
 
 
-def read(kind: type[S], **given: Any) -> S:
-    """Return the settings of one program. Raises ConfigError naming every variable that is missing or wrong."""
+def read(kind: type[S], *, beside: Path | None = None, **given: Any) -> S:
+    """Return the settings of one program: `given`, then the environment, then the file `beside`, if it is there.
+
+    Raises ConfigError naming every variable that is missing or wrong. A program that serves is never given a file: what
+    lies in the folder where it happens to start must not decide which servers it writes to.
+    """
+    file: dict[str, Any] = {"_env_file": beside} if beside is not None and _is_file(beside) else {}
     try:
-        return kind(**given)
+        return kind(**given, **file)
     except ValidationError as error:
         problems = [
-            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {_said(e['type'], e['msg'])}"
             for e in error.errors(include_input=False, include_url=False)
         ]
-        raise ConfigError(
-            "Settings are missing or wrong: " + "; ".join(problems),
-            "the environment",
-            "Set them; docs/reference/settings.md lists them all",
-        ) from None  # the cause would show the values
+        where, mend = _where_and_mend(beside)
+        # From None: the cause would show the values.
+        raise ConfigError(f"Settings are missing or wrong: {'; '.join(problems)}", where, mend) from None
+
+
+def filled_by(kind: type[Settings], path: Path) -> list[str]:
+    """Return the variables of `kind` that the file at `path` sets and the environment does not."""
+    if not _is_file(path):
+        return []
+    set_here, set_outside = DotEnvSettingsSource(kind, env_file=path)(), EnvSettingsSource(kind)()
+    return [PREFIX + name.upper() for name in kind.model_fields if name in set_here and name not in set_outside]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file. Raises ConfigError for one that can't be read."""
+    try:
+        with path.open("rb"):
+            return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        mend = "Let this user read it, or start the command in another folder"
+        raise ConfigError(f"The settings can't be read: {error.strerror}", str(path.absolute()), mend) from error
+
+
+def _said(kind: str, message: str) -> str:
+    return "it is not set" if kind == "missing" else message.removeprefix("Value error, ")
+
+
+def _where_and_mend(beside: Path | None) -> tuple[str, str]:
+    listed = "docs/reference/settings.md lists them all"
+    if beside is not None and beside.is_file():
+        return f"the environment, and {beside.absolute()}", f"Set them; {listed}"
+    if beside is not None:
+        return f"the environment; there is no {beside} in {Path.cwd()}", (
+            f"Start the command in the folder that has {beside}, which `sendledger up` (`make run`) writes, or set them"
+            f" in the environment; {listed}"
+        )
+    if DEV_ENV.is_file():
+        return "the environment", (
+            f"Set them there: this program does not read {DEV_ENV} by itself (`set -a; . {DEV_ENV}; set +a` does);"
+            f" {listed}"
+        )
+    return "the environment", f"Set them there; {listed}"

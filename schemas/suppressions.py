@@ -9,14 +9,29 @@ an opt-in the second, and neither touches the other. Times are checked for their
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from schemas.records import Channel, Nonblank, Record, Time, valid_account_id
+from schemas.records import Channel, Id, Nonblank, NonblankId, Record, Time, id_text, valid_account_id
 
-__all__ = ["EVERYWHERE", "OptOut", "Released", "ScopeState", "SuppressionCommand", "SuppressionState", "valid_scope"]
+__all__ = [
+    "EVERYWHERE",
+    "MAX_NOTE_CHARACTERS",
+    "MAX_REASON_CHARACTERS",
+    "MAX_TEXT_CHARACTERS",
+    "OptOut",
+    "Released",
+    "ScopeState",
+    "SuppressionCommand",
+    "SuppressionState",
+    "valid_scope",
+]
 
 EVERYWHERE = "*"
 """The scope that is the whole platform."""
+MAX_TEXT_CHARACTERS = 320
+"""Of an id, an actor, a sender or a group in a command: the gate remembers them."""
+MAX_REASON_CHARACTERS = 1_000
+MAX_NOTE_CHARACTERS = 10_000
 
 
 def valid_scope(text: str) -> str:
@@ -26,8 +41,12 @@ def valid_scope(text: str) -> str:
 
 Scope = Annotated[
     str,
+    BeforeValidator(id_text),
     AfterValidator(valid_scope),
-    Field(json_schema_extra={"pattern": r"^(\*|[A-Za-z0-9_.-]{1,64})$"}, description="`*`, or the account's id"),
+    Field(
+        json_schema_extra={"type": ["string", "number"], "pattern": r"^(\*|[A-Za-z0-9_.-]{1,64})$"},
+        description="`*`, or the account's id",
+    ),
 ]
 
 
@@ -37,19 +56,24 @@ class SuppressionCommand(Record):
     Of several for one address the latest `at` is in force, and a suppress comes before a release of the same time.
     """
 
-    command_id: Nonblank = Field(description="The evidence of what follows from it; a repeat has the same")
+    command_id: NonblankId = Field(
+        max_length=MAX_TEXT_CHARACTERS, description="The evidence of what follows from it; a repeat has the same"
+    )
     action: Literal["suppress", "release", "opt_in"]
     channel: Channel
     address: Nonblank
     scope: Scope
-    sender: str | None = Field(
+    sender: Id | None = Field(
         None,
+        max_length=MAX_TEXT_CHARACTERS,
         description="Of an `opt_in`: the number or service whose opt-out it lifts. Without `sender` and `group`, all",
     )
-    group: str | None = Field(None, description="Of an `opt_in`: the group whose opt-out it lifts")
-    reason: str
-    actor: str = Field(description="Who asks")
-    note: str | None = None
+    group: Id | None = Field(
+        None, max_length=MAX_TEXT_CHARACTERS, description="Of an `opt_in`: the group whose opt-out it lifts"
+    )
+    reason: str = Field(max_length=MAX_REASON_CHARACTERS)
+    actor: str = Field(max_length=MAX_TEXT_CHARACTERS, description="Who asks")
+    note: str | None = Field(None, max_length=MAX_NOTE_CHARACTERS)
     at: Time = Field(description="A release voids all evidence up to this time, whichever comes first")
 
 
@@ -69,7 +93,7 @@ class ScopeState(Record):
         description="Of several the first of complaint, manual, provider, bounces"
     )
     since: Time = Field(description="When that reason first held after the last release")
-    evidence: list[str] = Field(description="The ids of the events or commands that count")
+    evidence: list[Id] = Field(description="The ids of the events or commands that count")
     released: Released | None = None
 
 
@@ -77,8 +101,8 @@ class OptOut(Record):
     """That the recipient wants no mail of an account or of a group, or no texts of a sender."""
 
     scope: Scope
-    group: str | None = None
-    sender: str | None = None
+    group: Id | None = None
+    sender: Id | None = None
     reason: str
     since: Time
 
@@ -94,7 +118,7 @@ class SuppressionState(Record):
 
     channel: Channel
     address: Nonblank = Field(
-        description="The address's key: trimmed, case-folded, the domain in IDNA; a phone in E.164"
+        description="The address's key: trimmed, the local part case-folded, the domain in IDNA; a phone in E.164"
     )
     scopes: list[ScopeState]
     opt_outs: list[OptOut]

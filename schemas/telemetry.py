@@ -65,6 +65,13 @@ CATALOGUE: Final = {
             ("group", "topic", "partition"),
         ),
         Metric(
+            "unread_partitions",
+            "gauge",
+            "Partitions of a topic that no worker of the group has, or that could not be fetched for a minute. Over 0:"
+            " see whether Kafka is away, and what the worker's log says of the partition.",
+            ("group", "topic"),
+        ),
+        Metric(
             "duplicates_total",
             "counter",
             "Copies of events within one group: the least that there were. They change no row; many mean that a"
@@ -98,18 +105,37 @@ CATALOGUE: Final = {
             ("channel", "now"),
         ),
         Metric("dead_letters_total", "counter", "Records or elements parked, by reason.", ("topic", "reason")),
-        Metric("retries_total", "counter", "A worker's waits because Kafka or ClickHouse was away.", ("of",)),
+        Metric(
+            "retries_total",
+            "counter",
+            "A worker's waits because Kafka (`BrokerError`) or ClickHouse (`StoreError`) was away. They pass by"
+            " themselves. `EveryRecordFails` and `BrokerDenied` do not: alert on them, and mend what the log says.",
+            ("of",),
+        ),
+        Metric(
+            "producers_renewed_total",
+            "counter",
+            "Connections to Kafka that an error had broken and that were replaced, by that error. A few after Kafka was"
+            " away; many: look at the broker's log.",
+            ("why",),
+        ),
         Metric(
             "errors_total",
             "counter",
-            "Answers of the gateway that failed because Kafka or ClickHouse was away: each is a 503, and somebody has"
-            " to come again. Look at the service that it names.",
+            "Answers of the gateway that were 500 or 503, by what was at fault: `kafka`, `clickhouse` (away or too"
+            " slow: look at the service), `readiness` (`/readyz`), `deadline`, `limits` (overloaded), `refused`"
+            " (ClickHouse refuses a statement), `code` (a defect). Each has a line `request.failed` in the log.",
             ("of",),
         ),
         Metric("webhooks_total", "counter", "Webhook POSTs answered, by HTTP status.", ("provider", "status")),
         Metric("signature_failures_total", "counter", "Webhooks refused: forged, or a key is missing.", ("provider",)),
         Metric("webhook_seconds", "histogram", "Seconds to answer a webhook.", ("provider",), _SECONDS),
-        Metric("requests_total", "counter", "API requests answered, by route and HTTP status.", ("route", "status")),
+        Metric(
+            "requests_total",
+            "counter",
+            "API requests answered, by route and HTTP status; 499: the client went away before its answer.",
+            ("route", "status"),
+        ),
         Metric("request_seconds", "histogram", "Seconds to answer an API request.", ("route",), _SECONDS),
         Metric("up", "gauge", "1 while the program is ready.", ("program",)),
     )

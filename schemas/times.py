@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-__all__ = ["DAY_US", "YEAR_2009_US", "epoch_us", "occurred_us", "rfc3339", "rfc3339_us"]
+__all__ = ["DAY_US", "SECOND_US", "YEAR_2009_US", "epoch_us", "occurred_us", "rfc3339", "rfc3339_us", "time_us"]
 
 SECOND_US: Final = 1_000_000
 DAY_US: Final = 86_400 * SECOND_US
@@ -21,8 +21,10 @@ _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,12}))?(?:([Zz])|([+-])(\d\d):?(\d\d))",
     re.ASCII,
 )
-_OURS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d\.\d{6}Z", re.ASCII)
-"""The form that `rfc3339` writes, and the gateway on each record: the C library reads it in a fifth of the time."""
+_OURS: Final = "--T::."
+"""Every third character of the form that `rfc3339` writes, from the fourth to the microseconds. What the C library
+reads of such texts is a time, in a fifth of the time that a pattern takes. The gateway puts one on each record.
+"""
 
 
 def epoch_us(value: object) -> int | None:
@@ -32,6 +34,8 @@ def epoch_us(value: object) -> int | None:
     be the year 5138), what is at least 10^14 for microseconds.
     """
     if type(value) is int:
+        if 0 < value < 10**11:  # nearly all: seconds
+            return value * SECOND_US
         number: float = value
     elif isinstance(value, str):
         try:
@@ -54,12 +58,13 @@ def rfc3339_us(text: str) -> int | None:
 
     Postmark sends seven digits of a second and offsets other than Z.
     """
-    if _OURS.fullmatch(text):
+    if len(text) == 27 and text[4:20:3] == _OURS and text[26] == "Z":
         try:
             us = _since_1970(datetime.fromisoformat(text))
-        except ValueError:
-            return None
-        return us if us >= 0 else None
+        except ValueError:  # a leap second, for example
+            pass
+        else:
+            return us if us >= 0 else None
     match = _RFC3339.fullmatch(text.strip())
     if match is None:
         return None
@@ -74,9 +79,19 @@ def rfc3339_us(text: str) -> int | None:
     us = _since_1970(at) + (second == 60) * SECOND_US
     us += int((match[7] or "0").ljust(6, "0")[:6])
     if match[9]:
+        if match[10] > "23" or match[11] > "59":
+            return None
         offset = (int(match[10]) * 60 + int(match[11])) * 60 * SECOND_US
         us -= offset if match[9] == "+" else -offset
     return us if 0 <= us < _FAR_US else None
+
+
+def time_us(value: object) -> int | None:
+    """Return the microseconds of a time in any form that is met: RFC 3339, seconds, milliseconds, or either as text."""
+    if not isinstance(value, str):
+        return epoch_us(value)
+    us = rfc3339_us(value)
+    return epoch_us(value) if us is None else us
 
 
 def _since_1970(at: datetime) -> int:

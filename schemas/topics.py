@@ -19,6 +19,7 @@ __all__ = [
     "INTERNAL_RETENTION_DAYS",
     "LEDGER_INPUTS",
     "MAX_RECORD_BYTES",
+    "PARKED_BY_GATE",
     "RECIPIENTS_PREFERENCES",
     "SENDS_CONTENT",
     "SENDS_DECIDED",
@@ -110,8 +111,13 @@ LEDGER_INPUTS: Final = (
     SENDS_DISPATCHED,
     SUPPRESSIONS_CHANGED,
     *WEBHOOKS.values(),
+    SUPPRESSIONS_COMMANDS,
+    ACCOUNTS_POLICIES,
+    RECIPIENTS_PREFERENCES,
 )
-"""What the ledger folds; it is also the owner that parks their dead letters."""
+"""What the ledger reads. It is also the owner that parks their dead letters, but for `PARKED_BY_GATE`."""
+PARKED_BY_GATE: Final = frozenset({SUPPRESSIONS_COMMANDS, ACCOUNTS_POLICIES, RECIPIENTS_PREFERENCES})
+"""Topics whose malformed records the gate parks; who else reads them passes such records over."""
 
 
 @dataclass(frozen=True, slots=True)

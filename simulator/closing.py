@@ -2,8 +2,8 @@
 
 In:  `Word`s about one address: what providers tell of it, what people command.
 Out: a `Closed`: for each scope whether it is suppressed, why and since when; the opt-outs in force.
-Promise: follows CONTRACT section 6 as it is written, and shares no code with what it judges. It looks at all words at
-once, in order of time: slow and plain, for addresses of which little is said.
+Promise: follows docs/explanation/gate.md as it is written, and shares no code with what it judges. It looks at all
+words at once, in order of time: slow and plain, for addresses of which little is said.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,14 +49,36 @@ def closed(words: Sequence[Word]) -> dict[str, Any]:
 
 def _scope(scope: str, ordered: Sequence[Word]) -> dict[str, Any]:
     releases = [word for word in ordered if word.what == "release" and word.scope in (EVERYWHERE, scope)]
-    voided_us = releases[-1].at_us or 0 if releases else 0
-    left = [word for word in ordered if word.at_us is None or word.at_us > voided_us]
+    left = _not_void(ordered, releases)
     for reason, since in _reasons(scope, left):
         return {"suppressed": True, "reason": reason, "since": since}
     said: dict[str, Any] = {"suppressed": False}
-    if releases and any(True for _ in _reasons(scope, [word for word in ordered if word not in left])):
+    void = [word for word in ordered if word not in left]
+    if releases and (any(True for _ in _reasons(scope, void)) or _was_suppressed(scope, ordered)):
         said["actor"] = releases[-1].actor
     return said
+
+
+def _not_void(ordered: Sequence[Word], releases: Sequence[Word]) -> list[Word]:
+    """What no release voids: what is later, and a suppression of the same moment."""
+    if not releases:
+        return list(ordered)
+    voided_us = releases[-1].at_us or 0
+    return [
+        word
+        for word in ordered
+        if word.at_us is None or word.at_us > voided_us or (word.what == "suppress" and word.at_us == voided_us)
+    ]
+
+
+def _was_suppressed(scope: str, ordered: Sequence[Word]) -> bool:
+    """Return whether the scope was suppressed once a chapter had been read: then it was stated, and stays stated."""
+    for chapter in sorted({word.chapter for word in ordered}):
+        read = [word for word in ordered if word.chapter <= chapter]
+        releases = [word for word in read if word.what == "release" and word.scope in (EVERYWHERE, scope)]
+        if any(True for _ in _reasons(scope, _not_void(read, releases))):
+            return True
+    return False
 
 
 def _reasons(scope: str, words: Sequence[Word]) -> Iterator[tuple[str, Any]]:
@@ -109,12 +131,17 @@ def _lifts(later: Word, out: Word, sender: str) -> bool:
         case "unlisted":
             return bool(out.list) and later.list == out.list
         case "opted_in":
-            return out.what == "opted_out" and sender in (later.senders or ("",))
+            return out.what == "opted_out" and (not sender or _named(sender, later))
         case "opt_in":
             names_none = not later.group and not later.senders
-            names_it = (bool(out.group) and later.group == out.group) or (bool(sender) and sender in later.senders)
+            names_it = (bool(out.group) and later.group == out.group) or (bool(sender) and _named(sender, later))
             return later.scope == out.scope and (names_none or names_it)
     return False
+
+
+def _named(sender: str, word: Word) -> bool:
+    """Return whether a word names a sender, in whatever case."""
+    return sender.lower() in (one.lower() for one in word.senders)
 
 
 def _time(word: Word) -> Any:

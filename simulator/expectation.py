@@ -2,8 +2,8 @@
 
 In:  a story, and when its tellings arrive, as far as the plan knows.
 Out: an `Expected`: the row of `messages`, the events by type, and what stays without a message.
-Promise: follows CONTRACT sections 2 to 4 as they are written, and shares no code with what it judges (`projections`,
-the adapters): nothing of them is imported here, and no event id is worked out.
+Promise: follows docs/explanation/status.md and docs/reference as they are written, and shares no code with what it
+judges (`projections`, the adapters): nothing of them is imported here, and no event id is worked out.
 
 What the plan can't know is `ANY`: a time that is there, whatever it is, as that of a Twilio event is where only the
 gateway knows when it came. What would follow from the order of two such times is left out of the row.
@@ -80,11 +80,14 @@ def expect(story: Story, arrivals: Mapping[str, int]) -> Expected:
     asked = _asked(story)
     to_key = asked.to_key if asked else ""
     # Until a request or decision tells the To every address counts as it; an event without one is the To's.
-    about_to = [one for one in own if not to_key or one.meaning.address in ("", to_key)]
+    # An SMS has no CC: all that is its own is about its To, however the address is spelled.
+    is_sms = asked is not None and asked.columns["channel"] == "sms"
+    about_to = [one for one in own if not to_key or is_sms or one.meaning.address in ("", to_key)]
     row = _row(story, asked, own, about_to)
     open_ = _BY_DECISION if story.quota else frozenset()
     known = {name: value for name, value in row.items() if value is not _OPEN and name not in open_}
-    bounced = sorted({one.meaning.address for one in own if one.meaning.type in _BOUNCES} - {""})
+    bounces = (one.meaning.address for one in own if one.meaning.type in _BOUNCES)
+    bounced = sorted({to_key if is_sms else address for address in bounces} - {""})
     return Expected(known, _events(story, own, about_to), orphans, happened, bounced)
 
 
@@ -177,7 +180,7 @@ def _decided_at(decided: Decided | None) -> Any:
 
 
 def _status(decided: Decided | None, about_to: Sequence[Happened]) -> tuple[str, Any]:
-    """Return status and sub-status: the first line of CONTRACT section 4 that holds."""
+    """Return status and sub-status: the first line of docs/explanation/status.md that holds."""
     if decided and decided.outcome in _REFUSED:
         return _REFUSED[decided.outcome], ""
     highest = _highest(about_to)

@@ -1,6 +1,7 @@
 """Our own records of a message, as its booking service, the gate and the sender write them.
 
-In:  who, what, when. Out: JSON objects in the form of CONTRACT section 2, and what a row of `messages` shows of them.
+In:  who, what, when. Out: JSON objects in the form of docs/reference/records.md, and what a row of `messages`
+shows of them.
 """
 
 from datetime import UTC, datetime, timedelta

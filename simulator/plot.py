@@ -143,9 +143,11 @@ class Plot:
             )
         )  # fmt: skip
 
-    def command(self, action: str, whose: Person, *, scope: str = EVERYWHERE, **said: str) -> Said:
-        """Have somebody suppress, release or opt in an address."""
-        at_us = self._tick()
+    def command(
+        self, action: str, whose: Person, *, scope: str = EVERYWHERE, dated_us: int | None = None, **said: str
+    ) -> Said:
+        """Have somebody suppress, release or opt in an address; `dated_us` is another time than that of now."""
+        at_us = self._tick() if dated_us is None else dated_us
         channel = "email" if "@" in whose.key else "sms"
         command_id = f"cmd-{self.mark}-{len(self.parts)}"
         actor = f"support-{self.mark}"

@@ -76,8 +76,8 @@ class Script:
     by_gate: bool = False
     """Whether a gate decides; then there are no verdicts."""
     dispatched: str = "yes"
-    """How the sender tells the provider's id: `yes`; `whole`, with the tail that its events have, too; `other` than the
-    one in its events; blank: it never tells."""
+    """How the sender tells the provider's id: `yes`; `whole`, with the tail that its events have, too; `smtp-id`, as it
+    stands in the mail; `other` than the one in its events; blank: it never tells."""
     late: tuple[str, ...] = ()
     """Which of our own records come after all that the provider tells: `request`, `decision`, `dispatch`."""
     kinds: tuple[str, ...] = ()

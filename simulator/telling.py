@@ -93,8 +93,9 @@ def _story(cast: Cast) -> tuple[Story, str]:
     decided = _decided(cast, asked, requested_us)
     records.decisions(contents, decided)
     if dispatched:
-        whole = teller.whole_id if script.dispatched == "whole" else dispatched.provider_message_id
-        records.add("dispatch", dispatched.at_us, facts.dispatch(records.ids, cast.provider, whole, dispatched.at_us))
+        forms = {"whole": teller.whole_id, "smtp-id": teller.smtp_id}
+        id_ = forms.get(script.dispatched, dispatched.provider_message_id)
+        records.add("dispatch", dispatched.at_us, facts.dispatch(records.ids, cast.provider, id_, dispatched.at_us))
         if rng.random() < CONTENT_SHARE:
             records.add("content", requested_us, facts.content(records.ids, request, rng))
     story = Story(

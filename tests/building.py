@@ -6,13 +6,13 @@ message, events of a To and of a CC at one moment.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from hypothesis import strategies as st
 
 from projections.messages.law import Known
-from schemas.addresses import email_key
+from schemas.addresses import address_key, email_key
 from schemas.events import Event, Place
 from schemas.facts import Decision, Dispatch, Request
 from schemas.identity import fact_id, uuid7
@@ -30,7 +30,7 @@ class FakeRecord:
     """A record as the engine gives it, without a Kafka."""
 
     topic: str
-    value: bytes
+    value: bytes | None
     key: bytes | None = None
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int = 0
@@ -97,7 +97,7 @@ def a_request(**said: Any) -> Request:
         "appointment_id": "",
         "place": a_place(topic="sends.requested"),
     } | said
-    fields.setdefault("to_key", email_key(fields["to"]))
+    fields.setdefault("to_key", address_key(fields["to"], fields["channel"]))
     written = {name: value for name, value in fields.items() if name not in ("account_id", "message_id", "place")}
     fields.setdefault("extra", orjson.dumps(written, option=orjson.OPT_SORT_KEYS).decode())
     fields.setdefault("content_hash", fact_id([fields["requested_us"], fields["to"], fields["subject"], fields["cc"]]))
@@ -122,7 +122,8 @@ def a_decision(outcome: str = "approved", **said: Any) -> Decision:
 
 
 _times = st.integers(0, 3).map(lambda n: NOW_US + n * 1_000_001)
-_addresses = st.sampled_from(["ann@example.com", "bob@example.com", "", "x:ann@example.com"])
+_PHONES: Final = ("+15550000001", "whatsapp:+15550000001", "+15550000002", "15550000001", "ANN")
+_addresses = st.sampled_from(["ann@example.com", "bob@example.com", "", "x:ann@example.com", *_PHONES])
 _kinds = st.sampled_from(
     ["processed", "deferred", "sent", "delivered", "dropped", "failed", "blocked", "bounced"]
     + ["opened", "clicked", "complained", "unsubscribed", "subscription_changed", "unknown"]
@@ -136,7 +137,7 @@ def _events(draw: st.DrawFn) -> Event:
     # An event without a time of its own (Twilio's) has that of its arrival: its copies differ in it, their id not.
     return an_event(
         kind,
-        machine=kind in ("opened", "clicked") and draw(st.booleans()),
+        machine=draw(st.booleans()),
         address=draw(_addresses),
         occurred_us=received if own_time is None else own_time,
         natural_us=own_time,
@@ -144,7 +145,7 @@ def _events(draw: st.DrawFn) -> Event:
         provider_message_id=draw(st.sampled_from(["abc", "abc", "other", ""])),
         attempt=draw(st.sampled_from(["", "1", "2"])),
         code=draw(st.sampled_from(["", "550", "250"])),
-        reason=draw(st.sampled_from(["", "mailbox 'full'\x00\n", "Bounced Address"])),
+        reason=draw(st.sampled_from(["", "mailbox 'full'\x00\n", "Bounced Address", "Spam Content: 7.1"])),
         fault=draw(st.sampled_from(["recipient", "mailbox", "unknown"])) if kind == "bounced" else "",
         classification=draw(st.sampled_from(["added", "removed"])) if kind == "subscription_changed" else "",
         offset=draw(st.integers(0, 2)),
@@ -153,9 +154,9 @@ def _events(draw: st.DrawFn) -> Event:
 
 
 _requests = st.builds(
-    a_request,
+    lambda to, **said: a_request(channel="sms" if to in _PHONES else "email", to=to, **said),
     requested_us=_times,
-    to=st.sampled_from([TO, "bob@EXAMPLE.com"]),
+    to=st.sampled_from([TO, "bob@EXAMPLE.com", *_PHONES[:2]]),
     subject=st.sampled_from(["Tomorrow", "<b>Ümläut</b>"]),
     cc=st.sampled_from([(), ("bob@example.com",)]),
 )

@@ -19,7 +19,7 @@ import faust
 
 from processors.ledger.reading import read_records
 from processors.ledger.writing import tables_of
-from projections.store import Store
+from projections.store import Store, generations
 
 __all__ = ["PeerSettings", "argv"]
 
@@ -46,7 +46,7 @@ def argv(settings: PeerSettings) -> list[str]:
 
 def make_app(settings: PeerSettings) -> Any:
     """Return the peer's app."""
-    store = Store(settings.clickhouse_url, database=settings.database)
+    store = Store(settings.clickhouse_url, database=settings.database, generation=generations.FIRST)
     app = faust.App(
         settings.group,
         broker=f"kafka://{settings.bootstrap}",

@@ -21,8 +21,7 @@ from typing import Final
 
 from deploy.local.stack import Stack, local_stack
 from processors.topics import make_topics
-from projections import migrate
-from projections.store import Store
+from projections.store import Store, generations, migrate
 from schemas.settings import PREFIX, TopicSettings, read
 
 __all__ = [
@@ -31,6 +30,7 @@ __all__ = [
     "Place",
     "Program",
     "Usage",
+    "free_port_base",
     "fresh_store",
     "machine",
     "peak_megabytes",
@@ -64,7 +64,7 @@ class Place:
 @asynccontextmanager
 async def place() -> AsyncIterator[Place]:
     """A stack in a temporary folder while the block runs."""
-    base = _free_port_base()
+    base = free_port_base()
     with TemporaryDirectory(prefix="sendledger-bench-") as folder:
         async with local_stack(Path(folder), base) as stack:
             await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
@@ -73,7 +73,7 @@ async def place() -> AsyncIterator[Place]:
 
 def fresh_store(where: Place, database: str) -> Store:
     """Return a store over a new database with all tables."""
-    store = Store(where.stack.clickhouse_url, database=database)
+    store = Store(where.stack.clickhouse_url, database=database, generation=generations.FIRST)
     migrate.apply(store)
     return store
 
@@ -180,10 +180,11 @@ def _machine_seconds() -> float:
     return (user + nice + system + irq + soft) / _TICKS
 
 
-def _free_port_base() -> int:
+def free_port_base() -> int:
+    """Return a port with which a stack may begin: the gateway, ClickHouse, Kafka and its controller, two workers."""
     while True:
-        base = random.randrange(20_000, 32_000, 4)
-        if all(map(_is_free, range(base, base + 4))):
+        base = random.randrange(20_000, 32_000, 8)
+        if all(map(_is_free, range(base, base + 6))):
             return base
 
 

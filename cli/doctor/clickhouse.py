@@ -1,14 +1,13 @@
 """ClickHouse: does it answer, is it new enough, are clocks alike, is the database at its newest version, and merged."""
 
-import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 from cli.doctor.checks import CONFIGURATION, DOWN, WRONG, Check, fail, ok, unknown, warn
-from projections import health, migrate
-from projections.store import Store
-from schemas.errors import ConfigError, SendledgerError, StoreError, StoreRefused
+from projections.store import Store, health, migrate
+from projections.store.generations import ShownStore
+from schemas.errors import ConfigError, SendledgerError, StoreDenied, StoreError, StoreRefused
 from schemas.settings import PREFIX, StoreSettings
 
 __all__ = ["look"]
@@ -17,9 +16,6 @@ _TIMEOUT_SECONDS: Final = 10
 _MOST_SKEW_SECONDS: Final = 5.0
 _MOST_PARTS: Final = 300
 _BEHIND_CLICKHOUSE: Final = ("clickhouse.version", "clickhouse.clock", "database", "migrations", "parts")
-_REFUSED: Final = re.compile(r"\b(192|193|194|516)\b|AUTHENTICATION_FAILED")
-"""ClickHouse's codes for an unknown user and a wrong password."""
-
 _SETTING: Final = f"{PREFIX}CLICKHOUSE_URL"
 
 
@@ -31,8 +27,8 @@ def look(settings: StoreSettings) -> list[Check]:
         server = Store(url, database="system", timeout_seconds=_TIMEOUT_SECONDS)
     except (ConfigError, ValueError):  # whose text may hold a piece of the password
         mend = f"give {_SETTING} as http://user:password@host:8123; what is odd in a password must be percent-encoded"
-        return _alone(fail("clickhouse", "its address is none", mend, CONFIGURATION))
-    store = Store(url, database=settings.clickhouse_database, timeout_seconds=_TIMEOUT_SECONDS)
+        return _alone(fail("clickhouse", "its address is not valid", mend, CONFIGURATION))
+    store = ShownStore(url, database=settings.clickhouse_database, timeout_seconds=_TIMEOUT_SECONDS)
     try:
         version = health.version(server)
         return [
@@ -41,10 +37,10 @@ def look(settings: StoreSettings) -> list[Check]:
             _guarded("clickhouse.clock", lambda: _clock(server)),
             *_database(server, store),
         ]
-    except StoreError as error:
-        if _REFUSED.search(error.what):
-            what = f"it refuses the user or the password (at {where})"
-            return _alone(fail("clickhouse", what, f"compare {_SETTING} with the server's users", CONFIGURATION))
+    except StoreDenied:
+        what = f"it refuses the user or the password (at {where})"
+        return _alone(fail("clickhouse", what, f"compare {_SETTING} with the server's users", CONFIGURATION))
+    except StoreError:
         return _alone(fail("clickhouse", f"it does not answer (at {where})", f"start it, or set {_SETTING}", DOWN))
     except StoreRefused:
         return _alone(fail("clickhouse", f"it refuses to say its version (at {where})", "look at its log", WRONG))
@@ -102,7 +98,7 @@ def _clock(server: Store) -> Check:
 
 def _database(server: Store, store: Store) -> list[Check]:
     def present() -> Check:
-        if health.has_database(server, store.database):
+        if health.has_database(server, store.tables):
             return ok("database", f"{store.database} is there")
         return fail("database", f"there is no database {store.database}", "run `sendledger migrate`")
 
@@ -112,7 +108,7 @@ def _database(server: Store, store: Store) -> list[Check]:
     return [
         there,
         _guarded("migrations", lambda: _migrations(store)),
-        _guarded("parts", lambda: _parts(server, store.database)),
+        _guarded("parts", lambda: _parts(server, store.tables)),
     ]
 
 

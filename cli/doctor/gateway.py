@@ -45,5 +45,5 @@ def _without_user(url: str) -> str:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "an address that is none"
+        return "an address that is not valid"
     return f"{parts.scheme}://{parts.hostname}{port}"

@@ -4,17 +4,27 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cli.doctor.checks import DOWN, Check, fail, ok, unknown, warn
-from processors.broker import Cluster, FoundTopic, survey
-from processors.lag import lag
+from processors.broker import Cluster, FoundGroup, FoundTopic, survey
+from processors.lag import PartitionLag, lag
 from schemas.errors import BrokerError
 from schemas.groups import groups_of
 from schemas.settings import PREFIX, TopicSettings
 from schemas.topics import ALL, Topic
 
-__all__ = ["judge_topics", "look"]
+__all__ = ["judge_topics", "judge_unread", "look"]
 
 _MUST_EQUAL: Final = ("cleanup.policy", "retention.ms", "retention.bytes", "message.timestamp.type")
-_BEHIND_KAFKA: Final = ("topics.exist", "topics.settings", "topics.partitions", "topics.copies", "workers", "lag")
+_BEHIND_KAFKA: Final = (
+    "topics.exist",
+    "topics.settings",
+    "topics.partitions",
+    "topics.copies",
+    "workers",
+    "lag",
+    "unread",
+)
+
+_SHOWN: Final = 5
 
 Topics = Mapping[str, FoundTopic]
 
@@ -128,15 +138,33 @@ def _least_in_sync(found: FoundTopic) -> int | None:
 
 
 async def _readers(bootstrap: str, groups: tuple[str, str], cluster: Cluster) -> list[Check]:
-    workers = _workers({group: cluster.members.get(group, 0) for group in groups}, groups)
+    members = {group: cluster.groups.get(group, FoundGroup()) for group in groups}
+    workers = _workers({group: found.members for group, found in members.items()}, groups)
     try:
         found = await lag(bootstrap, groups_of(*groups))
     except BrokerError as error:
-        return [workers, fail("lag", error.what, error.mend, DOWN)]
+        return [workers, fail("lag", error.what, error.mend, DOWN), unknown("unread", "Kafka does not tell")]
     names = sorted({partition.group for partition in found.partitions})
     behind = {name: sum(p.lag for p in found.partitions if p.group == name) for name in names}
     said = "; ".join(f"group {name} has {count:,} records to read" for name, count in behind.items())
-    return [workers, ok("lag", said or "there is nothing to read yet")]
+    return [workers, ok("lag", said or "there is nothing to read yet"), judge_unread(members, found.partitions)]
+
+
+def judge_unread(groups: Mapping[str, FoundGroup], partitions: Sequence[PartitionLag]) -> Check:
+    """Return whether records wait in partitions that no worker of a running group has."""
+    waiting = [
+        f"{p.topic}-{p.partition} ({p.lag:,} records, group {p.group})"
+        for p in partitions
+        if p.lag and (has := groups[p.group].assigned) is not None and (p.topic, p.partition) not in has
+    ]
+    if not waiting:
+        return ok("unread", "each partition with records has a worker, where its group has any")
+    more = f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
+    mend = (
+        "workers notice new topics and partitions within a minute; if it stays, see whether all of them run this "
+        "version, and what their logs say"
+    )
+    return warn("unread", f"no worker reads {', '.join(waiting[:_SHOWN])}{more}", mend)
 
 
 def _workers(members: Mapping[str, int], groups: tuple[str, str]) -> Check:

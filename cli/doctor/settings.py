@@ -1,7 +1,9 @@
 """Settings: can each program read its own, and are its secrets such that it can do its work."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
+
+from pydantic import SecretStr
 
 from cli.doctor.checks import CONFIGURATION, Check, fail, ok, warn
 from gateway.intake import postmark, sendgrid, twilio
@@ -56,16 +58,27 @@ def _program(read: ReadSettings, name: str) -> Check:
     return ok(f"settings.{name}", "all there")
 
 
+class _Keys(NamedTuple):
+    """A setting that holds keys of a provider."""
+
+    setting: str
+    secret: SecretStr
+    load: Callable[[str], Sequence[object]]
+
+
 def _keys(gateway: GatewaySettings) -> list[Check]:
-    said = (
-        ("sendgrid", gateway.sendgrid_public_keys, "SENDGRID_PUBLIC_KEYS", sendgrid.load_public_keys),
-        ("twilio", gateway.twilio_auth_tokens, "TWILIO_AUTH_TOKENS", twilio.load_auth_tokens),
-        ("postmark", gateway.postmark_basic_auth, "POSTMARK_BASIC_AUTH", postmark.load_credentials),
-    )
-    checks = [
-        _key(provider, PREFIX + setting, secret.get_secret_value(), load, insecure=gateway.insecure_webhooks)
-        for provider, secret, setting, load in said
-    ]
+    settings: Mapping[str, Sequence[_Keys]] = {
+        "sendgrid": [_Keys("SENDGRID_PUBLIC_KEYS", gateway.sendgrid_public_keys, sendgrid.load_public_keys)],
+        "twilio": [
+            _Keys("TWILIO_AUTH_TOKENS", gateway.twilio_auth_tokens, twilio.load_auth_tokens),
+            _Keys("TWILIO_SHARED_KEYS", gateway.twilio_shared_keys, twilio.load_auth_tokens),
+        ],
+        "postmark": [
+            _Keys("POSTMARK_BASIC_AUTH", gateway.postmark_basic_auth, postmark.load_credentials),
+            _Keys("POSTMARK_HEADER_SECRETS", gateway.postmark_header_secrets, postmark.load_header_secrets),
+        ],
+    }
+    checks = [_key(provider, keys, insecure=gateway.insecure_webhooks) for provider, keys in settings.items()]
     if gateway.insecure_webhooks:
         checks.append(
             fail(
@@ -76,19 +89,23 @@ def _keys(gateway: GatewaySettings) -> list[Check]:
         )
     else:
         checks.append(ok("webhooks.verified", "only signed webhooks are taken"))
-    if gateway.twilio_auth_tokens.get_secret_value() and not gateway.public_url:
+    twilio_posts = any(keys.secret.get_secret_value() for keys in settings["twilio"])
+    if twilio_posts and not (gateway.public_url or gateway.insecure_webhooks):
+        what = "Twilio signs the URL that it calls, and the gateway does not know it, so it does not start"
         mend = f"set {PREFIX}PUBLIC_URL to the start of the URLs in Twilio's console"
-        checks.append(warn("public_url", "Twilio signs the URL that it calls, and the gateway does not know it", mend))
+        checks.append(fail("public_url", what, mend, CONFIGURATION))
     return checks
 
 
-def _key(provider: str, setting: str, value: str, load: Callable[[str], Sequence[object]], *, insecure: bool) -> Check:
-    name = f"keys.{provider}"
-    try:
-        keys = load(value)
-    except ConfigError as error:
-        return fail(name, error.what, f"{error.mend} ({setting})", CONFIGURATION)
-    if keys:
-        return ok(name, f"{len(keys)} in force")
+def _key(provider: str, settings: Sequence[_Keys], *, insecure: bool) -> Check:
+    name, found = f"keys.{provider}", 0
+    for keys in settings:
+        try:
+            found += len(keys.load(keys.secret.get_secret_value()))
+        except ConfigError as error:
+            return fail(name, error.what, f"{error.mend} ({PREFIX}{keys.setting})", CONFIGURATION)
+    if found:
+        return ok(name, f"{found} in force")
     refused = "are taken unsigned" if insecure else "are refused with 401"
-    return warn(name, f"none: webhooks of {provider} {refused}", f"set {setting}, if {provider} posts to you")
+    mend = f"set {PREFIX}{settings[0].setting}, if {provider} posts to you"
+    return warn(name, f"none: webhooks of {provider} {refused}", mend)

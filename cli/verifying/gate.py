@@ -60,6 +60,9 @@ def state_differences(found: States, oracle: Document) -> Iterator[Difference]:
             yield Difference("gate", key, "versions", "1, 2, 3 and so on", sorted(states))
         last = states[max(states)] if states else {"scopes": [], "opt_outs": []}
         scopes = {scope["scope"]: scope for scope in last["scopes"]}
+        stated = {scope["scope"] for state in states.values() for scope in state["scopes"]}
+        if stated - scopes.keys():
+            yield Difference("gate", key, "scopes that stay stated", sorted(stated), sorted(scopes))
         for scope, said in wanted["scopes"].items():
             there = scopes.get(scope, {"suppressed": False})
             for name, value in said.items():

@@ -189,11 +189,25 @@ def write_properties(directory: Path, port: int, controller_port: int) -> Path:
         PROPERTIES.format(
             port=port,
             controller_port=controller_port,
-            log_directory=directory / "log",
+            log_directory=_escaped(directory / "log"),
             max_message_bytes=MAX_RECORD_BYTES + RECORD_OVERHEAD_BYTES,
         )
     )
     return path
+
+
+def _escaped(path: Path) -> str:
+    """A path in Java's properties, which are Latin-1 and give the backslash a meaning. Raises ConfigError."""
+    text = str(path)
+    if "," in text:
+        raise ConfigError(
+            what="Kafka takes a comma for the end of its data directory's name",
+            where=text,
+            mend="name a data directory without one, with --data-dir",
+        )
+    units = text.encode("utf-16-be", "surrogatepass")
+    codes = [int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2)]
+    return "".join(chr(code) if 0x20 < code < 0x7F and chr(code) != "\\" else f"\\u{code:04x}" for code in codes)
 
 
 def format_once(directory: Path, java: list[str], properties: Path) -> None:
@@ -250,14 +264,17 @@ def main() -> int:
     """Become the broker, or return an exit code that says why not."""
     given = arguments()
     directory: Path = given.directory.absolute()
-    directory.mkdir(parents=True, exist_ok=True)
     try:
+        directory.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(sys.stderr):  # jgo tells of its downloads
             java = java_command(classpath())
         properties = write_properties(directory, given.port, given.controller_port or given.port + 1)
         format_once(directory, java, properties)
     except ConfigError as error:
         print(f"kafka: {error}", file=sys.stderr)
+        return 3
+    except OSError as error:
+        print(f"kafka: {error.strerror} (where: {error.filename or directory})", file=sys.stderr)
         return 3
     sys.stderr.flush()
     return os.execv(java[0], [*java, "kafka.Kafka", str(properties)])  # noqa: S606 - no shell, and never returns

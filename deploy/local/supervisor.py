@@ -27,9 +27,10 @@ from typing import IO
 
 import structlog
 
+from deploy.local.folders import PRIVATE_UMASK, make_private
 from schemas.errors import ConfigError
 
-__all__ = ["Backoff", "Part", "Supervisor"]
+__all__ = ["MARK", "Backoff", "Part", "Supervisor"]
 
 log = structlog.get_logger()
 
@@ -108,8 +109,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start every part and return when all are ready; on any failure stop what runs, and raise ConfigError."""
-        for name in ("run", "logs"):
-            (self.data_dir / name).mkdir(parents=True, exist_ok=True)
+        make_private(self.data_dir)
         self._lock = lock_directory(self.data_dir / "run" / "lock")
         try:
             await end_leftovers(self.data_dir)
@@ -188,6 +188,7 @@ class Supervisor:
                 stderr=asyncio.subprocess.STDOUT,
                 # The children's environment is ours and theirs: nothing is read from it here.
                 env={**os.environ, **part.env, MARK: mark(self.data_dir, part.name)},  # noqa: TID251
+                umask=PRIVATE_UMASK,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
                 preexec_fn=functools.partial(die_with, os.getpid(), libc()),
             )

@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from gateway.intake.headers import first_said
 from schemas.errors import ConfigError, SignatureInvalid
 
-__all__ = ["SIGNATURE_HEADER", "TIMESTAMP_HEADER", "PublicKey", "load_public_keys", "verify"]
+__all__ = ["SIGNATURE_HEADER", "TIMESTAMP_HEADER", "PublicKey", "check_headers", "load_public_keys", "verify"]
 
 SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
@@ -39,7 +40,10 @@ _MEND: Final = f"compare {SETTING} with SendGrid's Mail Settings > Event Webhook
 _MEND_UNSIGNED: Final = "switch the Signed Event Webhook on in SendGrid's Mail Settings > Event Webhook"
 _PREHASHED: Final = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
 _PEM_FRAME_OR_BLANK: Final = re.compile(r"-----[A-Z ]+-----|\s+")
-_DECIMAL: Final = re.compile(r"[0-9]+")
+_DECIMAL: Final = re.compile(r"[0-9]{1,20}")
+_MAX_SIGNATURE_CHARACTERS: Final = 96
+"""72 bytes in base64: a DER sequence of two integers of up to 33 bytes."""
+_DER_SEQUENCE: Final = b"\x30"
 
 
 def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[PublicKey]) -> None:
@@ -47,17 +51,16 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[PublicKey]) -
 
     Several keys are live while one replaces another, and where several webhooks of SendGrid post to us.
     """
-    if not keys:
-        raise SignatureInvalid("no public key is configured for SendGrid", SETTING, _MEND)
-    signature = _signature(_header(headers, SIGNATURE_HEADER))
-    timestamp = _header(headers, TIMESTAMP_HEADER)
-    if not _DECIMAL.fullmatch(timestamp):
-        # Otherwise the start of a signed body could be passed off as the end of its timestamp.
-        raise SignatureInvalid("SendGrid's timestamp is no decimal number", f"header {TIMESTAMP_HEADER}", _MEND)
+    signature, timestamp = _claimed(headers, keys)
     digest = hashlib.sha256(timestamp.encode("ascii"))
     digest.update(body)
     if not any(_signed_by(key, signature, digest.digest()) for key in keys):
         raise SignatureInvalid("SendGrid's signature does not match the body", _WHERE_SIGNATURE, _MEND)
+
+
+def check_headers(headers: Mapping[str, str], keys: Sequence[PublicKey]) -> None:
+    """Raise SignatureInvalid for headers that no body can make right: a body that belongs to them need not be read."""
+    _claimed(headers, keys)
 
 
 def load_public_keys(text: str) -> tuple[PublicKey, ...]:
@@ -80,19 +83,32 @@ def _load(text: str, number: int) -> PublicKey:
     return key
 
 
+def _claimed(headers: Mapping[str, str], keys: Sequence[PublicKey]) -> tuple[bytes, str]:
+    """The signature and the timestamp. Raises SignatureInvalid unless they can be a signature and a timestamp."""
+    if not keys:
+        raise SignatureInvalid("no public key is configured for SendGrid", SETTING, _MEND)
+    signature = _signature(_header(headers, SIGNATURE_HEADER))
+    timestamp = _header(headers, TIMESTAMP_HEADER)
+    if not _DECIMAL.fullmatch(timestamp):
+        # Otherwise the start of a signed body could be passed off as the end of its timestamp.
+        raise SignatureInvalid("SendGrid's timestamp is no decimal number", f"header {TIMESTAMP_HEADER}", _MEND)
+    return signature, timestamp
+
+
 def _header(headers: Mapping[str, str], name: str) -> str:
-    lowered = name.lower()
-    for key, value in headers.items():
-        if key.lower() == lowered and value.strip():
-            return value.strip()
+    if value := first_said(headers, name):
+        return value
     raise SignatureInvalid("SendGrid's signature headers are missing", f"header {name}", _MEND_UNSIGNED)
 
 
 def _signature(text: str) -> bytes:
     try:
-        return b64decode(text, validate=True)
+        signature = b64decode(text, validate=True) if len(text) <= _MAX_SIGNATURE_CHARACTERS else b""
     except ValueError:
         raise SignatureInvalid("SendGrid's signature is no base64", _WHERE_SIGNATURE, _MEND) from None
+    if not signature.startswith(_DER_SEQUENCE):
+        raise SignatureInvalid("SendGrid's signature is none of ECDSA on P-256", _WHERE_SIGNATURE, _MEND)
+    return signature
 
 
 def _signed_by(key: PublicKey, signature: bytes, digest: bytes) -> bool:

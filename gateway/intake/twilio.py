@@ -21,11 +21,16 @@ the host are left out, as Twilio leaves them out.
 
 A fragment (Twilio's connection overrides, `#rc=3`) never reaches a server, so it is in none of these URLs.
 
+Where a webhook rule matches the URL, Twilio signs with the rule's shared key and HMAC-SHA256 instead: only the hash and
+the key change. Which of the two it was, the length of the signature says (28 or 44 characters), so that it can be told
+from what is kept, too. The header that names the rule is not needed.
+
 Twilio's way has a weakness that we can't mend: nothing stands between names and values, so whoever holds a signed post
 can move the borders between them. Twilio posts to nobody but us, and over TLS.
 
 Sources: github.com/twilio/twilio-python, twilio/request_validator.py at 306691e7; twilio.com/docs/usage/security, whose
-notes on passwords and ports stand in github.com/twilio-labs/twilio-aspnet, issue 18 (all read 2026-11-25).
+notes on passwords and ports stand in github.com/twilio-labs/twilio-aspnet, issue 18 (all read 2026-11-25);
+github.com/twilio/twilio-node, examples/WebhookSignatureValidation.md (read 2026-11-28).
 """
 
 import hashlib
@@ -33,16 +38,17 @@ import hmac
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+from gateway.intake.headers import first_said
 from schemas.errors import ConfigError, SignatureInvalid
 from schemas.form_values import form_pairs
 
-__all__ = ["SIGNATURE_HEADER", "load_auth_tokens", "verify"]
+__all__ = ["SIGNATURE_HEADER", "check_headers", "load_auth_tokens", "verify"]
 
 SIGNATURE_HEADER: Final = "X-Twilio-Signature"
 SETTING: Final = "SENDLEDGER_TWILIO_AUTH_TOKENS"
-MAX_FIELDS: Final = 10_000
+MAX_FIELDS: Final = 1_000
 """Twilio posts some dozens."""
 
 _WHERE: Final = f"header {SIGNATURE_HEADER}"
@@ -51,28 +57,36 @@ _MEND_SETTING: Final = "take the Auth Token from the account's page in Twilio's 
 _BODY_HASH: Final = "bodySHA256"
 _PORTS: Final = {"https": ":443", "http": ":80"}
 _URL: Final = re.compile(r"(https?)://(?:[^/?]*@)?(\[[^/?\]]*\]|[^/?:]*)(:[^/?]*)?([/?].*)?", re.S)
+_SHA1: Final = re.compile(r"[A-Za-z0-9+/]{27}=", re.ASCII)
+_SHA256: Final = re.compile(r"[A-Za-z0-9+/]{43}=", re.ASCII)
+"""20 and 32 bytes in base64."""
 _SID: Final = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 
 
-def verify(body: bytes, headers: Mapping[str, str], url: str, tokens: Sequence[bytes]) -> None:
-    """Return if the holder of one of `tokens` posted `body` to `url`; raise SignatureInvalid if not.
+def verify(
+    body: bytes, headers: Mapping[str, str], url: str, tokens: Sequence[bytes], shared_keys: Sequence[bytes] = ()
+) -> None:
+    """Return if the holder of one of `tokens` or `shared_keys` posted `body` to `url`; raise SignatureInvalid if not.
 
     Names of headers have no case. Several tokens are live while one replaces another, and where subaccounts post to
     us: each signs with a token of its own.
     """
-    if not tokens:
-        raise SignatureInvalid("no auth token is configured for Twilio", SETTING, _MEND)
-    signature = _signature(headers)
+    claim = _claimed(headers, tokens, shared_keys)
     said = [_said_by_form(body)]
     if _hash_is_in(url, body):
         said.append(b"")  # then the URL is signed alone, and the body by its hash in it
     signed = (signed_url + fields for fields in said for signed_url in _variants(url))
-    if not any(_signed_by(token, text, signature) for text in signed for token in tokens):
+    if not any(_signed_by(key, text, claim) for text in signed for key in claim.keys):
         raise SignatureInvalid("Twilio's signature does not match the post", _WHERE, _MEND)
 
 
+def check_headers(headers: Mapping[str, str], tokens: Sequence[bytes], shared_keys: Sequence[bytes] = ()) -> None:
+    """Raise SignatureInvalid for headers that no body can make right: a body that belongs to them need not be read."""
+    _claimed(headers, tokens, shared_keys)
+
+
 def load_auth_tokens(text: str) -> tuple[bytes, ...]:
-    """Return the tokens of a setting, which has commas between them.
+    """Return the tokens, or shared keys, of a setting, which has commas between them.
 
     Raises ConfigError, which names the token by its place and never shows it.
     """
@@ -88,12 +102,26 @@ def _load(text: str, number: int) -> bytes:
     return text.encode()
 
 
-def _signature(headers: Mapping[str, str]) -> bytes:
-    lowered = SIGNATURE_HEADER.lower()
-    for key, value in headers.items():
-        if key.lower() == lowered and value.strip():
-            return value.strip().encode("utf-8", "replace")
-    raise SignatureInvalid("Twilio's signature header is missing", _WHERE, "see who else posts to this address")
+class _Claim(NamedTuple):
+    """A signature, and by what it may have been made."""
+
+    signature: bytes
+    algorithm: str
+    keys: Sequence[bytes]
+
+
+def _claimed(headers: Mapping[str, str], tokens: Sequence[bytes], shared_keys: Sequence[bytes]) -> _Claim:
+    """What the headers claim. Raises SignatureInvalid unless they can be right."""
+    if not tokens and not shared_keys:
+        raise SignatureInvalid("no auth token is configured for Twilio", SETTING, _MEND)
+    signature = first_said(headers, SIGNATURE_HEADER)
+    if not signature:
+        raise SignatureInvalid("Twilio's signature header is missing", _WHERE, "see who else posts to this address")
+    if tokens and _SHA1.fullmatch(signature):
+        return _Claim(signature.encode("ascii"), "sha1", tokens)
+    if shared_keys and _SHA256.fullmatch(signature):
+        return _Claim(signature.encode("ascii"), "sha256", shared_keys)
+    raise SignatureInvalid("Twilio's signature is none that a key of ours can have made", _WHERE, _MEND)
 
 
 def _said_by_form(body: bytes) -> bytes:
@@ -123,5 +151,5 @@ def _variants(url: str) -> list[bytes]:
     return [text.encode("utf-8", "replace") for text in dict.fromkeys(urls)]
 
 
-def _signed_by(token: bytes, text: bytes, signature: bytes) -> bool:
-    return hmac.compare_digest(b64encode(hmac.digest(token, text, "sha1")), signature)
+def _signed_by(key: bytes, text: bytes, claim: _Claim) -> bool:
+    return hmac.compare_digest(b64encode(hmac.digest(key, text, claim.algorithm)), claim.signature)

@@ -2,7 +2,7 @@
 
 In:  the topic from its end on, every partition, without a consumer group: so each of several gateways sees every
 decision, and none of them is another's business.
-Out: the decisions about the messages that somebody watches, as the bytes that the gate wrote.
+Out: the decisions about the messages that somebody watches, as the bytes that the gate wrote, and what they say.
 
 A message that was decided before is decided again in the same words when it is requested again, so whoever watches
 first and writes then misses nothing. While the topic can't be read, nobody gets a decision, and everybody his answer.
@@ -11,19 +11,20 @@ first and writes then misses nothing. While the topic can't be read, nobody gets
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaTimeoutError
 
+from gateway import deadlines
 from gateway.sends.reading import Pair
 from schemas.errors import RecordInvalid
 from schemas.events import Place
-from schemas.facts import decode_decision
+from schemas.facts import Decision, decode_decision
 from schemas.topics import SENDS_DECIDED
 
-__all__ = ["Decided", "Watch"]
+__all__ = ["Decided", "DecisionRecord", "Watch"]
 
 MAX_WATCHED: Final = 50_000
 """Messages that callers of this gateway wait for at one time; further ones get the answer that needs no waiting."""
@@ -35,25 +36,32 @@ _NEW_PARTITIONS_WITHIN_MS: Final = 60_000
 log = structlog.get_logger()
 
 
+class DecisionRecord(NamedTuple):
+    """A decision: its bytes as the gate wrote them, and what they say."""
+
+    value: bytes
+    decision: Decision
+
+
 class Watch:
     """What one caller waits for."""
 
     def __init__(self, pairs: Collection[Pair]) -> None:
         self.pairs = frozenset(pairs)
-        self._found: dict[Pair, bytes] = {}
+        self._found: dict[Pair, DecisionRecord] = {}
         self._complete = asyncio.Event()
 
-    def take(self, pair: Pair, decision: bytes) -> None:
+    def take(self, pair: Pair, decision: DecisionRecord) -> None:
         """Keep a decision if it is waited for."""
         if pair in self.pairs:
             self._found.setdefault(pair, decision)
         if len(self._found) == len(self.pairs):
             self._complete.set()
 
-    async def all_within(self, seconds: float) -> dict[Pair, bytes] | None:
+    async def all_within(self, seconds: float) -> dict[Pair, DecisionRecord] | None:
         """Return all decisions; None if one of them is not there in time."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(deadlines.within(seconds)):
                 await self._complete.wait()
         except TimeoutError:
             return None
@@ -107,11 +115,11 @@ class Decided:
         except RecordInvalid:
             return  # it is no decision, and the ledger parks it
         for watch in waiting:
-            watch.take(Pair(decision.account_id, decision.message_id), value)
+            watch.take(Pair(decision.account_id, decision.message_id), DecisionRecord(value, decision))
 
     async def _is_ready(self) -> bool:
         try:
-            async with asyncio.timeout(_READY_WITHIN_SECONDS):
+            async with asyncio.timeout(deadlines.at_most_half(_READY_WITHIN_SECONDS)):
                 await self._ready.wait()
         except TimeoutError:
             return False
@@ -122,7 +130,12 @@ class Decided:
             try:
                 await self._read()
             except Exception as error:  # whatever it is: a reader that is dead would leave everybody waiting
-                log.warning("decisions.reading_failed", topic=SENDS_DECIDED.name, error=type(error).__name__)
+                log.warning(
+                    "decisions.reading_failed",
+                    topic=SENDS_DECIDED.name,
+                    error=type(error).__name__,
+                    detail=str(error)[:500],
+                )
             await asyncio.sleep(_AGAIN_AFTER_SECONDS)
 
     async def _read(self) -> None:

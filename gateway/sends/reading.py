@@ -3,7 +3,7 @@
 In:  the JSON of a POST: one SendRequest or a list of them, each with `content{html?, text?}` where it likes; who asks,
 and when.
 Out: for each, in the same order, a record of `sends.requested` and perhaps one of `sends.content`. All or none: a
-Problem names every one that is wrong.
+Problem names those that are wrong, up to the hundredth fault.
 
 What a request omits follows from what it has, so that a repeat makes the same record: its id from the caller's key, its
 time from its id.
@@ -20,20 +20,24 @@ import orjson
 from pydantic import ValidationError
 
 from gateway.access import no_account
-from gateway.bodies import checked, faults_of
-from gateway.problems import Fault, Invalid
+from gateway.bodies import checked
+from gateway.fields import faults_of, unknown_faults
+from gateway.problems import MAX_FAULTS, Fault, Invalid
 from gateway.tokens import Principal
 from gateway.writing import Written
-from schemas.facts import decode_request
+from schemas.facts import Request, decode_request
 from schemas.identity import account_id_or_blank, message_id_or_blank, sent_at_us, uuid7
-from schemas.records import MAX_CONTENT_BYTES, Record, SendRequest, valid_message_id
-from schemas.times import DAY_US, rfc3339
+from schemas.records import MAX_CONTENT_BYTES, Record, SendRequest, id_text
+from schemas.times import DAY_US, rfc3339, rfc3339_us
 from schemas.topics import SENDS_CONTENT, SENDS_REQUESTED
 
-__all__ = ["KEY_HEADER", "MAX_SENDS", "Asking", "Pair", "Send", "read_sends"]
+__all__ = ["KEY_HEADER", "MAX_KEY_CHARACTERS", "MAX_SENDS", "Asking", "Pair", "Send", "read_sends"]
 
 MAX_SENDS: Final = 1000
+MAX_KEY_CHARACTERS: Final = 255
 KEY_HEADER: Final = "Idempotency-Key"
+
+_FIELDS: Final = tuple(field.alias or name for name, field in SendRequest.model_fields.items())
 
 
 class Pair(NamedTuple):
@@ -49,6 +53,10 @@ class Send(NamedTuple):
     pair: Pair
     request: bytes
     content: bytes | None
+    decoded: Request
+    """What the gate will read in `request`."""
+    key: bytes | None
+    """What its id was made of, hashed: the caller's key, the account and the place in the list."""
 
     def records(self, actor: str) -> list[Written]:
         """What is to be written for it."""
@@ -75,6 +83,14 @@ class _TooLarge(Exception):
     """A content of more than 1 MiB."""
 
 
+class _Id(NamedTuple):
+    """The id of a request, and which field is to blame if it can't be one."""
+
+    message_id: object
+    blamed: str = "message_id"
+    key: bytes | None = None
+
+
 def read_sends(body: object, asking: Asking) -> list[Send]:
     """Return the requests of a body.
 
@@ -84,7 +100,9 @@ def read_sends(body: object, asking: Asking) -> list[Send]:
     if not 1 <= len(asked) <= MAX_SENDS:
         raise Invalid([Fault("body", f"must have 1 to {MAX_SENDS} requests; it has {len(asked)}")])
     accounts = [_account(raw, asking.principal) for raw in asked]
-    sends, too_large, faults = [], [], []
+    sends: list[Send] = []
+    too_large: list[Fault] = []
+    faults: list[Fault] = []
     for index, (raw, account) in enumerate(zip(asked, accounts, strict=True)):
         try:
             sends.append(_send(raw, account, index, asking))
@@ -92,9 +110,11 @@ def read_sends(body: object, asking: Asking) -> list[Send]:
             too_large.append(Fault("content", str(error), {"index": index}))
         except Invalid as error:
             faults += [fault._replace(place={"index": index}) for fault in error.faults]
+        if len(faults) >= MAX_FAULTS:
+            break
     if too_large:
-        raise Invalid(too_large, status=413)
-    if faults:
+        raise Invalid(too_large, code="too-large")
+    if faults or (faults := _repeated(sends)):
         raise Invalid(faults)
     return sends
 
@@ -103,7 +123,7 @@ def _account(raw: object, principal: Principal) -> object:
     """The account that a request is for: its own, or the only one of the token. Raises Problem 404."""
     if not isinstance(raw, dict):
         return None
-    account = raw.get("account_id")
+    account = id_text(raw.get("account_id"))
     if account is None:
         return principal.only_account
     if isinstance(account, str) and account_id_or_blank(account) and not principal.covers(account):
@@ -117,39 +137,69 @@ def _send(raw: object, account: object, index: int, asking: Asking) -> Send:
         raise Invalid([Fault("", "must be an object")])
     if account is None:
         raise Invalid([Fault("account_id", "must be given: the token covers several accounts")])
-    message_id = raw.get("message_id")
-    made = message_id is None
-    if made:
-        message_id = _made_id(str(account), index, asking)
+    known = _id(raw, str(account), index, asking)
     requested_at = raw.get("requested_at")
     if requested_at is None:
-        requested_at = _time_of(message_id, asking.arrived_us)
-    filled = raw | {"account_id": account, "message_id": message_id, "requested_at": requested_at}
+        requested_at = _time_of(known.message_id, asking.arrived_us)
+    said = {name: value for name, value in raw.items() if name != "content"}
+    filled = said | {"account_id": account, "message_id": known.message_id, "requested_at": requested_at}
     decode = partial(decode_request, decision_days=asking.decision_days)
     try:
-        good = checked(SendRequest, filled, SENDS_REQUESTED, decode, now_us=asking.arrived_us)
+        good = checked(
+            SendRequest, filled, SENDS_REQUESTED, decode, now_us=asking.arrived_us, known=(*_FIELDS, "content")
+        )
     except Invalid as error:
-        raise Invalid([_of_key(fault) if made else fault for fault in error.faults]) from None
+        raise Invalid([_blaming(known.blamed, fault) for fault in error.faults]) from None
     pair = Pair(good.record.account_id, good.record.message_id)
-    return Send(pair, good.value, _content(raw.get("content"), pair))
+    return Send(pair, good.value, _content(raw.get("content"), pair), good.decoded, known.key)
 
 
-def _made_id(account: str, index: int, asking: Asking) -> str:
-    """The id of a request that has none: of the caller's key, so that a repeat has the same, or a new one."""
+def _repeated(sends: Sequence[Send]) -> list[Fault]:
+    """The ids that a list has twice: of two contents under one id, only one would be decided."""
+    first: dict[str, int] = {}
+    faults = []
+    for index, send in enumerate(sends):
+        before = first.setdefault(send.pair.message_id, index)
+        if before != index:
+            faults.append(Fault("message_id", f"is that of index {before}, too: give each its own", {"index": index}))
+    return faults
+
+
+def _id(raw: Mapping[str, object], account: str, index: int, asking: Asking) -> _Id:
+    """The id that a request has; or one made of the caller's key, so that a repeat has the same; or a new one.
+
+    The time of a made one is that of a key that is a UUID version 7, and `requested_at` for any other key.
+    """
+    if raw.get("message_id") is not None:
+        return _Id(raw["message_id"])
     if asking.key is None:
-        return uuid7(asking.arrived_us, os.urandom(10))
-    key = asking.key.strip().strip('"')  # a header that is a text of RFC 8941 has quotes around it
-    try:
-        key = valid_message_id(key)
-    except ValueError as error:
-        raise Invalid([Fault(KEY_HEADER, str(error))]) from None
-    entropy = blake2b(orjson.dumps(["sends", account, key, index]), digest_size=10).digest()
-    return uuid7(sent_at_us(key), entropy)
+        return _Id(uuid7(asking.arrived_us, os.urandom(10)))
+    key = asking.key.strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':  # a header that is a text of RFC 8941 has quotes around it
+        key = key[1:-1]
+    if not 1 <= len(key) <= MAX_KEY_CHARACTERS:
+        raise Invalid([Fault(KEY_HEADER, f"must have 1 to {MAX_KEY_CHARACTERS} characters; it has {len(key)}")])
+    known = message_id_or_blank(key)
+    entropy = blake2b(orjson.dumps(["sends", account, known or key, index]), digest_size=10).digest()
+    if known:
+        return _Id(uuid7(sent_at_us(known), entropy), KEY_HEADER, entropy)
+    return _Id(uuid7(_requested_us(raw.get("requested_at")), entropy), "requested_at", entropy)
 
 
-def _of_key(fault: Fault) -> Fault:
-    """What is wrong with an id that we made of the caller's key is wrong with the key."""
-    return fault._replace(field=KEY_HEADER) if fault.field == "message_id" else fault
+def _requested_us(requested_at: object) -> int:
+    """The time of a request whose key has none. Raises Invalid."""
+    if requested_at is None:
+        said = f"must be given with an {KEY_HEADER} that is no UUID version 7: it is the time of the id made of the key"
+        raise Invalid([Fault("requested_at", said)])
+    us = rfc3339_us(requested_at) if isinstance(requested_at, str) else None
+    if us is None:
+        raise Invalid([Fault("requested_at", "must be an RFC 3339 time, like 2026-11-24T09:30:00Z")])
+    return us
+
+
+def _blaming(blamed: str, fault: Fault) -> Fault:
+    """What is wrong with an id that we made is wrong with what we made it of."""
+    return fault._replace(field=blamed) if fault.field == "message_id" else fault
 
 
 def _time_of(message_id: object, arrived_us: int) -> str:
@@ -167,6 +217,8 @@ def _content(raw: object, pair: Pair) -> bytes | None:
     size = _bytes_of(raw)
     if size > MAX_CONTENT_BYTES:
         raise _TooLarge(f"has {size} bytes; html and text together may have {MAX_CONTENT_BYTES}")
+    if unknown := unknown_faults(_Content, raw, prefix="content."):
+        raise Invalid(unknown)
     try:
         said = _Content.model_validate(raw).model_dump(exclude_none=True)
     except ValidationError as error:

@@ -4,86 +4,107 @@ In:  one SendRequest, or a list of up to 1,000; all or none are taken.
 Out: 202 with the ids once Kafka has all of them; with `?wait=1` 200 with the decisions, if they come within 2 s.
 """
 
+import asyncio
 import time
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
 
 import orjson
-from aiokafka import AIOKafkaProducer
+import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from gateway import openapi
-from gateway.access import PUBLISHERS, allowing, known_parameters
-from gateway.bodies import body_of, json_of
-from gateway.problems import RETRY_SECONDS, Problem
-from gateway.sends.decided import Decided
-from gateway.sends.reading import KEY_HEADER, MAX_SENDS, Asking, Send, read_sends
+from gateway import deadlines, openapi
+from gateway.access import PUBLISHERS, allowing
+from gateway.answers import Accepted, Decisions
+from gateway.bodies import body_of, json_of, off_the_loop
+from gateway.evidence import own_evidence, own_records, to_look_up
+from gateway.openapi import Answer, operation
+from gateway.problems import RETRY_SECONDS, Invalid, Problem
+from gateway.reads import Reads
+from gateway.sends.decided import Decided, DecisionRecord
+from gateway.sends.reading import KEY_HEADER, MAX_KEY_CHARACTERS, MAX_SENDS, Asking, Pair, Send, read_sends
+from gateway.sends.repeats import KeyMemory, differences
 from gateway.tokens import Principal
-from gateway.writing import write
-from schemas.errors import BrokerError
-from schemas.records import SendDecision, SendRequest
+from gateway.writing import Kafka, write
+from projections.store import Store
+from schemas.errors import BrokerError, RecordRefused, StoreError, StoreRefused
+from schemas.examples import EXAMPLES
+from schemas.records import SendRequest
 from schemas.settings import GatewaySettings
-from schemas.telemetry import Telemetry
 
 __all__ = ["router"]
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 WAITED_SECONDS: Final = 2.0
+LOOKED_UP_WITHIN_SECONDS: Final = 0.5
+"""Whose the evidence of a decision is: what ClickHouse does not say in this time is left out."""
 
 _TEXT_OR_NULL: Final = {"type": ["string", "null"]}
 _CONTENT: Final = {
     "type": ["object", "null"],
     "description": "What is sent, for the preview: html and text have at most 1 MiB together",
     "properties": {"html": _TEXT_OR_NULL, "text": _TEXT_OR_NULL},
+    "additionalProperties": False,
 }
 _ASKED: Final = openapi.schema_of(
     SendRequest, optional=("message_id", "account_id", "requested_at"), more={"content": _CONTENT}
 )
-_BODY: Final = openapi.json_body({"oneOf": [_ASKED, {"type": "array", "maxItems": MAX_SENDS, "items": _ASKED}]})
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = openapi.PROBLEMS | {
-    200: {
-        "description": "With `wait`: all decisions, in the order of the requests",
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "items": {"type": "array", "items": openapi.schema_of(SendDecision)},
-                        "next": {"type": "null"},
-                    },
-                }
-            }
-        },
-    },
-    202: {"description": "Stored: `items` has the account_id and message_id of each request, in their order"},
-    503: {"description": "Not acknowledged by Kafka: `items` names the ids; repeat with them"},
+_REQUEST: Final = EXAMPLES["SendRequest"].payload
+_BODY: Final = openapi.Body(
+    {"application/json": {"oneOf": [_ASKED, {"type": "array", "maxItems": MAX_SENDS, "items": _ASKED}]}},
+    {"application/json": _REQUEST | {"content": {"text": "See you tomorrow."}}},
+)
+_NAMES: Final = [{name: _REQUEST[name] for name in ("account_id", "message_id")}]
+_ANSWERS: Final = {
+    200: Answer(
+        "With `wait`: all decisions, in the order of the requests",
+        Decisions,
+        example={"items": [EXAMPLES["SendDecision"].payload], "next": None},
+    ),
+    202: Answer("The requests are in the log", Accepted, example={"items": _NAMES, "next": None}),
 }
 
 
-def router(settings: GatewaySettings, kafka: AIOKafkaProducer, telemetry: Telemetry, decided: Decided) -> APIRouter:
+log = structlog.get_logger()
+
+
+def router(settings: GatewaySettings, kafka: Kafka, decided: Decided, store: Store, reads: Reads) -> APIRouter:
     """Return the route."""
-    routes = APIRouter(prefix="/v1", tags=["sends"], dependencies=[Depends(known_parameters)])
+    keys = KeyMemory()
+    routes = APIRouter(prefix="/v1", tags=["sends"])
     as_publisher = Annotated[Principal, Depends(allowing(PUBLISHERS, settings.token_secret.get_secret_value()))]
 
-    @routes.post("/sends", status_code=202, responses=_ANSWERS, openapi_extra=_BODY)
+    @routes.post(
+        "/sends",
+        **operation(
+            "sendMessages", _ANSWERS, roles=PUBLISHERS, codes=(*openapi.WRITE_CODES, "idempotency-conflict"), body=_BODY
+        ),
+    )
     async def send(
         request: Request,
         principal: as_publisher,
         wait: Annotated[bool, Query(description="Answer with the decisions if all are there within 2 s")] = False,
         idempotency_key: Annotated[
             str | None,
-            Header(alias=KEY_HEADER, description="A UUID version 7: ids of requests without one are made of it"),
+            Header(
+                alias=KEY_HEADER,
+                description="Ids of requests without one are made of it: a UUID version 7, whose time they take, or any"
+                f" text of up to {MAX_KEY_CHARACTERS} characters, with `requested_at` for the time",
+            ),
         ] = None,
     ) -> Response:
         """Ask for messages to be sent: one request, or a list of up to 1,000. All are taken, or none.
 
         The same message_id again is the same message: it gets its first decision. Without message_id one is made, of
         the header `Idempotency-Key` where there is one. requested_at defaults to the time in the message_id, account_id
-        to the token's only account.
+        to the token's only account. A repeat must be the same request: with `wait`, another one under an id that was
+        decided before is 409; so is another body under a key that this gateway remembers.
         """
-        arrived_us = time.time_ns() // 1000
-        body = json_of(await body_of(request, MAX_BODY_BYTES))
-        sends = read_sends(body, Asking(principal, idempotency_key, arrived_us, settings.decision_days))
+        body = await body_of(request, MAX_BODY_BYTES)
+        asking = Asking(principal, idempotency_key, time.time_ns() // 1000, settings.decision_days)
+        sends = await off_the_loop(len(body), lambda: read_sends(json_of(body), asking))
+        if faults := keys.take(sends):
+            raise Invalid(faults, code="idempotency-conflict")
         if not wait:
             await _store(sends, principal.subject)
             return _answer(202, _ids(sends))
@@ -92,21 +113,64 @@ def router(settings: GatewaySettings, kafka: AIOKafkaProducer, telemetry: Teleme
             decisions = await watch.all_within(WAITED_SECONDS) if watch else None
         if decisions is None:
             return _answer(202, _ids(sends))
-        return _answer(200, [orjson.Fragment(decisions[send.pair]) for send in sends])
+        decided_requests = {pair: record.decision.request for pair, record in decisions.items()}
+        if faults := differences(sends, decided_requests):
+            raise Invalid(faults, code="idempotency-conflict", items=_ids(sends))
+        shown = await _shown(store, reads, principal, decisions)
+        return _answer(200, [orjson.Fragment(shown[send.pair]) for send in sends])
 
     async def _store(sends: Sequence[Send], actor: str) -> None:
         try:
             await write(kafka, [record for send in sends for record in send.records(actor)])
         except BrokerError as error:
-            telemetry.counter("errors_total", "kafka").inc()
             raise Problem(
-                503,
+                "kafka-away",
                 "Stored in part or not at all: repeat the same requests with the ids in `items`",
                 headers={"Retry-After": RETRY_SECONDS},
                 items=_ids(sends),
             ) from error
+        except RecordRefused as error:
+            log.warning("request.record_refused", what=error.what, where=error.where, mend=error.mend)
+            raise Problem(
+                "too-large",
+                "Stored in part: Kafka takes no record as large as one of these. Send less in it, or have its topic"
+                " changed, and repeat the same requests with the ids in `items`",
+                items=_ids(sends),
+            ) from error
 
     return routes
+
+
+async def _shown(
+    store: Store, reads: Reads, principal: Principal, records: Mapping[Pair, DecisionRecord]
+) -> dict[Pair, bytes]:
+    """The decisions as the token may see them: evidence of other accounts is left out."""
+    if principal.covers_all:
+        return {pair: record.value for pair, record in records.items()}
+    ids = {known for record in records.values() for known in record.decision.evidence}
+    own = await _own(store, reads, principal, ids)
+    return {pair: _with_evidence(record, own) for pair, record in records.items()}
+
+
+async def _own(store: Store, reads: Reads, principal: Principal, ids: set[str]) -> set[str]:
+    """The ids that are the accounts' own, as far as that is known within LOOKED_UP_WITHIN_SECONDS."""
+    accounts = sorted(principal.accounts)
+    if not to_look_up(ids):
+        return own_records(accounts, ids)
+    try:
+        async with asyncio.timeout(deadlines.at_most_half(LOOKED_UP_WITHIN_SECONDS)):
+            return await reads.run(principal, own_evidence, store, accounts, ids)
+    except (Problem, StoreError, StoreRefused, TimeoutError) as error:
+        log.warning("sends.evidence_unknown", error=type(error).__name__)
+        return own_records(accounts, ids)
+
+
+def _with_evidence(record: DecisionRecord, own: set[str]) -> bytes:
+    """A decision with its evidence that is among `own`; the bytes as they are where that is all of it."""
+    kept = [known for known in record.decision.evidence if known in own]
+    if len(kept) == len(record.decision.evidence):
+        return record.value
+    return orjson.dumps(orjson.loads(record.value) | {"evidence": kept})
 
 
 def _ids(sends: Sequence[Send]) -> list[dict[str, str]]:

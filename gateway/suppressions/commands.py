@@ -9,9 +9,11 @@ Whether the asker may do it is not asked here.
 import os
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 from gateway.bodies import checked
+from gateway.fields import unknown_fault
 from gateway.problems import Fault, Invalid
 from gateway.writing import Written
 from projections.gate.addressing import AddressKey, is_address
@@ -22,15 +24,18 @@ from schemas.suppressions import SuppressionCommand
 from schemas.times import rfc3339
 from schemas.topics import SUPPRESSIONS_COMMANDS
 
-__all__ = ["ASKED_FIELDS", "Action", "Made", "channel_of", "make"]
+__all__ = ["ASKED_FIELDS", "OF_OPT_IN", "Action", "Made", "channel_of", "make"]
 
 Action = Literal["suppress", "release", "opt_in"]
 
 ASKED_FIELDS: Final = ("channel", "address", "scope", "reason", "note", "group", "sender")
 """What a caller may say. The rest of a command is ours."""
+OF_OPT_IN: Final = ("group", "sender")
+"""What only an opt-in may name."""
 
-_LIKE_A_NUMBER: Final = re.compile(r"\s*(?:whatsapp:)?[+(\d]", re.I)
-_OF_OPT_IN: Final = ("group", "sender")
+_UNKNOWN_NAMED: Final = 3
+"""Unknown fields of one command that are named: each is compared with all that there are, and a file has 10,000."""
+_LIKE_A_NUMBER: Final = re.compile(r"\s*(?:(?:whatsapp|messenger|sms|rcs|tel|mms):\s*)*[+(\d]", re.I)
 _WANTED: Final = {
     "email": "must be an email address, like ann@example.com",
     "sms": "must be a phone number in E.164, like +14155550100",
@@ -56,11 +61,14 @@ def channel_of(address: str) -> str:
 
 def make(asked: Mapping[str, object], action: Action, *, actor: str, now_us: int) -> Made:
     """Return the command that `asked` is, of now. Raises Invalid."""
-    said = {name: asked.get(name) for name in ASKED_FIELDS if asked.get(name) is not None}
+    unknown = islice((name for name in asked if name not in ASKED_FIELDS), _UNKNOWN_NAMED)
+    if faults := [unknown_fault(name, ASKED_FIELDS) for name in unknown]:
+        raise Invalid(faults)
+    said = {name: value for name, value in asked.items() if value is not None}
     ours = {"command_id": uuid7(now_us, os.urandom(10)), "action": action, "actor": actor, "at": rfc3339(now_us)}
-    command, value = checked(SuppressionCommand, said | ours, SUPPRESSIONS_COMMANDS, decode_command, now_us=now_us)
+    command, value, _ = checked(SuppressionCommand, said | ours, SUPPRESSIONS_COMMANDS, decode_command, now_us=now_us)
     key = AddressKey(command.channel, address_key(command.address, command.channel))
-    faults = [Fault(name, "belongs to an opt-in alone") for name in _OF_OPT_IN if action != "opt_in" and name in said]
+    faults = [Fault(name, "belongs to an opt-in alone") for name in OF_OPT_IN if action != "opt_in" and name in said]
     if not command.reason.strip():
         faults.append(Fault("reason", "must not be blank"))
     if not is_address(key.address, command.channel):

@@ -3,7 +3,10 @@
 In:  CSV, whose first line names the columns, or NDJSON, an object a line; UTF-8.
 Out: what each line asks for, and the number of that line as an editor counts it; or what is wrong with it.
 
-The columns are the fields of a single suppression; `channel` may be left out where the address tells it.
+The columns are the fields of a single suppression; `address` may be called `email`, and `channel` may be left out where
+the address tells it. A CSV has commas or semicolons between its cells: its first line tells which.
+
+Work is bounded by the file's size and its lines: blank ones cost, too.
 """
 
 import csv
@@ -13,12 +16,19 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.problems import Fault, Invalid
+from gateway.fields import unknown_fault
+from gateway.problems import MAX_FAULTS, Fault, Invalid
 from gateway.suppressions.commands import channel_of
 
-__all__ = ["MAX_LINES", "Line", "is_ndjson", "lines_of"]
+__all__ = ["COLUMNS", "MAX_LINES", "MAX_LINE_ENDS", "Line", "is_ndjson", "lines_of"]
 
 MAX_LINES: Final = 10_000
+MAX_LINE_ENDS: Final = 50_000
+"""Of the whole file: also those of blank lines, and inside quoted cells."""
+COLUMNS: Final = ("address", "channel", "scope", "reason", "note")
+
+_ALIASES: Final = {"email": "address"}
+_SEPARATORS: Final = (",", ";")
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -44,21 +54,30 @@ def is_ndjson(body: bytes) -> bool:
 def lines_of(body: bytes, *, ndjson: bool) -> list[Line]:
     """Return the lines of a file but blank ones. Raises Invalid where it is no such file, or has too many."""
     body = body.removeprefix(_BOM)
+    if max(body.count(b"\n"), body.count(b"\r")) > MAX_LINE_ENDS:
+        raise Invalid([Fault("body", f"must have at most {MAX_LINE_ENDS} lines, blank ones included")])
     found: list[Line] = []
     for line in _ndjson(body) if ndjson else _csv(_text(body)):
         if len(found) == MAX_LINES:
             raise Invalid([Fault("body", f"must have at most {MAX_LINES} lines with an address")])
-        found.append(line if line.fault else line._replace(asked=_with_channel(line.asked)))
+        found.append(line if line.fault else _finished(line))
     if not found:
         raise Invalid([Fault("body", "must have a line with an address")])
     return found
 
 
-def _with_channel(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+def _finished(line: Line) -> Line:
+    """A line with its address under its name, and its channel."""
+    asked = dict(line.asked)
+    for alias, name in _ALIASES.items():
+        if alias in asked and name in asked:
+            return line._replace(fault=Fault(alias, f"must not stand beside `{name}`: it is the same", line.place))
+        if alias in asked:
+            asked[name] = asked.pop(alias)
     address = asked.get("address")
-    if asked.get("channel") is not None or not isinstance(address, str):
-        return asked
-    return {**asked, "channel": channel_of(address)}
+    if asked.get("channel") is None and isinstance(address, str):
+        asked["channel"] = channel_of(address)
+    return line._replace(asked=asked)
 
 
 def _ndjson(body: bytes) -> Iterator[Line]:
@@ -77,12 +96,11 @@ def _ndjson(body: bytes) -> Iterator[Line]:
 
 
 def _csv(text: str) -> Iterator[Line]:
-    rows = _rows(text)
+    rows = _rows(text, _separator(text))
     head = next(rows, _Row(1, []))
     columns = [name.strip().lower() for name in head.cells]
-    if not {"address", "reason"} <= set(columns):
-        said = "must name the columns, at least address and reason, with commas between them"
-        raise Invalid([Fault("body", said, {"line": head.number})])
+    if faults := _column_faults(columns):
+        raise Invalid([fault._replace(place={"line": head.number}) for fault in faults])
     for row in rows:
         if row.problem:
             yield _bad(row.number, f"must be CSV: {row.problem}")
@@ -90,6 +108,24 @@ def _csv(text: str) -> Iterator[Line]:
             yield _bad(row.number, f"must have {len(columns)} values, as the first line; it has {len(row.cells)}")
         else:
             yield Line(row.number, _said(columns, row.cells))
+
+
+def _separator(text: str) -> str:
+    """What stands between the cells: that of which the first line that is not blank has more."""
+    head = text.lstrip().partition("\n")[0]
+    return max(_SEPARATORS, key=head.count)
+
+
+def _column_faults(columns: Sequence[str]) -> list[Fault]:
+    """What is wrong with the names of the columns."""
+    named = [_ALIASES.get(name, name) for name in columns]
+    if not {"address", "reason"} <= set(named):
+        said = "must name the columns, at least `address` (or `email`) and `reason`, with commas or semicolons between"
+        return [Fault("body", said)]
+    unknown = [name for name in columns if _ALIASES.get(name, name) not in COLUMNS]
+    if unknown:
+        return [unknown_fault(name, COLUMNS, what="column") for name in unknown[:MAX_FAULTS]]
+    return [Fault(name, "must be one column only") for name in COLUMNS if named.count(name) > 1]
 
 
 def _said(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
@@ -105,9 +141,11 @@ class _Row(NamedTuple):
     problem: str = ""
 
 
-def _rows(text: str) -> Iterator[_Row]:
+def _rows(text: str, separator: str) -> Iterator[_Row]:
     """The rows that are not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quoted cell may have line ends in it
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=True
+    )  # a quoted cell may have line ends in it
     while True:
         begins = reader.line_num + 1
         try:

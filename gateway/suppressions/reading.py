@@ -4,22 +4,39 @@ In:  filters; a token that says whose rows may be seen. Out: rows of the view `s
 
 A token of all accounts sees everything. Any other sees the scopes of its accounts, and a platform-wide suppression of
 an address that they have sent to: with the reason, but of the evidence only the events of their own messages, and not
-who released it. What may not be seen answers as what isn't there.
+who released it. So it is with opt-outs; of commands it sees those for its own scopes. What may not be seen answers as
+what isn't there.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Path, Query, Response
 
-from gateway.access import READERS, accounts_of, allowing, known_parameters, must_cover
-from gateway.exporting import EXPORT_PAGE, FILES, Format, exported
-from gateway.openapi import READ_PROBLEMS
-from gateway.paging import Channel, CursorText, Limit, address_keys, cursor_text, key_of, plain
+from gateway.access import READERS, accounts_of, allowing, must_cover
+from gateway.answers import SuppressionOfAddress, Suppressions
+from gateway.evidence import events_of
+from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
+from gateway.lists import (
+    Account,
+    Address,
+    Channel,
+    CursorText,
+    Limit,
+    OfChannel,
+    Pages,
+    Row,
+    address_keys,
+    all_pages,
+    plain,
+)
+from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.problems import Problem
+from gateway.reads import Reads
 from gateway.tokens import Principal
 from projections.messages.queries import EVERY
+from projections.messages.queries import Query as SqlQuery
 from projections.store import Store
 from projections.suppressions import queries
 from schemas.settings import GatewaySettings
@@ -27,28 +44,25 @@ from schemas.suppressions import EVERYWHERE
 
 __all__ = ["router"]
 
-Account = Annotated[str | None, Query(description="As this account sees it; without it, all that the token may see")]
-OfChannel = Annotated[Channel | None, Query(description="One channel's")]
+AsSeenBy = Annotated[
+    str | None, Query(description="As this account sees it; without it, or with `*`, all that the token may see")
+]
 OfScope = Annotated[str | None, Query(description="`*` for the whole platform, or an account's id")]
 Held = Annotated[bool | None, Query(description="Suppressed now, or released")]
 OfReason = Annotated[Literal["bounces", "complaint", "manual", "provider"] | None, Query(description="Why")]
-Address = Annotated[str | None, Query(description="One address, however it is written")]
 
-_EVENT_ID_CHARACTERS: Final = 32
-_IDS_AT_ONCE: Final = 1_000
-_MISSING: Final[dict[int | str, dict[str, Any]]] = READ_PROBLEMS | {
-    404: {"description": "Nothing is known of this address, as far as the token sees"}
-}
-
-Row = dict[str, Any]
+OnChannel = Annotated[Channel, Path(description="`email` or `sms`")]
+PathAddress = Annotated[str, Path(description="The address, however it is written")]
 
 
-def router(settings: GatewaySettings, store: Store) -> APIRouter:
+def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
     """Return the routes that read under `/v1/suppressions`."""
-    routes = APIRouter(prefix="/v1/suppressions", tags=["suppressions"], dependencies=[Depends(known_parameters)])
+    routes = APIRouter(prefix="/v1/suppressions", tags=["suppressions"])
     as_reader = Annotated[Principal, Depends(allowing(READERS, settings.token_secret.get_secret_value()))]
 
-    @routes.get("", responses=READ_PROBLEMS)
+    @routes.get(
+        "", **operation("listSuppressions", {200: Answer("A page", Suppressions)}, roles=READERS, codes=LIST_CODES)
+    )
     async def suppressions(
         principal: as_reader,
         account: Account = None,
@@ -62,12 +76,12 @@ def router(settings: GatewaySettings, store: Store) -> APIRouter:
     ) -> dict[str, Any]:
         """Addresses that are or were suppressed, in each scope; by channel, address and scope."""
         wanted = _wanted(principal, account, channel, scope, suppressed, reason, address)
-        rows = await run_in_threadpool(_page, store, wanted, limit, key_of(cursor, (str, str, str), queries.Cursor))
-        following = cursor_text(_key(rows[limit - 1])) if len(rows) > limit else None
-        items = await run_in_threadpool(_items, store, wanted, rows[:limit])
-        return {"items": items, "next": following}
+        pages = Pages("suppressions", queries.Cursor, (str, str, str), wanted)
+        rows = await reads.run(principal, _rows, store, wanted, pages.after(cursor), limit)
+        items = await reads.run(principal, _items, store, wanted, rows[:limit])
+        return pages.page(rows, limit, _key, items)
 
-    @routes.get("/export", responses=READ_PROBLEMS | FILES)
+    @routes.get("/export", **operation("exportSuppressions", {200: FILE}, roles=READERS, codes=FILE_CODES))
     async def export(
         principal: as_reader,
         account: Account = None,
@@ -80,18 +94,29 @@ def router(settings: GatewaySettings, store: Store) -> APIRouter:
     ) -> Response:
         """The same list as a file."""
         wanted = _wanted(principal, account, channel, scope, suppressed, reason, address)
-        return await exported(_pages(store, wanted), queries.COLUMNS, format_, "suppressions")
+        pages = all_pages(partial(_rows, store, wanted), _key, EXPORT_PAGE)
+        items = map(partial(_items, store, wanted), pages)
+        return await exported(reads, principal, items, queries.COLUMNS, format_, "suppressions")
 
-    @routes.get("/{channel}/{address:path}", responses=_MISSING)
+    @routes.get(
+        "/{channel}/{address:path}",
+        **operation(
+            "getSuppression",
+            {200: Answer("All that is known of the address", SuppressionOfAddress)},
+            roles=READERS,
+            codes=(*READ_CODES, "no-such-address"),
+        ),
+    )
     async def suppression(
-        principal: as_reader, channel: Channel, address: str, account: Account = None
+        principal: as_reader, channel: OnChannel, address: PathAddress, account: AsSeenBy = None
     ) -> dict[str, Any]:
-        """One address: `scopes` now, the `history` of its changes, and the events that are `evidence`.
+        """One address: what holds now (`scopes`, and the `opt_outs` in force), and how it came to that.
 
-        A command that is evidence is named by its id alone.
+        `history` has the changes of the scopes, `evidence` the events and commands that count or counted, `commands`
+        all that people asked for, releases and opt-ins too: with the reason, the note and who it was.
         """
-        wanted = _wanted(principal, account, channel=channel, address=address)
-        return await run_in_threadpool(_whole, store, wanted)
+        wanted = _wanted(principal, EVERY if account is None else account, channel=channel, address=address)
+        return await reads.run(principal, _whole, store, wanted)
 
     return routes
 
@@ -107,24 +132,12 @@ def _wanted(
 ) -> queries.Filter:
     if scope is not None and scope != EVERYWHERE:
         must_cover(principal, scope)
-    accounts = accounts_of(principal, EVERY if account is None else account)
+    accounts = accounts_of(principal, account)
     return queries.Filter(accounts, channel, scope, suppressed, reason, address_keys(address, channel))
 
 
-def _page(store: Store, wanted: queries.Filter, limit: int, after: queries.Cursor | None) -> list[Row]:
-    query = queries.suppressions_page(wanted, limit=limit, after=after)
-    return store.rows(query.sql, query.parameters)
-
-
-def _pages(store: Store, wanted: queries.Filter) -> Iterator[list[Row]]:
-    """All items, page by page."""
-    after: queries.Cursor | None = None
-    while True:
-        rows = _page(store, wanted, EXPORT_PAGE, after)
-        yield _items(store, wanted, rows[:EXPORT_PAGE])
-        if len(rows) <= EXPORT_PAGE:
-            return
-        after = _key(rows[EXPORT_PAGE - 1])
+def _rows(store: Store, wanted: queries.Filter, after: queries.Cursor | None, limit: int) -> list[Row]:
+    return _read(store, queries.suppressions_page(wanted, limit=limit, after=after))
 
 
 def _key(row: Row) -> queries.Cursor:
@@ -132,27 +145,47 @@ def _key(row: Row) -> queries.Cursor:
 
 
 def _whole(store: Store, wanted: queries.Filter) -> dict[str, Any]:
-    query = queries.suppression_history(wanted)
-    history = store.rows(query.sql, query.parameters)
-    scopes = _page(store, wanted, 10_000, None)
-    if not history and not scopes:
-        raise Problem(404, "Nothing is known of this address")
-    events = _events(store, wanted.accounts, [*history, *scopes])
+    """All that the accounts may know of one address. Raises Problem 404 where that is nothing."""
+    accounts, channel, [address] = wanted.accounts, str(wanted.channel), wanted.addresses
+    history = _read(store, queries.suppression_history(wanted))
+    scopes = _rows(store, wanted, None, queries.MOST_ROWS)
+    opt_outs = _read(store, queries.opt_outs(accounts, channel, [address]))
+    commands = _read(store, queries.commands_about(accounts, channel, address))
+    if not (history or scopes or opt_outs or commands):
+        raise Problem("no-such-address", "Nothing is known of this address")
+    complete = len(commands) <= queries.MOST_COMMANDS
+    complete = complete and all(len(rows) <= queries.MOST_ROWS for rows in (history, scopes, opt_outs))
+    commands = commands[-queries.MOST_COMMANDS :]
+    history, scopes, opt_outs = (rows[: queries.MOST_ROWS] for rows in (history, scopes, opt_outs))
+    ids = {known for row in (*history, *scopes) for known in row["evidence"]}
+    events = list(events_of(store, accounts, ids))
+    evidence = [*events, *(command for command in commands if command["command_id"] in ids)]
     own = {event["event_id"] for event in events}
     return {
-        "channel": wanted.channel,
-        "address": wanted.addresses[0],
-        "scopes": [_item(row, wanted.accounts, own) for row in scopes],
-        "history": [_item(row, wanted.accounts, own) for row in history],
-        "evidence": [plain(event) for event in events],
+        "channel": channel,
+        "address": address,
+        "scopes": [_item(row, accounts, own) for row in scopes],
+        "opt_outs": [plain(_without(row, "channel", "address")) for row in opt_outs],
+        "history": [_item(row, accounts, own) for row in history],
+        "evidence": [plain(row) for row in evidence],
+        "commands": [plain(row) for row in commands],
+        "complete": complete,
     }
+
+
+def _read(store: Store, query: SqlQuery) -> list[Row]:
+    return store.rows(query.sql, query.parameters)
+
+
+def _without(row: Row, *names: str) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def _items(store: Store, wanted: queries.Filter, rows: Sequence[Row]) -> list[Row]:
     if wanted.accounts is None:
         return [_item(row, None, set()) for row in rows]
-    platform = [row for row in rows if row["scope"] == EVERYWHERE]
-    own = {event["event_id"] for event in _events(store, wanted.accounts, platform)}
+    ids = {known for row in rows if row["scope"] == EVERYWHERE for known in row["evidence"]}
+    own = {event["event_id"] for event in events_of(store, wanted.accounts, ids)}
     return [_item(row, wanted.accounts, own) for row in rows]
 
 
@@ -162,13 +195,3 @@ def _item(row: Row, accounts: Sequence[str] | None, own: set[str]) -> Row:
     if accounts is None or row["scope"] != EVERYWHERE:
         return shown
     return shown | {"actor": "", "evidence": [known for known in row["evidence"] if known in own]}
-
-
-def _events(store: Store, accounts: Sequence[str] | None, rows: Sequence[Row]) -> list[Row]:
-    """The events of the accounts' messages among the evidence. Other ids are of commands."""
-    ids = sorted({known for row in rows for known in row["evidence"] if len(known) == _EVENT_ID_CHARACTERS})
-    found: list[Row] = []
-    for begin in range(0, len(ids), _IDS_AT_ONCE):
-        query = queries.evidence_events(accounts, ids[begin : begin + _IDS_AT_ONCE])
-        found += store.rows(query.sql, query.parameters)
-    return found

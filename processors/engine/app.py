@@ -86,7 +86,11 @@ class Keyed(Protocol):
     changelog: str
     outputs: frozenset[str]
 
+    @property
+    def partitions(self) -> int: ...
+
     def check(self, partitions: Mapping[str, int], cleanup: Mapping[str, str]) -> None: ...
+    def check_count(self, counts: Mapping[str, int]) -> None: ...
     async def take_over(self, tps: set[TP]) -> bool: ...
     def flow(self) -> None: ...
     def owe(self, tp: TP, offset: int) -> None: ...
@@ -109,6 +113,7 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         stall: float = 120.0,
         isolation: Isolation = "read_committed",
         fetch_bytes: int = LARGEST_RECORD_BYTES + 2**16,
+        metadata_max_age: float = 60.0,
         **settings: Any,
     ) -> None:
         """Make an app; nothing is opened before it starts.
@@ -117,7 +122,8 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         restart within the session timeout moves no partitions. `inflight` is how many batches of one partition may be
         out; `drain`, the seconds that a rebalance or a stop waits for begun batches; `stall`, the seconds without any
         acknowledgement after which the worker ends; `fetch_bytes`, of one partition in one fetch, must hold the
-        largest record. Other `settings` are Faust's.
+        largest record; `metadata_max_age`, the seconds after which new partitions are noticed at the latest. Other
+        `settings` are Faust's.
         """
         self.engine = EngineSettings(inflight, drain, stall, isolation, fetch_bytes)
         self.stopping = asyncio.Event()
@@ -130,6 +136,7 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
             broker=broker,
             datadir=str(datadir),
             consumer_group_instance_id=instance,
+            consumer_metadata_max_age_ms=int(metadata_max_age * 1000),
             **{**FAIL_INSTEAD_OF_LOSING, **settings},
         )
         self.sensors.add(_Begun(self))
@@ -185,6 +192,28 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         """
         return {} if self._consumer is None else self._batch_consumer.lag()
 
+    def unread(self) -> dict[str, int]:
+        """Return how many partitions of each topic have no reader, or could not be fetched for a minute.
+
+        May be called by any thread; empty before the start.
+        """
+        return {} if self._consumer is None else self._batch_consumer.unread()
+
+    @property
+    def topics_read(self) -> frozenset[str]:
+        """The topics that this worker reads."""
+        return frozenset(self._batch_topics)
+
+    @property
+    def keyed_counts(self) -> dict[str, int]:
+        """How many partitions the sources of agents that own state have, once they were looked at: fixed at birth."""
+        return {source: agent.partitions for source, agent in self._keyed.items() if agent.partitions}
+
+    def refuse_other_counts(self, counts: Mapping[str, int]) -> None:
+        """Raise SetupError where a keyed topic has another partition count than at the start."""
+        for agent in self._keyed.values():
+            agent.check_count(counts)
+
     # -- for agents that own state
 
     def recorded(self, tp: TP, offset: int) -> None:
@@ -213,6 +242,8 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         if self._batch_consumer.between_assignments or self.should_stop:
             return  # what was assigned is gone again, and the next assignment comes by here as well
         tps = {TP(*tp) for tp in self.consumer.assignment()}
+        if self._keyed:
+            self.refuse_other_counts(await self._batch_consumer.fresh_counts())
         done = await asyncio.gather(*(agent.take_over(tps) for agent in self._keyed.values()))
         if all(done):
             for callback in self._before_flow:

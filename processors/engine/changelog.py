@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from processors.engine.batch import TP, Record
-from processors.engine.errors import RestoreStalled, SetupError, StateUnreadable, WorldFault
+from processors.engine.errors import KafkaRefused, RestoreStalled, SetupError, StateUnreadable, WorldFault
+from processors.engine.reading import new_consumer
 from processors.engine.transactions import Output
 
 S = TypeVar("S")
@@ -153,8 +154,9 @@ async def restore(
     """Read the tables back. Only who has fenced the former owner may call it: what is written later would be missed.
 
     Reads what is committed, up to what was *written* when it begins: an open transaction of a stranger in the changelog
-    hides rows behind it, so that its end is waited for. Raises WorldFault, to be called again; RestoreStalled where
-    nothing comes in `stall_seconds`; SetupError where the source is not the one that the state was made of.
+    hides rows behind it, so that its end is waited for. Raises WorldFault, to be called again; KafkaRefused and
+    RecordsUnreadable, which no retry mends; RestoreStalled where nothing comes in `stall_seconds`; SetupError where the
+    source is not the one that the state was made of.
     """
     for table in tables.values():
         table.reset()
@@ -164,14 +166,24 @@ async def restore(
         ends = {place: written[place] for place in places if written[place] > 0}
         await _read(places, ends, codec, client, fetch_bytes, stall_seconds, on_rows)
     except KafkaError as error:
-        raise WorldFault(f"{type(error).__name__}: {error}") from error
+        raise _judged(error, changelog) from error
     for tp, table in tables.items():
         _refuse_a_shorter_source(table, written[TopicPartition(*tp)])
 
 
+def _judged(error: KafkaError, changelog: str) -> Exception:
+    if error.retriable:
+        return WorldFault(f"{type(error).__name__}: {error}")
+    return KafkaRefused(
+        f"Kafka does not give the changelog: {type(error).__name__}: {error}",
+        where=f"topic {changelog}",
+        mend="The worker ends. Mend what the error names, a permission for example, and start it again.",
+    )
+
+
 async def _written_ends(places: list[TopicPartition], client: Mapping[str, Any]) -> dict[TopicPartition, int]:
     """Return the end of each partition, open transactions and all."""
-    consumer = AIOKafkaConsumer(enable_auto_commit=False, isolation_level="read_uncommitted", **client)
+    consumer = new_consumer(enable_auto_commit=False, isolation_level="read_uncommitted", **client)
     try:
         await consumer.start()
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
@@ -191,7 +203,7 @@ async def _read(
 ) -> None:
     if not ends:
         return
-    consumer = AIOKafkaConsumer(
+    consumer = new_consumer(
         enable_auto_commit=False,
         isolation_level="read_committed",
         auto_offset_reset="earliest",
@@ -237,5 +249,6 @@ def _refuse_a_shorter_source(table: Table[S], end: int) -> None:
         raise SetupError(
             f"the state has seen the source up to offset {table.position}, but the source ends at {end}",
             where=f"topic {table.tp.topic}, partition {table.tp.partition}",
-            mend="The source was made anew or has lost records: make its changelog anew as well, and start over.",
+            mend="The source was made anew or has lost records: see what its owner's documentation says about a loss; "
+            "do not delete the changelog first.",
         )

@@ -2,6 +2,7 @@
 
     Exception
     ├── WorldFault        a dependency is away: wait in place, the records stay unacknowledged
+    │   └── EveryRecordFails  nothing of a topic goes through: what takes the records is at fault, not they
     ├── RecordFault       one record is malformed: find it, dead-letter it, go on
     └── EngineError       the worker can't go on: exit, be restarted, read again
         ├── SetupError        refused to start: the operator mends it
@@ -9,9 +10,14 @@
         ├── BatchStalled      nothing was acknowledged for too long
         ├── BatchLost         a batch was skipped inside the machinery
         ├── GroupLost         the consumer group refused this worker
+        ├── KafkaRefused      Kafka answers with an error that no retry mends
         ├── InstanceTaken     two workers under one name
         ├── Fenced            a partition's transactions belong to another worker now
+        ├── OutputTooLarge    Kafka does not take what a step wants to write
+        ├── ProducerBroken    a partition's producer can go on no more: a restart begins with a new one
+        ├── CommitUnknown     a transaction may be committed or not: a restart finds out
         ├── RestoreStalled    a changelog could not be read to its end
+        ├── RecordsUnreadable a batch of records can't be decoded
         ├── StateUnreadable   a changelog's row is none that the codec knows
         └── TooManyFaults     our own code fails on too many records: a bad deploy
 
@@ -22,6 +28,14 @@ The programs that use the engine have an error tree of their own; they name its 
 
 class WorldFault(Exception):
     """The world is at fault (Kafka, a store): the same attempt may succeed later, so it is made again."""
+
+
+class EveryRecordFails(WorldFault):
+    """All records of a kind fail, also one that went through before: none of them is blamed, all of them wait."""
+
+    def __init__(self, what: str, *, where: str, mend: str) -> None:
+        super().__init__(f"{what} ({where}). {mend}")
+        self.what, self.where, self.mend = what, where, mend
 
 
 class RecordFault(Exception):
@@ -56,6 +70,10 @@ class GroupLost(EngineError):
     """Coordination with the consumer group failed for good, and aiokafka waits for ever to be asked about it."""
 
 
+class KafkaRefused(EngineError):
+    """Kafka answers with an error that no retry mends: a permission is missing, or the broker is too old."""
+
+
 class InstanceTaken(EngineError):
     """Two workers run under one instance name, and put each other out of the group."""
 
@@ -68,8 +86,24 @@ class Fenced(EngineError):
     """Another worker has begun with this partition, or a transaction took too long: nothing more may be written."""
 
 
+class OutputTooLarge(EngineError):
+    """Kafka does not take a record that a step wants to write. Its states and outputs must fit: that is the step's."""
+
+
+class ProducerBroken(EngineError):
+    """A partition's producer is broken, or Kafka forbids it to write. No waiting mends it."""
+
+
+class CommitUnknown(EngineError):
+    """A commit was not answered, so nobody knows here whether it has happened."""
+
+
 class RestoreStalled(EngineError):
     """The changelog's end is written but can't be read: somebody's transaction is open, or the broker is away."""
+
+
+class RecordsUnreadable(EngineError):
+    """A batch of records can't be decoded: it is damaged, or compressed by a codec that is not installed."""
 
 
 class StateUnreadable(EngineError):

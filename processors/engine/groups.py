@@ -88,8 +88,10 @@ class GroupWriter:
     So group n+1 can be decoded while group n is being inserted; a `write` that must not overlap with itself in some
     stage takes a lock there. Agents wait in `put` when the writer is busy: that is the back-pressure.
 
-    `write` may raise a fault of the `world`: the same group is tried again, for ever, with back-off. Anything else that
-    it raises ends the app with nothing of that group acknowledged.
+    `write` may raise a fault of the `world`: the same group is tried again, for ever, with back-off. Those of them that
+    are `lasting` (waiting does not mend them) are tried again too, but excuse no stall: where nothing else is
+    acknowledged meanwhile, the app ends. Anything else that it raises ends the app at once, with nothing of that group
+    acknowledged.
     """
 
     def __init__(
@@ -103,13 +105,14 @@ class GroupWriter:
         within: float = 0.25,
         depth: int = 2,
         world: Faults = (WorldFault,),
+        lasting: Faults = (),
         backoff: Backoff | None = None,
         on_retry: Callable[[Retry], None] | None = None,
     ) -> None:
         self._app = app
         self._write = write
         self._bounds = (records, within, body_bytes, first_bytes)
-        self._world, self._backoff, self._on_retry = world, backoff, on_retry
+        self._world, self._lasting, self._backoff, self._on_retry = world, lasting, backoff, on_retry
         self._inbox: asyncio.Queue[RecordBatch] = asyncio.Queue(maxsize=1)
         self._slots = asyncio.Semaphore(depth)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,13 +147,23 @@ class GroupWriter:
             yield await self._inbox.get()
 
     async def _carry(self, group: Group) -> None:
+        lasting = False
+
+        def retried(retry: Retry) -> None:
+            nonlocal lasting
+            lasting = isinstance(retry.fault, self._lasting)
+            if not lasting:
+                self._app.excuse()
+            if self._on_retry is not None:
+                self._on_retry(retry)
+
         try:
             await retrying(
-                lambda: self._attempt(group),
+                lambda: self._attempt(group, alive=not lasting),
                 world=self._world,
                 backoff=self._backoff,
                 stopping=self._app.stopping,
-                on_retry=self._retrying,
+                on_retry=retried,
             )
         except GivenUp:
             for batch in group:
@@ -163,16 +176,11 @@ class GroupWriter:
         finally:
             self._slots.release()
 
-    async def _attempt(self, group: Group) -> None:
+    async def _attempt(self, group: Group, *, alive: bool) -> None:
         # Partitions may have gone to another worker meanwhile: it writes those records, we need not.
         live = [batch for batch in group if batch.live]
         now = monotonic()
-        for batch in live:
+        for batch in live if alive else ():
             batch.since = now
         if live:
             await self._write(live)
-
-    def _retrying(self, retry: Retry) -> None:
-        self._app.excuse()
-        if self._on_retry is not None:
-            self._on_retry(retry)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from processors.engine.batch import TP, RecordBatch
 from processors.engine.changelog import Codec, Table, restore
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from processors.engine.app import MicroBatchApp
 
 S = TypeVar("S")
+
+_OTHER_NAMES: Final = (
+    "Keys would meet another partition's state. Make both topics anew under other names, with the partitions that you "
+    "want, and fold the log again into them."
+)
 
 
 class KeyedAgent(Generic[S]):
@@ -64,6 +69,11 @@ class KeyedAgent(Generic[S]):
 
     # -- what it is asked
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the source had at the start."""
+        return self._partitions
+
     def keys(self) -> dict[TP, int]:
         """How many keys have a state, by partition of this worker: what memory grows with."""
         return {tp: lane.keys for tp, lane in self._lanes.items()}
@@ -86,6 +96,16 @@ class KeyedAgent(Generic[S]):
                 f"{self.changelog} has the clean-up policy {cleanup[self.changelog]!r}: it would lose states in time",
                 where=f"app {self._app.conf.id}",
                 mend="Set cleanup.policy=compact, as keyed_topics() says.",
+            )
+
+    def check_count(self, counts: Mapping[str, int]) -> None:
+        """Refuse a source whose partition count is no longer that of the start. Raises SetupError."""
+        count = counts.get(self.source, self._partitions)
+        if count != self._partitions:
+            raise SetupError(
+                f"{self.source} had {self._partitions} partitions at the start, and has {count} now",
+                where=f"app {self._app.conf.id}",
+                mend=_OTHER_NAMES,
             )
 
     # -- an assignment
@@ -164,8 +184,7 @@ class KeyedAgent(Generic[S]):
             raise SetupError(
                 f"{self.source} had {table.born_with} partitions when its state was born, and has {self._partitions}",
                 where=f"topic {self.changelog}, partition {table.tp.partition}",
-                mend="Keys would meet another partition's state. Make both topics anew under other names, with the "
-                "partitions that you want, and fold the log again into them.",
+                mend=_OTHER_NAMES,
             )
 
     def _transactions(self, tp: TP) -> KafkaTransactions:
@@ -177,6 +196,7 @@ class KeyedAgent(Generic[S]):
             group,
             timeout_seconds=self._seconds,
             client=self._app.client_settings(),
+            counts=self._app.keyed_counts,
         )
 
     def _rules(self) -> Rules[S]:

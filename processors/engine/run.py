@@ -32,10 +32,9 @@ class Exit(IntEnum):
 
     DONE = 0
     CRASHED = 1
+    """It crashed, or the stop was asked for but did not end in time. What wasn't committed is read again."""
     SETUP = 3
     BROKER_AWAY = 4
-    GUARD = 75
-    """The stop was asked for but did not end in time. Nothing is lost: what wasn't committed is read again."""
 
 
 async def run_app(app: MicroBatchApp, *, ready: Callable[[], None] = lambda: None, grace: float = 20.0) -> int:
@@ -54,7 +53,7 @@ async def run_app(app: MicroBatchApp, *, ready: Callable[[], None] = lambda: Non
     app.before_flow(ready)
     starting = asyncio.create_task(app.start(), name="app-start")
     code = await _until_end(app, starting, asked)
-    _guard(code or Exit.GUARD, grace + AFTER_GRACE_SECONDS)
+    _guard(code or Exit.CRASHED, grace + AFTER_GRACE_SECONDS)
     starting.cancel()
     return max(code, await _stop(app, grace))
 
@@ -87,7 +86,7 @@ async def _stop(app: MicroBatchApp, grace: float) -> int:
             await app.stop()
     except TimeoutError:
         log.error("the stop took longer than %s s and was cut off; what is not committed is read again", grace)  # noqa: TRY400
-        return Exit.GUARD
+        return Exit.CRASHED
     except Exception:
         log.exception("the stop failed")
         return Exit.CRASHED

@@ -10,20 +10,22 @@ Two threads: aiokafka lives in Faust's consumer thread (`BatchThread`), agents a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiokafka
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from processors.engine.assignment import Assignor, Counts, Fit, OwnTopics, counts_in, misfits
 from processors.engine.batch import TP, Inflight, Record, RecordBatch
-from processors.engine.errors import BatchStalled, GroupLost, InstanceTaken
+from processors.engine.errors import BatchStalled, EngineError, GroupLost, InstanceTaken, KafkaRefused
+from processors.engine.reading import new_consumer
 from processors.engine.twins import Twins
 
 if TYPE_CHECKING:
@@ -40,6 +42,23 @@ class Fetched:
 
 NOTHING = Fetched()
 
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How the consumer is, once a second."""
+
+    ended_by: KafkaError | None
+    """What ended the fetching, or the coordination with the group, if something did."""
+    counts: Counts
+    """The partitions of the topics that are subscribed to."""
+    unread: frozenset[TP]
+    """Partitions that no member has, and own ones of which nothing could be fetched, for UNREAD_SECONDS."""
+
+
+UNREAD_SECONDS = 60.0
+REFRESH_SECONDS = 5.0
+"""How long an assignment waits for the brokers to say how many partitions there are now."""
+
 GATHER_SECONDS = 0.01
 """After a fetch of few records: how long the next ones may gather. A fetch asks for every partition, and costs as much
 for one record as for hundreds; aiokafka begins none while something is not taken out."""
@@ -54,16 +73,20 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
     async def on_start(self) -> None:
         self._wake = asyncio.Event()
         self._gather_until = 0.0
+        self._assignor = Assignor(self._counts)
+        self._fit = Fit(self.app.conf.consumer_metadata_max_age_ms / 1000, monotonic)
+        self._refreshing: asyncio.Future[bool] | None = None
+        self._read_at: dict[TP, tuple[int | None, float]] = {}
         await super().on_start()
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
-        return aiokafka.AIOKafkaConsumer(
+        consumer = new_consumer(
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             auto_offset_reset=conf.consumer_auto_offset_reset,
             isolation_level=self.app.engine.isolation,
@@ -80,16 +103,87 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
+        consumer._subscription = OwnTopics()
+        return consumer
+
+    def _counts(self, topics: Iterable[str]) -> Counts:
+        return counts_in(self._ensure_consumer()._client.cluster, topics)
 
     @property
     def member_id(self) -> str:
         member: str = self._ensure_consumer()._coordinator.member_id
         return member
 
-    async def coordination_error(self) -> KafkaError | None:
-        """Return what ended the coordination with the group, if something did. aiokafka waits until it is asked."""
-        error: KafkaError | None = await self.call_thread(_coordination_error, self._ensure_consumer())
-        return error
+    async def watch(self) -> Watched:
+        """Look at what nobody else does, and ask the group to assign anew where its assignment fits no more.
+
+        Waits for nothing. aiokafka's leader looks at topics as well, but not after a static member's return.
+        """
+        watched: Watched = await self.call_thread(self._watch, self._ensure_consumer())
+        return watched
+
+    async def _watch(self, consumer: aiokafka.AIOKafkaConsumer) -> Watched:
+        counts = self._counts(consumer._subscription.topics)
+        if not consumer._subscription.reassignment_in_progress:
+            self._mind_fit(consumer, counts)
+        return Watched(_ended_by(consumer), counts, self._unread(consumer, counts))
+
+    def _mind_fit(self, consumer: aiokafka.AIOKafkaConsumer, counts: Counts) -> None:
+        made_of, foreign = self._assignor.made_of, consumer._subscription.foreign
+        if not misfits(counts, made_of, foreign=foreign):
+            self._fit.fits()
+            self._refreshing = None
+        elif self._fit.may_ask(counts, made_of):
+            if self._refreshing is None:  # our knowledge may be the older one
+                self._refreshing = asyncio.ensure_future(consumer._client.force_metadata_update())
+            elif self._refreshing.done():
+                refreshed, self._refreshing = self._refreshing.result(), None
+                if refreshed:
+                    self._ask(consumer, counts)
+
+    def _ask(self, consumer: aiokafka.AIOKafkaConsumer, counts: Counts) -> None:
+        self.log.warning("the group assigns anew: %s of %s", counts, self._assignor.made_of)
+        self._fit.asked(counts)
+        self._assignor.request()
+        consumer._coordinator.request_rejoin()
+
+    def _unread(self, consumer: aiokafka.AIOKafkaConsumer, counts: Counts) -> frozenset[TP]:
+        now, before = monotonic(), self._read_at
+        self._read_at = {}
+        known = {TP(topic, partition) for topic, count in counts.items() for partition in range(count)}
+        # The own ones as well: a topic that was deleted is in no metadata.
+        for tp in known | {TP(*tp) for tp in consumer._subscription.assigned_partitions()}:
+            fetched = self._fetched_at(consumer, tp)
+            at, since = before.get(tp, (fetched, now))
+            self._read_at[tp] = (fetched, now if fetched is None or fetched != at else since)
+        return frozenset(tp for tp, (_, since) in self._read_at.items() if now - since > UNREAD_SECONDS)
+
+    def _fetched_at(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int | None:
+        """When a partition was last fetched, in milliseconds; None where it need not be: it is full, or another's."""
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        state = assignment.state_value(tp) if assignment is not None else None
+        if state is None:
+            made_of = self._assignor.made_of
+            return None if made_of is None or tp.partition < made_of.get(tp.topic, 0) else 0
+        return None if tp in consumer._fetcher._records else state.timestamp or 0
+
+    async def fresh_counts(self) -> Counts:
+        """Return how many partitions the subscribed topics have; as they were known before, while no broker answers."""
+        counts: Counts = await self.call_thread(self._fresh_counts, self._ensure_consumer())
+        return counts
+
+    async def _fresh_counts(self, consumer: aiokafka.AIOKafkaConsumer) -> Counts:
+        await asyncio.wait({asyncio.ensure_future(consumer._client.force_metadata_update())}, timeout=REFRESH_SECONDS)
+        return self._counts(consumer._subscription.topics)
+
+    def _refused(self, what: str, error: KafkaError) -> KafkaRefused:
+        return KafkaRefused(
+            f"{what}: {type(error).__name__}: {error}",
+            where=f"group {self.app.conf.id}",
+            mend="The worker ends, and reads on from what is committed. If it comes back: mend what the error names, "
+            "a permission for example.",
+        )
 
     def wake(self) -> None:
         """End a running `fetch` early. Callable from any thread."""
@@ -110,7 +204,10 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         # Inside the context aiokafka counts us as polling, so that a slow sink, all partitions full, stays a member.
         with fetcher._subscriptions.fetch_context():
             await asyncio.sleep(max(0.0, self._gather_until - monotonic()))
-            records = await records_or_wake(fetcher, self._wake, tps, seconds, consumer._max_poll_records)
+            try:
+                records = await records_or_wake(fetcher, self._wake, tps, seconds, consumer._max_poll_records)
+            except KafkaError as error:
+                raise self._refused("Kafka does not give the records", error) from error
             few = 0 < sum(map(len, records.values())) < FEW_RECORDS
             self._gather_until = monotonic() + GATHER_SECONDS if few else 0.0
             return Fetched(records, self._positions(consumer))
@@ -149,6 +246,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         except (CommitFailedError, IllegalStateError) as exc:
             self.log.info("commit refused, the records are read again: %s", type(exc).__name__)
             return False
+        except KafkaError as error:  # aiokafka has retried what can be
+            raise self._refused(f"Kafka takes no offsets, such as {_first(offsets)}", error) from error
         return True
 
 
@@ -164,6 +263,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         self._epoch = 0  # changes with every revocation and assignment
         self._revoked = False  # from a revocation to the assignment that follows
         self._passed_over = False  # aiokafka's position is past records that were dropped here
+        self._unread: frozenset[TP] = frozenset()
         self._twins = Twins(self.app.conf.consumer_group_instance_id)
         self._progress = asyncio.Event()
         self._committing = asyncio.Lock()
@@ -181,7 +281,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         if self._passed_over:
             await self._seek_again()
         epoch = self._epoch
-        room = {tp for tp in active_partitions or () if self._inflight.has_room(tp)}
+        room = {tp for tp in active_partitions or () if self._inflight.has_room(tp) and not self._passed_over}
         fetched = await self._thread.fetch(room, timeout)
         if epoch != self._epoch or not self.flow_active:
             # Whose records are these? A rebalance came between. Its own seek may lie before or behind this fetch.
@@ -200,11 +300,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         return batches
 
     async def _seek_again(self) -> None:
-        self._passed_over = False
-        try:
-            await self.perform_seek()
-        except IllegalStateError:
-            self._passed_over = True  # another rebalance came; nothing is fetched before it is over
+        with suppress(IllegalStateError):  # another rebalance came; nothing is fetched before it is over
+            self._passed_over = not await self._seek()
 
     def _to_message(self, tp: TP, record: RecordBatch) -> ConsumerMessage:
         message = ConsumerMessage(
@@ -227,10 +324,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
 
     async def perform_seek(self) -> None:
         """Start over from the committed offsets. Faust calls this before the flow resumes, and whenever it stopped."""
+        await self._seek()
+
+    async def _seek(self) -> bool:
+        """Seek, and say whether that was done."""
         if self._revoked or self.app.should_stop:
-            return  # what agents have begun is being waited for, and may still be acknowledged
+            return False  # what agents have begun is being waited for, and may still be acknowledged
         self._inflight.resumed(await self._thread.seek_to_committed(self.app.starts()))
         self.app.flow()
+        return True
 
     # -- the way of a batch
 
@@ -273,6 +375,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         """
         ends = self._thread.ends()
         return {tp: max(0, ends[tp] - done) for tp, done in self._inflight.reached_safely().items() if tp in ends}
+
+    def unread(self) -> dict[str, int]:
+        """How many partitions of each topic no member has, or could not be fetched for a while."""
+        return {topic: sum(tp.topic == topic for tp in self._unread) for topic in self.app.topics_read}
+
+    async def fresh_counts(self) -> Counts:
+        """Return how many partitions the topics have now."""
+        return await self._thread.fresh_counts()
 
     # -- committing
 
@@ -371,19 +481,27 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
                 return
 
     @Service.task  # type: ignore[untyped-decorator]  # mode is untyped
-    async def _watch_coordination(self) -> None:
-        """End the worker when its group refuses it. Neither our way of fetching nor Faust's would ever notice."""
-        async for _ in self.itertimer(1.0, name="coordination"):
-            error = await self._thread.coordination_error()
-            if error is not None:
-                await self.crash(
-                    GroupLost(
-                        f"the group's coordination failed: {type(error).__name__}: {error}",
-                        where=f"group {self.app.conf.id}, instance {self.app.conf.consumer_group_instance_id}",
-                        mend="The worker ends and joins again; if it comes back, look at the broker's log.",
-                    )
-                )
+    async def _watch_group(self) -> None:
+        """End the worker when its group refuses it, or its topics are others. Neither Faust nor aiokafka notice it."""
+        async for _ in self.itertimer(1.0, name="group"):
+            watched = await self._thread.watch()
+            for tp in sorted(watched.unread - self._unread):
+                self.log.error("nothing was read of topic %s, partition %d for %s s", *tp, UNREAD_SECONDS)
+            self._unread = watched.unread
+            try:
+                self._refuse(watched)
+            except EngineError as error:
+                await self.crash(error)
                 return
+
+    def _refuse(self, watched: Watched) -> None:
+        if watched.ended_by is not None:
+            raise GroupLost(
+                f"fetching or the group's coordination failed: {type(watched.ended_by).__name__}: {watched.ended_by}",
+                where=f"group {self.app.conf.id}, instance {self.app.conf.consumer_group_instance_id}",
+                mend="The worker ends and joins again; if it comes back, look at the broker's log.",
+            )
+        self.app.refuse_other_counts(watched.counts)
 
     async def verify_all_partitions_active(self) -> None:
         """Faust's livelock detector takes a full partition for a dead one; `_watch_stall` stands in for it."""
@@ -450,12 +568,21 @@ async def seek_to_committed(
     return {TP(*tp): offset for tp, offset in offsets.items()}
 
 
-async def _coordination_error(consumer: aiokafka.AIOKafkaConsumer) -> KafkaError | None:
+def _ended_by(consumer: aiokafka.AIOKafkaConsumer) -> KafkaError | None:
+    """aiokafka keeps it until it is asked, by the one method of its own that we don't call."""
+    fetching = consumer._fetcher.error_future
     try:
         consumer._coordinator.check_errors()
+        if fetching.done() and not consumer._closed:
+            fetching.result()
     except KafkaError as error:
         return error
     return None
+
+
+def _first(offsets: Mapping[TP, int]) -> str:
+    tp = min(offsets)
+    return f"{offsets[tp]} of topic {tp.topic}, partition {tp.partition}"
 
 
 def _milliseconds(seconds: float | None) -> int:

@@ -16,7 +16,8 @@ from projections.gate.evidence import Evidence
 from projections.gate.published import state_value
 from projections.gate.rows import address_of_row, row_of_address
 from projections.gate.rules import Rules
-from projections.gate.suppression import UNKNOWN, AddressState, of_account, step, view
+from projections.gate.suppression import UNKNOWN, AddressState, of_account, review, step
+from projections.gate.suppression import Step as Taken
 from schemas.topics import SUPPRESSIONS_CHANGED
 
 __all__ = ["AddressStep"]
@@ -31,11 +32,13 @@ class AddressStep:
     def __call__(self, states: Mapping[bytes, bytes], records: Sequence[Record]) -> Step[bytes]:
         run = _Run(states, self._rules)
         for record in records:
-            key, told = record.key or b"", TO_ADDRESS.decode(record.value or b"")
+            if record.value is None:
+                continue  # somebody filled a gap in the topic: docs/explanation/gate.md, "After a loss"
+            key, told, at_us = record.key or b"", TO_ADDRESS.decode(record.value), record.timestamp * 1000
             if isinstance(told, Asked):
-                run.screen(key, told)
+                run.screen(key, told, at_us)
             else:
-                run.take(key, told.evidence, record.timestamp * 1000)
+                run.take(key, told.evidence, at_us)
         return Step(run.outputs, {key: row_of_address(run.known[key]) for key in run.changed})
 
 
@@ -49,14 +52,18 @@ class _Run:
         """Keys in the order of their first change."""
         self.outputs: list[Output] = []
 
-    def screen(self, key: bytes, request: Asked) -> None:
-        holds = view(self._state(key), self._rules)
-        self.outputs.append(screened(request, of_account(holds, request.account_id)))
+    def screen(self, key: bytes, request: Asked, at_us: int) -> None:
+        """Tell the account what holds. After a changed setting that may be other than was published: then it is now."""
+        done = review(self._state(key), self._rules)
+        self._keep(key, done, at_us)
+        self.outputs.append(screened(request, of_account(done.view, request.account_id)))
 
     def take(self, key: bytes, evidence: Evidence, at_us: int) -> None:
-        state = self._state(key)
-        done = step(state, evidence, self._rules)
-        if done.state is not state:
+        self._keep(key, step(self._state(key), evidence, self._rules), at_us)
+
+    def _keep(self, key: bytes, done: Taken, at_us: int) -> None:
+        """Remember what was done, and publish it, if it is a change."""
+        if done.state is not self._state(key):
             self.known[key], self.changed[key] = done.state, None
         if done.changed:
             value = state_value(AddressKey(*key.decode().split(":", 1)), done.view, done.state.version, at_us)

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from processors.engine import Output
+from processors.engine import Output, Record
 from projections.gate.addressing import AddressKey
 from projections.gate.evidence import Addressed, Evidence
 from projections.gate.rows import REQUEST, Codec
@@ -27,6 +27,7 @@ __all__ = [
     "Said",
     "Screened",
     "asked",
+    "kind_of",
     "policy_said",
     "preference_said",
     "said_of_address",
@@ -70,6 +71,12 @@ class PreferenceSaid(msgspec.Struct, frozen=True, array_like=True, tag="preferen
 
 TO_ADDRESS: Final = Codec[Asked | Said](Asked | Said)
 TO_ACCOUNT: Final = Codec[Screened | PolicySaid | PreferenceSaid](Screened | PolicySaid | PreferenceSaid)
+
+
+def kind_of(record: Record) -> bytes:
+    """Return the tag of what was forwarded, without decoding it: the first text of a MessagePack list."""
+    value = record.value or b""
+    return value[3 : 3 + (value[2] & 0x1F)] if len(value) > 2 else b""
 
 
 def asked(request: Request) -> Output:

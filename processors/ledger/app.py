@@ -6,21 +6,21 @@ and letters are stored; a worker that dies is followed by one that reads the sam
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing
 
 import pyarrow as pa
 import structlog
-from prometheus_client import start_http_server
 
 from processors.collector import calm_collector
-from processors.dead_letters import DeadLetters, producer
+from processors.dead_letters import DeadLetters
 from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, run_app
 from processors.lag import show_lag
 from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import WORLD, LedgerWriter
 from processors.waits import telling
-from projections.store import Store
-from schemas.errors import StoreError
+from processors.worker import metrics_shown, own_folder, producer_of, remember_failures, stoppable
+from projections.store import Store, generations
+from schemas.errors import BrokerDenied, StoreDenied, StoreError
 from schemas.settings import LedgerSettings
 from schemas.telemetry import Telemetry
 from schemas.topics import LEDGER_INPUTS
@@ -31,53 +31,67 @@ log = structlog.get_logger()
 
 
 async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = lambda: None) -> int:
-    """Run the worker until it is stopped or crashes; return its exit code."""
+    """Run the worker until it is stopped or crashes; return its exit code. Raises ConfigError and BrokerError."""
+    return await stoppable(_run(settings, ready))
+
+
+async def _run(settings: LedgerSettings, ready: Callable[[], None]) -> int:
     telemetry = Telemetry()
-    store = Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
-    kafka = producer(settings.kafka_bootstrap)
-    app = MicroBatchApp(
-        settings.consumer_group,
-        broker="kafka://" + ";kafka://".join(settings.kafka_bootstrap.split(",")),
-        datadir=settings.worker_dir / settings.instance,
-        instance=f"{settings.consumer_group}-{settings.instance}",
-        inflight=4,
+    store = Store(
+        settings.clickhouse_url.get_secret_value(),
+        database=settings.clickhouse_database,
+        generation=generations.FIRST,
     )
-    letters = DeadLetters(kafka, "ledger")
-    ledger = LedgerWriter(store, letters, telemetry, FaultLimit(), decision_days=settings.decision_days)
-    writer = GroupWriter(
-        app,
-        ledger.write,
-        records=settings.group_records,
-        body_bytes=settings.group_bytes,
-        first_bytes=settings.group_bytes // 4,
-        within=settings.group_seconds,
-        world=WORLD,
-        on_retry=telling(telemetry, "ledger"),
-    )
-    for topic in LEDGER_INPUTS:
-        app.attach(app.batch_topic(topic.name), writer)
-    show_lag(app, settings.consumer_group, telemetry)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.metrics_host, telemetry.registry)
+    datadir = own_folder(settings, settings.instance)
+    with metrics_shown(settings, telemetry), closing(store):
+        async with producer_of(settings.kafka_bootstrap, telemetry) as kafka:
+            app = MicroBatchApp(
+                settings.consumer_group,
+                broker="kafka://" + ";kafka://".join(settings.kafka_bootstrap.split(",")),
+                datadir=datadir,
+                instance=f"{settings.consumer_group}-{settings.instance}",
+                metadata_max_age=settings.metadata_seconds,
+                inflight=4,
+            )
+            limit = FaultLimit()
+            letters = DeadLetters(kafka, "ledger", telemetry)
+            ledger = LedgerWriter(store, letters, telemetry, limit, decision_days=settings.decision_days)
+            writer = GroupWriter(
+                app,
+                ledger.write,
+                records=settings.group_records,
+                body_bytes=settings.group_bytes,
+                first_bytes=settings.group_bytes // 4,
+                within=settings.group_seconds,
+                world=WORLD,
+                lasting=(BrokerDenied,),
+                on_retry=telling(telemetry, "ledger"),
+            )
+            for topic in LEDGER_INPUTS:
+                app.attach(app.batch_topic(topic.name), writer)
+            show_lag(app, settings.consumer_group, telemetry)
 
-    def announce() -> None:
-        telemetry.gauge("up", "ledger").set(1)
-        log.info("ledger.assigned", instance=settings.instance)
-        ready()
+            def announce() -> None:
+                telemetry.gauge("up", "ledger").set(1)
+                log.info("ledger.assigned", instance=settings.instance)
+                ready()
 
-    # What the first group need not wait for: pyarrow imports pandas with its first array, and the store shakes hands.
-    pa.array([None])
-    with suppress(StoreError):  # a store that is away is waited for with the first group in hand
-        await asyncio.to_thread(store.ping)
-    calm_collector()
-    await kafka.start()
-    sweeping = asyncio.create_task(_sweep(app, ledger.matcher, settings.sweep_seconds), name="sweep")
-    try:
-        return await run_app(app, ready=announce)
-    finally:
-        sweeping.cancel()
-        await kafka.stop()
-        store.close()
+            # What the first group need not wait for: pyarrow imports pandas with its first array, and the store shakes
+            # hands.
+            pa.array([None])
+            try:
+                await asyncio.to_thread(store.ping)
+            except StoreDenied:  # a wrong password is the configuration: nothing would ever be stored with it
+                raise
+            except StoreError as error:  # a store that is away is waited for with the first group in hand
+                log.warning("ledger.store_away", what=error.what, where=error.where, mend=error.mend)
+            calm_collector()
+            await remember_failures(limit, settings.kafka_bootstrap, "ledger")
+            sweeping = asyncio.create_task(_sweep(app, ledger.matcher, settings.sweep_seconds), name="sweep")
+            try:
+                return await run_app(app, ready=announce)
+            finally:
+                sweeping.cancel()
 
 
 async def _sweep(app: MicroBatchApp, matcher: Matcher, every_seconds: float) -> None:

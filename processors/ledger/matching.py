@@ -10,7 +10,7 @@ is young: for a To that was told only later, and for replicas of ClickHouse that
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final
@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from projections.bounces.columns import bounces_table
-from projections.messages.columns import events_table, matched_state_table, state_table, strangers_table
+from projections.messages.columns import events_table, state_table, withdrawn_state_table
 from projections.messages.matching import (
     Assignment,
     Candidate,
@@ -28,11 +28,13 @@ from projections.messages.matching import (
     assign,
     candidates_of,
     copies_of,
+    is_matchable,
     orphans_under,
     young_provider_ids,
 )
 from projections.messages.queries import Query
 from projections.store import Store
+from projections.store.parameters import chunks
 from schemas.errors import StoreError, StoreRefused
 from schemas.events import Event
 
@@ -43,9 +45,6 @@ _LONG_SECONDS: Final = 31 * 86_400
 _LONG_EVERY: Final = 60
 
 log = structlog.get_logger()
-
-CHUNK: Final = 5_000
-"""Provider ids of one question: what a server takes as one parameter without strain."""
 
 
 class Matcher:
@@ -58,15 +57,23 @@ class Matcher:
     def settle(self, provider_ids: Iterable[ProviderId]) -> int:
         """Write what the orphans under these provider ids are to their messages; return how many found one.
 
-        Raises StoreError; may be called again.
+        Ids that fit into one question go together. One that fails does not keep the others from being asked: the first
+        failure is raised at the end (StoreError, StoreRefused). May be called again.
         """
         by_provider: dict[str, list[str]] = defaultdict(list)
         for provider, provider_message_id in sorted(set(provider_ids)):
-            if provider_message_id:
+            if is_matchable(provider_message_id):
                 by_provider[provider].append(provider_message_id)
-        return sum(
-            self._settle(provider, some) for provider, ids in by_provider.items() for some in _chunks(ids, CHUNK)
-        )
+        found, failures = 0, []
+        for provider, ids in by_provider.items():
+            for some in chunks(ids):
+                try:
+                    found += self._settle(provider, some)
+                except (StoreError, StoreRefused) as failure:
+                    failures.append(failure)
+        if failures:
+            raise failures[0]
+        return found
 
     def sweep(self, seconds: int) -> int:
         """Settle the orphans that were stored within so many seconds, whenever they were received."""
@@ -76,42 +83,41 @@ class Matcher:
         orphans = [Event._make(row) for row in self._read(orphans_under(provider, ids))]
         if not orphans:
             return 0
-        assignment = assign(orphans, self._candidates(provider, orphans), self._held(orphans))
+        ids = sorted({orphan.provider_message_id for orphan in orphans})
+        assignment = assign(orphans, self._candidates(provider, ids), self._held(provider, ids))
         self._write(assignment)
         found = len(assignment.matched) + len(assignment.named)
         if found:
             self._matched(found)
         return found
 
-    def _candidates(self, provider: str, orphans: Sequence[Event]) -> dict[ProviderId, list[Candidate]]:
+    def _candidates(self, provider: str, ids: Sequence[str]) -> dict[ProviderId, list[Candidate]]:
         found: dict[ProviderId, list[Candidate]] = defaultdict(list)
-        ids = sorted({orphan.provider_message_id for orphan in orphans})
         for provider_message_id, account, message, to_key in self._read(candidates_of(provider, ids)):
             found[ProviderId(provider, provider_message_id)].append(Candidate(Pair(account, message), to_key))
         return found
 
-    def _held(self, orphans: Sequence[Event]) -> dict[str, Held]:
+    def _held(self, provider: str, ids: Sequence[str]) -> dict[str, Held]:
         held: dict[str, Held] = defaultdict(Held)
-        for some in _chunks([orphan.event_id for orphan in orphans], CHUNK):
-            for event_id, account, message, link, received_us in self._read(copies_of(some)):
-                pair, copies = Pair(account, message), held[event_id]
-                if link == "":
-                    copies.named.add(pair)
-                elif link == "matched":
-                    copies.matched.add(pair)
-                if received_us is not None:
-                    copies.first_received_us[pair] = received_us
+        for event_id, account, message, link, received_us in self._read(copies_of(provider, ids)):
+            pair, copies = Pair(account, message), held[event_id]
+            if link == "":
+                copies.named.add(pair)
+            elif link == "matched":
+                copies.matched.add(pair)
+            if received_us is not None:
+                copies.first_received_us[pair] = received_us
         return held
 
     def _write(self, assignment: Assignment) -> None:
         if assignment.named:
             self._write_events(assignment.named, "", state_table(events_table(assignment.named)))
         if assignment.matched:
-            self._write_events(assignment.matched, "matched", matched_state_table(assignment.matched))
+            self._write_events(assignment.matched, "matched", state_table(events_table(assignment.matched)))
         if assignment.withdrawn:
             # Received before all others: of the copies of an event the one received first stays.
             withdrawn = [event._replace(received_us=0) for event in assignment.withdrawn]
-            self._write_events(withdrawn, "withdrawn", strangers_table(withdrawn))
+            self._write_events(withdrawn, "withdrawn", withdrawn_state_table(withdrawn))
 
     def _write_events(self, events: Sequence[Event], link: str, states: Any) -> None:
         """Write the state, then the bounces, and the events last: what `events` has is taken for done ever after.
@@ -140,8 +146,3 @@ async def sweep_now_and_then(matcher: Matcher, every_seconds: float, stop: async
             await asyncio.to_thread(matcher.sweep, _LONG_SECONDS if turn % _LONG_EVERY == 0 else _YOUNG_SECONDS)
         except (StoreError, StoreRefused) as error:  # the next turn does it; nothing waits for this one
             log.warning("sweep.failed", fault=str(error)[:500])
-
-
-def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for at in range(0, len(items), size):
-        yield items[at : at + size]

@@ -1,7 +1,8 @@
 """Records of the log, read into what the tables are made of.
 
-In:  records of `sends.*`, `webhooks.*` and `suppressions.changed`, in any order.
-Out: a `Sheet`: events of messages, events of none, facts, contents, states of addresses, and what could not be read.
+In:  records of the topics in `LEDGER_INPUTS`, in any order.
+Out: a `Sheet`: events of messages, events of none, facts, contents, states of addresses, what people wrote (commands,
+policies, preferences), and what could not be read.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,9 @@ from processors.dead_letters import Letter
 from processors.disorder import Disorder
 from processors.engine import Record
 from processors.places import place_of
+from projections.accounts.columns import StatedPolicy, StatedPreference
 from projections.messages.matching import ProviderId, of_everybody
+from schemas.decoding import decoder
 from schemas.errors import RecordInvalid
 from schemas.events import Bad, Event, Place
 from schemas.facts import (
@@ -28,15 +31,20 @@ from schemas.facts import (
     decode_request,
     event_of,
 )
+from schemas.gate_facts import Command, decode_command, decode_policy, decode_preference
 from schemas.providers import ADAPTERS
 from schemas.records import problems
 from schemas.suppressions import SuppressionState
 from schemas.topics import (
+    ACCOUNTS_POLICIES,
+    PARKED_BY_GATE,
+    RECIPIENTS_PREFERENCES,
     SENDS_CONTENT,
     SENDS_DECIDED,
     SENDS_DISPATCHED,
     SENDS_REQUESTED,
     SUPPRESSIONS_CHANGED,
+    SUPPRESSIONS_COMMANDS,
     WEBHOOKS,
 )
 
@@ -56,9 +64,14 @@ class Sheet:
     dispatches: list[Dispatch] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
     suppressions: list[SuppressionState] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    policies: list[StatedPolicy] = field(default_factory=list)
+    preferences: list[StatedPreference] = field(default_factory=list)
     of_everybody: list[Event] = field(default_factory=list)
     """Those of `orphans` that have a log row of their own, in the account of everybody."""
     letters: list[Letter] = field(default_factory=list)
+    passed_over: list[Record] = field(default_factory=list)
+    """What could not be read either, and is the gate's to park."""
     disorder: Disorder = field(default_factory=Disorder)
     """Told by the rows, so the writer fills it in."""
 
@@ -73,11 +86,15 @@ class Sheet:
         return found | {ProviderId(d.provider, d.provider_message_id) for d in self.dispatches}
 
 
+_PASSED_OVER: Final = frozenset(topic.name for topic in PARKED_BY_GATE)
 _ADAPTERS: Final = {WEBHOOKS[name].name: to_events for name, to_events in ADAPTERS.items()}
 
 
 def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
-    """Return what the records say. A malformed one becomes a letter; only a fault of our own code raises."""
+    """Return what the records say. A malformed one becomes a letter, unless the gate parks those of its topic.
+
+    Only a fault of our own code raises.
+    """
     sheet = Sheet()
     said: list[Event] = []
     for record in records:
@@ -88,6 +105,8 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
                 said.extend(events)
                 if bad:
                     sheet.letters.extend(Letter(record, one) for one in bad)
+                elif not events:  # a post of no element
+                    sheet.passed_over.append(record)
             elif record.topic == SENDS_REQUESTED.name:
                 sheet.requests.append(decode_request(value, place_of(record), decision_days=decision_days))
             elif record.topic == SENDS_DECIDED.name:
@@ -98,10 +117,19 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
                 sheet.contents.append(decode_content(value, place_of(record)))
             elif record.topic == SUPPRESSIONS_CHANGED.name:
                 sheet.suppressions.append(_suppression(value, place_of(record)))
+            elif record.topic == SUPPRESSIONS_COMMANDS.name:
+                sheet.commands.append(decode_command(value, place_of(record)))
+            elif record.topic == ACCOUNTS_POLICIES.name:
+                sheet.policies.append(StatedPolicy(decode_policy(value, place_of(record)), _text(value)))
+            elif record.topic == RECIPIENTS_PREFERENCES.name:
+                sheet.preferences.append(StatedPreference(decode_preference(value, place_of(record)), _text(value)))
             else:
                 raise AssertionError(f"the ledger does not read {record.topic}")
         except RecordInvalid as invalid:
-            sheet.letters.append(Letter(record, Bad(invalid.reason, invalid.detail, value, None)))
+            if record.topic in _PASSED_OVER:
+                sheet.passed_over.append(record)
+            else:
+                sheet.letters.append(Letter(record, Bad(invalid.reason, invalid.detail, value, None)))
     # After the loop, which would ask each event by itself: a comprehension costs less.
     sheet.events = [event for event in said if event.message_id]
     sheet.orphans = [event for event in said if not event.message_id]
@@ -109,6 +137,12 @@ def read_records(records: Iterable[Record], *, decision_days: int) -> Sheet:
     return sheet
 
 
+def _text(value: bytes) -> str:
+    """A record as text. JSON is UTF-8, but inside of fields that nobody knows decoders let anything pass."""
+    return value.decode("utf-8", "replace")
+
+
+@decoder
 def _suppression(value: bytes, place: Place) -> SuppressionState:
     try:
         return SuppressionState.model_validate_json(value)

@@ -1,13 +1,13 @@
 """The queries of accounts. Outside values are bound parameters, never text.
 
-An account is known by its messages: nothing else of it is in the tables. The log rows of no account (`*`) are not one.
+An account is listed by its messages. The log rows of no account (`*`) are not one.
 """
 
 from collections.abc import Sequence
 
 from projections.messages.queries import EVERY, Query
 
-__all__ = ["accounts_like", "accounts_named"]
+__all__ = ["accounts_like", "accounts_named", "policy", "preference"]
 
 _COUNTED = "SELECT account_id, count() AS messages, max(date_sent) AS last_sent_at FROM messages WHERE "
 _ORDERED = " GROUP BY account_id ORDER BY account_id"
@@ -25,3 +25,22 @@ def accounts_like(text: str, *, limit: int, after: str = "") -> Query:
 def accounts_named(accounts: Sequence[str]) -> Query:
     """Return the query of these accounts; one without messages gives no row."""
     return Query(f"{_COUNTED} account_id IN {{accounts:Array(String)}}{_ORDERED}", {"accounts": list(accounts)})
+
+
+def policy(account_id: str) -> Query:
+    """Return the query of the policy in force: one column `record`, its JSON text; at most one row."""
+    return Query(
+        "SELECT tupleElement(max(stated), 'record') AS record FROM policies"
+        " WHERE account_id = {account:String} GROUP BY account_id",
+        {"account": account_id},
+    )
+
+
+def preference(account_id: str, recipient_kind: str, recipient_id: str) -> Query:
+    """Return the query of a recipient's preference in force: one column `record`, its JSON text; at most one row."""
+    return Query(
+        "SELECT tupleElement(max(stated), 'record') AS record FROM preferences"
+        " WHERE account_id = {account:String} AND recipient_kind = {kind:String} AND recipient_id = {id:String}"
+        " GROUP BY account_id, recipient_kind, recipient_id",
+        {"account": account_id, "kind": recipient_kind, "id": recipient_id},
+    )

@@ -24,7 +24,7 @@ from schemas.facts import Request
 from schemas.gate_facts import Policy, Preference
 from schemas.identity import sent_at_us
 
-__all__ = ["FORGOTTEN_AT_ONCE", "REMEMBERED_BYTES", "Accounts", "Answer", "answer", "decision_key", "later"]
+__all__ = ["FORGOTTEN_AT_ONCE", "REMEMBERED_BYTES", "Accounts", "Answer", "answer", "decision_key", "later", "rank"]
 
 REMEMBERED_BYTES: Final = 4096
 """A request of more is not remembered, only its hash. So one that is repeated with another content stays unanswered."""
@@ -49,7 +49,12 @@ def later(known: Wish | None, said: Wish) -> Wish:
     """Return the policy or preference in force: the one updated last; of one moment, the greater in bytes."""
     if known is None:
         return said
-    return max(known, said, key=lambda wish: (wish.updated_us, msgspec.msgpack.encode(wish)))
+    return max(known, said, key=rank)
+
+
+def rank(wish: Policy | Preference) -> tuple[int, bytes]:
+    """Return what says which of two is in force: the greater is."""
+    return wish.updated_us, msgspec.msgpack.encode(wish)
 
 
 def answer(

@@ -22,7 +22,6 @@ _EMAIL: Final = re.compile(
     rf"(?=.{{1,254}}\Z)(?=.{{1,64}}@[^@]*\Z)(?:{_ATOM}(?:\.{_ATOM})*|{_QUOTED})@(?:{_LABEL}\.)+(?!\d+\Z){_LABEL}"
 )
 _PHONE: Final = re.compile(r"(?:whatsapp:)?\+[1-9]\d{1,14}", re.ASCII)
-_SERVICE: Final = re.compile(r"mg[0-9a-f]{32}")
 
 
 class AddressKey(NamedTuple):
@@ -43,6 +42,5 @@ def is_address(key: str, channel: str) -> bool:
 
 
 def sender_key(text: str) -> str:
-    """Return the key of an SMS sender: a number, a name, or the id of a messaging service (in Twilio's spelling)."""
-    key = phone_key(text)
-    return "MG" + key[2:] if _SERVICE.fullmatch(key) else key
+    """Return the key of an SMS sender: a number, a name, or the id of a messaging service, in any case."""
+    return phone_key(text)

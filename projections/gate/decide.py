@@ -2,7 +2,7 @@
 
 In:  a request; what its account, its recipient and its address have said; how much of a trial was used.
 Out: a `Verdict`: outcome, reason code, the reason for people, and the ids of what caused it.
-Promise: pure and total. The order of the rules is CONTRACT section 5's.
+Promise: pure and total. The order of the rules is docs/explanation/gate.md's.
 
 CCs are not screened: a limit, stated in docs/explanation/gate.md.
 """
@@ -15,6 +15,7 @@ from projections.gate.opt_outs import OptOut
 from projections.gate.rules import DEFAULTS, Rules
 from projections.gate.spells import REASONS
 from projections.gate.suppression import SuppressionView
+from projections.gate.texts import bounded
 from projections.gate.trial import Trial, Usage, trial_of
 from schemas.facts import Request
 from schemas.gate_facts import Policy, Preference
@@ -58,6 +59,8 @@ class Cause(NamedTuple):
 
 
 Rule = Callable[[Case], Cause | None]
+_REASON_CHARACTERS: Final = 1_000
+"""How much of a policy's reason a decision repeats: the policy may be of megabytes, and a decision has a request."""
 
 
 def decide(
@@ -96,7 +99,7 @@ def _account_blocked(case: Case) -> Cause | None:
     policy = case.policy
     if policy is None or policy.blocked_since_us is None or policy.blocked_since_us > case.request.requested_us:
         return None
-    why = f": {policy.blocked_reason}" if policy.blocked_reason else ""
+    why = f": {policy.blocked_reason[:_REASON_CHARACTERS]}" if policy.blocked_reason else ""
     return Cause(f"The account is blocked since {_day(policy.blocked_since_us)}{why}", (policy_id(policy),))
 
 
@@ -129,14 +132,15 @@ def _unsubscribed(case: Case) -> Cause | None:
 
 
 def _group_unsubscribed(case: Case) -> Cause | None:
-    out = _opt_out(case, "group_unsubscribed", lambda out: out.group == case.request.unsubscribe_group)
+    group = bounded(case.request.unsubscribe_group)
+    out = _opt_out(case, "group_unsubscribed", lambda out: out.group == group)
     return out and Cause(f"The recipient left the group {out.group} on {_day(out.since_us)}", (out.evidence,))
 
 
 def _sms_opt_out(case: Case) -> Cause | None:
     """An opt-out of one sender. A request that names none may go through any, and so does an opt-out."""
-    sender = sender_key(case.request.sender)
-    out = _opt_out(case, "sms_opt_out", lambda out: not sender or not out.sender or out.sender == sender)
+    sender = sender_key(bounded(case.request.sender.strip()))
+    out = _opt_out(case, "sms_opt_out", lambda out: not sender or not out.sender or sender_key(out.sender) == sender)
     if out is None:
         return None
     return Cause(f"The recipient opted out of texts of {out.sender or 'us'} on {_day(out.since_us)}", (out.evidence,))

@@ -14,10 +14,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from projections.gate.addressing import AddressKey, sender_key
+from projections.gate.addressing import AddressKey
+from projections.gate.texts import bounded
 from schemas.events import Event, EventType, Fault
 from schemas.gate_facts import Command
 from schemas.json_values import text_of
+from schemas.providers.twilio import RECIPIENT_CODES
 from schemas.suppressions import EVERYWHERE
 
 __all__ = ["COMMANDS", "LIFTS", "Addressed", "Evidence", "Kind", "evidence_of", "evidence_of_command"]
@@ -67,7 +69,8 @@ class Evidence(NamedTuple):
     """Of a bounce: what tells its message from others; blank where nothing does."""
     group: str = ""
     senders: tuple[str, ...] = ()
-    """Of an SMS opt-out: the number and the messaging service; none where the event tells none."""
+    """Of an SMS opt-out: the number and the messaging service, as they were written; none where the event tells none.
+    They are compared by `sender_key`."""
     list: str = ""
     """Of a Postmark suppression list: `server/stream`."""
     actor: str = ""
@@ -107,7 +110,7 @@ def evidence_of_command(command: Command) -> Addressed:
         command.place.received_us,
         scope=command.scope,
         group=command.group,
-        senders=(sender_key(command.sender),) if command.sender.strip() else (),
+        senders=(command.sender.strip(),) if command.sender.strip() else (),
         actor=command.actor,
     )
     return Addressed(AddressKey(command.channel, command.address), evidence)
@@ -127,11 +130,12 @@ def _bounced(event: Event) -> Evidence | None:
 
 
 def _failed(event: Event) -> Evidence | None:
+    """A failed SMS. Its code alone counts: a text around it may quote a code of somebody's mail server."""
     if _channel(event) != "sms":
         return None
     if event.code in _OPT_OUT_CODES:
         return _seen(event, Kind.OPTED_OUT, senders=_senders(event, "From"))
-    return _bounced(event)
+    return _seen(event, Kind.BOUNCE, message=_message(event)) if event.code in RECIPIENT_CODES else None
 
 
 def _complained(event: Event) -> Evidence:
@@ -139,14 +143,14 @@ def _complained(event: Event) -> Evidence:
 
 
 def _unsubscribed(event: Event) -> Evidence:
-    return _seen(event, Kind.UNSUBSCRIBED, scope=event.account_id or EVERYWHERE, group=event.group)
+    return _seen(event, Kind.UNSUBSCRIBED, scope=event.account_id or EVERYWHERE, group=bounded(event.group))
 
 
 def _resubscribed(event: Event) -> Evidence | None:
     """It lifts the wish about its own group only; without a group there is nothing that it could lift."""
     if not event.group:
         return None
-    return _seen(event, Kind.RESUBSCRIBED, scope=event.account_id or EVERYWHERE, group=event.group)
+    return _seen(event, Kind.RESUBSCRIBED, scope=event.account_id or EVERYWHERE, group=bounded(event.group))
 
 
 def _opted_out(event: Event) -> Evidence:
@@ -160,14 +164,14 @@ def _opted_in(event: Event) -> Evidence:
 def _subscription_changed(event: Event) -> Evidence | None:
     """A change of Postmark's list; the recipient's own wish among them is an opt-out of the stream."""
     extra = _extra(event)
-    changed = f"{text_of(extra.get('ServerID')).strip()}/{event.group}"
+    changed = bounded(f"{text_of(extra.get('ServerID')).strip()}/{event.group}")
     if event.classification == "removed":
         return _seen(event, Kind.UNLISTED, list=changed)
     if event.classification != "added":
         return None
     if event.reason == "ManualSuppression" and text_of(extra.get("Origin")).strip().lower() == "recipient":
         scope = event.account_id or EVERYWHERE
-        return _seen(event, Kind.UNSUBSCRIBED, scope=scope, group=event.group, list=changed)
+        return _seen(event, Kind.UNSUBSCRIBED, scope=scope, group=bounded(event.group), list=changed)
     return _seen(event, Kind.LISTED, list=changed)
 
 
@@ -186,7 +190,7 @@ _MEANINGS: Final[Mapping[str, Callable[[Event], Evidence | None]]] = {
 def _message(event: Event) -> str:
     """The provider's id of the message, else ours; the sign between tells whose it is."""
     if event.provider_message_id:
-        return f"{event.provider}:{event.provider_message_id}"
+        return bounded(f"{event.provider}:{event.provider_message_id}")
     return f"{event.account_id}/{event.message_id}" if event.message_id else ""
 
 
@@ -194,7 +198,7 @@ def _senders(event: Event, number_field: str) -> tuple[str, ...]:
     """The number and the service that an SMS went through; the number's field is To of a text to us, else From."""
     extra = _extra(event)
     said = (_first(extra.get(name)) for name in (number_field, "MessagingServiceSid"))
-    return tuple(sender_key(text) for text in said if text.strip())
+    return tuple(bounded(text.strip()) for text in said if text.strip())
 
 
 def _first(value: object) -> str:

@@ -6,6 +6,7 @@ The first byte is a version; MessagePack follows, lists of values without their 
 know was written by a newer gate: to start all the same would be to forget what it says, so it is refused.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from projections.gate.decide import Verdict
 from projections.gate.evidence import Evidence
 from projections.gate.published import Written
-from projections.gate.suppression import AddressState
+from projections.gate.suppression import UNPUBLISHED, AddressState, Published, ScopeView
 from projections.gate.trial import Usage
 from schemas.errors import ConfigError
 from schemas.facts import Request
@@ -35,7 +36,6 @@ __all__ = [
     "row_of_address",
 ]
 
-_VERSION: Final = b"\x01"
 T = TypeVar("T")
 
 
@@ -69,21 +69,25 @@ class Runs(NamedTuple):
 class Codec(Generic[T]):
     """Values of one kind as bytes, and back."""
 
-    def __init__(self, kind: Any) -> None:  # a type[T], or a union of types, which mypy takes for none
+    def __init__(
+        self, kind: Any, version: int = 1
+    ) -> None:  # a type[T], or a union of types, which mypy takes for none
+        self._version = bytes((version,))
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(kind).decode
 
     def encode(self, value: T) -> bytes:
         """Return a value as bytes."""
-        return _VERSION + self._encode(value)
+        return self._version + self._encode(value)
 
     def decode(self, row: bytes) -> T:
         """Return the value of a row. Raises ConfigError for a row of another version."""
-        if row[:1] != _VERSION:
+        if row[:1] != self._version:
+            found, known = row[:1].hex() or "none", self._version.hex()
             raise ConfigError(
-                f"a row of the gate's memory has version {row[:1].hex() or 'none'}; this gate knows {_VERSION.hex()}",
+                f"a row of the gate's memory has version {found}; this gate knows {known}",
                 "the gate's changelogs",
-                "run the gate that wrote it, or a newer one",
+                "run the gate that wrote it, or a newer one; or start over: docs/explanation/gate.md#after-a-loss",
             )
         value: T = self._decode(memoryview(row)[1:])
         return value
@@ -98,20 +102,51 @@ RUNS: Final = Codec[Runs](Runs)
 REQUEST: Final = Codec[Request](Request)
 
 
+class _Published(NamedTuple):
+    scopes: tuple[ScopeView, ...]
+    evidence: tuple[tuple[int | str, ...], ...]
+    """Of each scope: where in the row the evidence stands, or its id, if it is not remembered any more."""
+    opt_outs: bytes
+
+
 class _Address(NamedTuple):
     version: int
     evidence: tuple[Evidence, ...]
+    published: _Published | None
 
 
-_ADDRESS: Final = Codec[_Address](_Address)
+_ADDRESS: Final = Codec[_Address](_Address, version=2)
 
 
 def row_of_address(state: AddressState) -> bytes:
     """Return the row of an address."""
-    return _ADDRESS.encode(_Address(state.version, tuple(state.evidence[key] for key in sorted(state.evidence))))
+    evidence = tuple(state.evidence[key] for key in sorted(state.evidence))
+    return _ADDRESS.encode(_Address(state.version, evidence, _packed(state.published, evidence)))
 
 
 def address_of_row(row: bytes) -> AddressState:
     """Return the state that a row holds. Raises ConfigError for a row of another version."""
-    version, evidence = _ADDRESS.decode(row)
-    return AddressState({e.key: e for e in evidence}, version)
+    version, evidence, published = _ADDRESS.decode(row)
+    return AddressState({e.key: e for e in evidence}, version, _unpacked(published, evidence))
+
+
+def _packed(published: Published, evidence: Sequence[Evidence]) -> _Published | None:
+    """What was published, without the ids that stand in the row anyway: they are most of it."""
+    if published == UNPUBLISHED:
+        return None
+    places = {e.id: place for place, e in enumerate(evidence)}
+    return _Published(
+        tuple(scope._replace(evidence=()) for scope in published.scopes),
+        tuple(tuple(places.get(id_, id_) for id_ in scope.evidence) for scope in published.scopes),
+        published.opt_outs,
+    )
+
+
+def _unpacked(packed: _Published | None, evidence: Sequence[Evidence]) -> Published:
+    if packed is None:
+        return UNPUBLISHED
+    scopes = (
+        scope._replace(evidence=tuple(evidence[place].id if isinstance(place, int) else place for place in places))
+        for scope, places in zip(packed.scopes, packed.evidence, strict=True)
+    )
+    return Published(tuple(scopes), packed.opt_outs)

@@ -1,4 +1,4 @@
-"""Whether an address is suppressed, and what its owner does not want: the fold of CONTRACT section 6.
+"""Whether an address is suppressed, and what its owner does not want: the fold of docs/explanation/gate.md.
 
 In:  `Evidence` of one address, in any order, with repeats and copies.
 Out: a `SuppressionView`, the same for every order, any repeats and any split into batches.
@@ -7,13 +7,22 @@ The state is a set of evidence: all that is known, by id. Two states join as set
 associative, and repeats do nothing. What a release voids is worked out when the set is read, never when the release
 comes: so it is one whether the release or the evidence comes first. How the set stays small:
 `projections.gate.thinning`.
+
+Beside the evidence, the state has what was published last. That alone says whether a record is due, so that a changed
+setting is published, too; and a scope that was stated once stays stated, also where the evidence that is now known
+would never have suppressed it.
 """
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
+import orjson
+
+from projections.gate.addressing import sender_key
 from projections.gate.evidence import Evidence, Kind
 from projections.gate.opt_outs import OptOut, opt_outs
 from projections.gate.rules import Rules
@@ -24,20 +33,22 @@ from schemas.suppressions import EVERYWHERE
 __all__ = [
     "NOTHING",
     "UNKNOWN",
+    "UNPUBLISHED",
     "AddressState",
+    "Published",
     "ScopeView",
     "Step",
     "SuppressionView",
-    "changed",
     "join",
     "of_account",
+    "review",
     "step",
     "view",
 ]
 
 
-_EVENTS: Final = frozenset({Kind.BOUNCE, Kind.COMPLAINT, Kind.LISTED, Kind.UNLISTED})
-"""What suppresses on the whole platform, and what takes that back."""
+_PLATFORM: Final = frozenset({Kind.BOUNCE, Kind.COMPLAINT, Kind.LISTED, Kind.UNLISTED})
+"""Events that suppress on the whole platform, and what takes that back."""
 
 
 class ScopeView(NamedTuple):
@@ -64,12 +75,35 @@ NOTHING: Final = SuppressionView((), ())
 """What holds for an address of which nothing is known."""
 
 
+class Published(NamedTuple):
+    """What the last record of `suppressions.changed` said of an address."""
+
+    scopes: tuple[ScopeView, ...] = ()
+    opt_outs: bytes = b""
+    """A digest of the opt-outs: only whether they are other ones is asked. Empty for none."""
+
+    @classmethod
+    def of(cls, view: SuppressionView) -> "Published":
+        """Return what a record of this view says."""
+        return cls(view.scopes, _digest(view.opt_outs))
+
+    def says(self, view: SuppressionView) -> bool:
+        """Return whether it says all that others must know. More evidence for what holds is no change."""
+        return _suppressed(self.scopes) == _suppressed(view.scopes) and self.opt_outs == _digest(view.opt_outs)
+
+
+UNPUBLISHED: Final = Published()
+"""What was said of an address of which nothing was published."""
+
+
 @dataclass(frozen=True, slots=True)
 class AddressState:
-    """What is known of one address. `version` is that of the last record in `suppressions.changed`; 0 for none."""
+    """What is known of one address, and what was published of it."""
 
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     version: int = 0
+    """That of the last record in `suppressions.changed`; 0 for none."""
+    published: Published = UNPUBLISHED
 
 
 UNKNOWN: Final = AddressState()
@@ -77,10 +111,11 @@ UNKNOWN: Final = AddressState()
 
 
 class Step(NamedTuple):
-    """What one piece of evidence did."""
+    """What one piece of evidence, or another look at an address, did."""
 
     state: AddressState
     view: SuppressionView
+    """What holds now, with each scope that was ever published."""
     changed: bool
     """Whether a record of `suppressions.changed` is due; then `state.version` is its version."""
 
@@ -88,20 +123,27 @@ class Step(NamedTuple):
 def step(state: AddressState, evidence: Evidence, rules: Rules) -> Step:
     """Take in one piece of evidence. A batch is taken one by one, so that no change in the middle of it is lost."""
     taken = join(state, AddressState({evidence.key: evidence}), rules)
-    if taken.evidence == state.evidence:
-        return Step(state, view(state, rules), changed=False)
-    before, after = view(state, rules), view(taken, rules)
-    if not changed(before, after):
-        return Step(taken, after, changed=False)
-    return Step(AddressState(taken.evidence, state.version + 1), after, changed=True)
+    return review(state if taken.evidence == state.evidence else taken, rules)
+
+
+def review(state: AddressState, rules: Rules) -> Step:
+    """Compare what holds with what was published last: they differ after new evidence, or after a changed setting."""
+    if state is UNKNOWN:
+        return Step(state, NOTHING, changed=False)
+    holds = _with_published_scopes(view(state, rules), state)
+    if state.published.says(holds):
+        return Step(state, holds, changed=False)
+    published = replace(state, version=state.version + 1, published=Published.of(holds))
+    return Step(published, holds, changed=True)
 
 
 def join(one: AddressState, other: AddressState, rules: Rules) -> AddressState:
-    """Return all that both know."""
+    """Return all that both know. What was published is that of the greater version."""
     evidence = dict(one.evidence)
     for key, e in other.evidence.items():
         evidence[key] = _first_copy(evidence[key], e) if key in evidence else e
-    return AddressState(thinned(evidence, rules), max(one.version, other.version))
+    newer = max(one, other, key=lambda state: state.version)
+    return AddressState(thinned(evidence, rules), newer.version, newer.published)
 
 
 def view(state: AddressState, rules: Rules) -> SuppressionView:
@@ -109,14 +151,20 @@ def view(state: AddressState, rules: Rules) -> SuppressionView:
     if not state.evidence:
         return NOTHING
     known = sorted(state.evidence.values(), key=lambda e: (e.at_us, e.id))
-    accounts = {e.scope for e in known if e.kind == Kind.SUPPRESS} - {EVERYWHERE}
-    scopes = (_scope(scope, known, rules) for scope in (EVERYWHERE, *sorted(accounts)))
+    suppressing: dict[str, list[Evidence]] = defaultdict(list)
+    releases: dict[str, list[Evidence]] = defaultdict(list)
+    for e in known:
+        if e.kind in _PLATFORM:
+            suppressing[EVERYWHERE].append(e)
+        elif e.kind == Kind.SUPPRESS:
+            suppressing[e.scope].append(e)
+        elif e.kind == Kind.RELEASE:
+            releases[e.scope].append(e)
+    scopes = (
+        _scope(scope, suppressing[scope], _releases_of(scope, releases), rules)
+        for scope in sorted(suppressing, key=_platform_first)
+    )
     return SuppressionView(tuple(scope for scope in scopes if scope is not None), opt_outs(known))
-
-
-def changed(before: SuppressionView, after: SuppressionView) -> bool:
-    """Return whether something that others must know is different. More evidence for what holds is no change."""
-    return _told(before) != _told(after)
 
 
 def of_account(whole: SuppressionView, account_id: str) -> SuppressionView:
@@ -137,10 +185,21 @@ def _first_copy(one: Evidence, other: Evidence) -> Evidence:
     return min(copies, key=lambda copy: (copy.received_us, copy))
 
 
-def _scope(scope: str, known: Iterable[Evidence], rules: Rules) -> ScopeView | None:
+def _platform_first(scope: str) -> tuple[bool, str]:
+    return scope != EVERYWHERE, scope
+
+
+def _releases_of(scope: str, releases: Mapping[str, Sequence[Evidence]]) -> Sequence[Evidence]:
+    """The releases that a scope obeys, in order of time: its own and those of the whole platform."""
+    everywhere, own = releases.get(EVERYWHERE, ()), releases.get(scope, ())
+    if scope == EVERYWHERE or not own:
+        return everywhere
+    return sorted([*everywhere, *own], key=lambda e: (e.at_us, e.id))
+
+
+def _scope(scope: str, suppressing: Iterable[Evidence], releases: Sequence[Evidence], rules: Rules) -> ScopeView | None:
     """What holds in one scope now; where nothing does, what was the last that did. None if nothing ever did."""
-    releases = [e for e in known if e.kind == Kind.RELEASE and e.scope in (EVERYWHERE, scope)]
-    spells = [held(spell, rules) for spell in _spells(scope, known, releases)]
+    spells = [held(spell, rules) for spell in _spells(suppressing, releases)]
     last = next((spell for spell in reversed(spells) if spell is not None), None)
     if last is None:
         return None
@@ -157,24 +216,48 @@ def _scope(scope: str, known: Iterable[Evidence], rules: Rules) -> ScopeView | N
     )
 
 
-def _spells(scope: str, known: Iterable[Evidence], releases: Sequence[Evidence]) -> list[list[Evidence]]:
+def _spells(suppressing: Iterable[Evidence], releases: Sequence[Evidence]) -> list[list[Evidence]]:
     """The evidence of a scope, parted by its releases. A release voids what happened up to its own time.
 
     Of a command to suppress and one to release at the same time the first is in force: rather no mail than unwanted.
     """
     times = [release.at_us for release in releases]
     spells: list[list[Evidence]] = [[] for _ in range(len(times) + 1)]
-    for e in known:
-        if e.kind == Kind.SUPPRESS:
-            if e.scope == scope:
-                spells[bisect_right(times, e.at_us)].append(e)
-        elif scope == EVERYWHERE and e.kind in _EVENTS:
-            spells[bisect_left(times, e.at_us)].append(e)
+    for e in suppressing:
+        after = bisect_right if e.kind == Kind.SUPPRESS else bisect_left
+        spells[after(times, e.at_us)].append(e)
     return spells
 
 
-def _told(whole: SuppressionView) -> tuple[object, object]:
-    return (
-        [(scope.scope, scope.reason, scope.since_us) for scope in whole.scopes if scope.suppressed],
-        [out[:-1] for out in whole.opt_outs],
-    )
+def _with_published_scopes(holds: SuppressionView, state: AddressState) -> SuppressionView:
+    """Add the scopes that were published once and for which no evidence is left: they are not suppressed any more.
+
+    That happens where a release is dated before what completed the suppression, or by a changed setting.
+    """
+    stated = {scope.scope for scope in holds.scopes}
+    gone = [scope for scope in state.published.scopes if scope.scope not in stated]
+    if not gone:
+        return holds
+    scopes = [*holds.scopes, *(_no_longer(scope, state.evidence.values()) for scope in gone)]
+    return holds._replace(scopes=tuple(sorted(scopes, key=lambda scope: _platform_first(scope.scope))))
+
+
+def _no_longer(published: ScopeView, known: Iterable[Evidence]) -> ScopeView:
+    """A scope as it was published, but not suppressed: released by its last release, if there was any."""
+    if not published.suppressed:
+        return published
+    releases = (e for e in known if e.kind == Kind.RELEASE and e.scope in (EVERYWHERE, published.scope))
+    last = max(releases, key=lambda e: (e.at_us, e.id), default=None)
+    if last is None:
+        return published._replace(suppressed=False)
+    return published._replace(suppressed=False, released_us=last.at_us, released_by=last.actor)
+
+
+def _suppressed(scopes: Iterable[ScopeView]) -> list[tuple[str, str, int]]:
+    return [(scope.scope, scope.reason, scope.since_us) for scope in scopes if scope.suppressed]
+
+
+def _digest(outs: Iterable[OptOut]) -> bytes:
+    """What tells opt-outs from others, in 8 bytes: all but the evidence, and senders in any spelling."""
+    said = [(out.scope, out.group, sender_key(out.sender), out.reason, out.since_us) for out in outs]
+    return blake2b(orjson.dumps(said), digest_size=8).digest() if said else b""

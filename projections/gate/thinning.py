@@ -10,23 +10,61 @@ things that lift it, only both ends are kept:
 
 So what holds does not change by it (tests/projections/gate/test_thinning.py). What can become less exact is `since`,
 where a release or a bounce arrives later than more newer evidence than is kept.
+
+All that is left may still be much, where it says many different things: thousands of groups, accounts or lists. What
+does not fit into a record of Kafka is forgotten, the oldest first: so nothing that a release voids outlives it. Only
+then does what is kept depend on the order of arrival.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Final
 
+import orjson
+
+from projections.gate.addressing import sender_key
 from projections.gate.evidence import LIFTS, Evidence, Kind
 from projections.gate.rules import PER_MESSAGE, Rules
 from projections.gate.spells import first_window
+from projections.gate.texts import MAX_CHARACTERS
 
-__all__ = ["thinned"]
+__all__ = ["MAX_ROW_BYTES", "thinned"]
+
+MAX_ROW_BYTES: Final = 7 * 2**20
+"""How large a row, or a record of `suppressions.changed`, may become at most; a record of Kafka has up to 8 MiB."""
+_NAMES_BYTES: Final = 200
+"""What is published of a piece beside its texts: names of fields, times, a reason; for each sender of an opt-out."""
+_RELEASED_BYTES: Final = 6 * MAX_CHARACTERS
+"""What a scope says of who released it; the release of the whole platform says it of every scope."""
+_FEW: Final = 600
+"""Pieces that fit whatever they say: each has four texts of up to 320 characters, of up to 6 bytes in JSON."""
 
 
 def thinned(evidence: Mapping[str, Evidence], rules: Rules) -> Mapping[str, Evidence]:
     """Return the part of the evidence of one address that has to be remembered."""
     if len(evidence) <= rules.kept:
         return evidence
+    return _fitting(_without_repeats(evidence, rules))
+
+
+def _fitting(evidence: Mapping[str, Evidence]) -> Mapping[str, Evidence]:
+    """The newest of it that fit into a row."""
+    if len(evidence) <= _FEW:
+        return evidence
+    newest_first = sorted(evidence.values(), key=lambda e: (e.at_us, e.key), reverse=True)
+    filled = accumulate(map(_most_bytes, newest_first))
+    return {e.key: e for e, total in zip(newest_first, filled, strict=True) if total <= MAX_ROW_BYTES}
+
+
+def _most_bytes(e: Evidence) -> int:
+    """How many bytes a piece takes at most, in a row together with what was published, or in a published record."""
+    released = _RELEASED_BYTES if e.kind == Kind.SUPPRESS else 0
+    return len(orjson.dumps(tuple(e))) + _NAMES_BYTES * max(1, len(e.senders)) + released
+
+
+def _without_repeats(evidence: Mapping[str, Evidence], rules: Rules) -> Mapping[str, Evidence]:
     ordered = sorted(evidence.values(), key=lambda e: (e.at_us, e.id))
     lifts = [e for e in ordered if e.kind in LIFTS]
     kept = [e for alike in _alike(lifts, ()) for e in alike[-rules.kept :]]
@@ -41,7 +79,8 @@ def _alike(ordered: Iterable[Evidence], borders: Sequence[int]) -> Iterable[list
     lists: dict[tuple[object, ...], list[Evidence]] = defaultdict(list)
     for e in ordered:
         spell = bisect_left(borders, e.at_us)
-        lists[spell, e.kind, e.scope, e.group, e.senders, e.list].append(e)
+        senders = tuple(map(sender_key, e.senders))
+        lists[spell, e.kind, e.scope, e.group, senders, e.list].append(e)
     return lists.values()
 
 

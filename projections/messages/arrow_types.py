@@ -1,27 +1,26 @@
 """The Arrow types of the tables' columns, and how columns of them are made.
 
-ClickHouse reads them as the types of migrations/0001: a map as Map, a struct as Tuple, 16 bytes as FixedString or UUID.
+ClickHouse reads a struct as Tuple, and 16 bytes as FixedString.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, Final
 
 import pyarrow as pa
 
 __all__ = [
-    "HASH",
+    "CHANGE",
     "INVERSE",
     "KNOWN_AS",
-    "MARK",
+    "NOTHING",
     "STATE",
+    "WINNER",
     "Columns",
-    "complements",
+    "address_hash",
     "hash_array",
-    "hashes_of",
-    "identities",
-    "offsets",
-    "singles",
+    "hash_prefixes",
+    "identity",
     "struct",
 ]
 
@@ -31,9 +30,13 @@ Columns = dict[str, Any]
 INVERSE: Final = 1 << 62
 """Times are kept as this less the time: the greater is then the earlier, and 0 is none."""
 
-HASH: Final = pa.binary(16)
+_HASH: Final = pa.binary(16)
+_BLAKE2B_64: Final = blake2b(digest_size=8)
 
-_ORDERED: Final = [("present", pa.uint8()), ("inverse_at", pa.uint64()), ("inverse_hash", HASH)]
+NOTHING: Final = 2**64 - 1
+"""The identity of a column that keeps the smallest of numbers."""
+
+_ORDERED: Final = [("known", pa.uint8()), ("inverse_at", pa.uint64()), ("inverse_hash", pa.uint64())]
 
 
 def _texts(*names: str) -> list[tuple[str, Any]]:
@@ -41,32 +44,53 @@ def _texts(*names: str) -> list[tuple[str, Any]]:
 
 
 KNOWN_AS: Final = pa.struct(_ORDERED + _texts("provider", "provider_message_id"))
-MARK: Final = pa.struct(
-    [("inverse_received", pa.uint64()), ("inverse_partition", pa.uint32()), ("inverse_place", pa.uint64())]
-    + [("rank", pa.uint8()), ("at", pa.int64())]
-    + _texts("address", "code", "enhanced_code", "reason", "classification", "sub_status")
+WINNER: Final = pa.struct(
+    [("rank", pa.uint8()), ("has_code", pa.uint8()), ("inverse_at", pa.uint64()), ("inverse_id", pa.uint64())]
+    + [("inverse_received", pa.uint64()), ("inverse_partition", pa.uint32()), ("inverse_place", pa.uint64())]
+    + _texts("code", "enhanced_code", "reason", "classification", "sub_status")
 )
+CHANGE: Final = pa.struct([("inverse_at", pa.uint64()), *_texts("state")])
+_IDS: Final = pa.list_(pa.uint64())
 STATE: Final = {
     "account_id": pa.string(),
     "message_id": pa.string(),
-    "decision": pa.struct(_ORDERED + _texts("outcome", "reason", "detail")),
+    "intent": pa.struct([*_ORDERED, ("outcome", pa.uint8()), ("to_hash", pa.uint64())]),
+    "attributes": pa.struct(
+        _ORDERED + _texts("channel", "template_id", "template_name", "recipient_kind", "to_domain", "reason")
+    ),
     "request": pa.struct(
         _ORDERED
-        + _texts("channel", "template_id", "template_name", "recipient_kind", "recipient_id", "to_address", "to_key")
+        + _texts("recipient_id", "to_address", "to_key")
         + [("cc", pa.list_(pa.string())), ("cc_keys", pa.list_(pa.string()))]
-        + _texts("subject", "appointment_id")
+        + _texts("subject", "appointment_id", "detail")
     ),
-    "contents": pa.list_(HASH),
+    "types": pa.uint32(),
+    "flags": pa.uint8(),
+    "heard": pa.uint64(),
+    "first_address": pa.uint64(),
+    "last_address": pa.uint64(),
+    "first_content": pa.uint64(),
+    "last_content": pa.uint64(),
     "dispatch": KNOWN_AS,
     "seen": KNOWN_AS,
     "provider_ids": pa.list_(pa.string()),
-    "firsts": pa.map_(pa.string(), pa.uint64()),
-    "counted": pa.map_(pa.string(), pa.list_(pa.uint64())),
-    "marks": pa.map_(HASH, MARK),
-    "strangers": pa.list_(pa.string()),
-    "content": pa.uint8(),
+    "processed": pa.uint64(),
+    "delivered": pa.uint64(),
+    "bounced": pa.uint64(),
+    "opened": pa.uint64(),
+    "clicked": pa.uint64(),
+    "deliveries": pa.map_(pa.uint64(), pa.uint64()),
+    "opens": _IDS,
+    "machine_opens": _IDS,
+    "clicks": _IDS,
+    "deferrals": _IDS,
+    "winner": WINNER,
+    "changes": pa.map_(pa.uint64(), CHANGE),
 }
 """The columns of `message_state`; each but the first two is an axis."""
+
+SMALLEST: Final = frozenset({"first_address", "first_content"})
+"""The axes that keep the smallest number, so that their identity is the greatest."""
 
 
 def struct(kind: Any, *columns: Sequence[object]) -> Any:
@@ -75,39 +99,40 @@ def struct(kind: Any, *columns: Sequence[object]) -> Any:
     return pa.StructArray.from_arrays(arrays, fields=list(kind))
 
 
-def offsets(lengths: Iterable[int]) -> Any:
-    """Return the offsets of a column of lists or maps, from the length of each."""
-    return pa.array(accumulate(lengths, initial=0), pa.int32())
+def identity(axis: str, size: int) -> Any:
+    """Return `size` times the identity of an axis: what changes nothing when it is joined."""
+    if axis in SMALLEST:
+        return pa.repeat(pa.scalar(NOTHING, pa.uint64()), size)
+    return _zeros(STATE[axis], size)
 
 
-def singles(values: Any) -> Any:
-    """Return a column of lists, each of one value."""
-    return pa.ListArray.from_arrays(pa.array(range(len(values) + 1), pa.int32()), values)
-
-
-def identities(kind: Any, size: int) -> Any:
-    """Return `size` times the identity of an axis: zeros, blanks and empty collections."""
+def _zeros(kind: Any, size: int) -> Any:
+    """Zeros, blanks and empty lists."""
     if pa.types.is_struct(kind):
-        return pa.StructArray.from_arrays([identities(field.type, size) for field in kind], fields=list(kind))
-    if pa.types.is_map(kind) or pa.types.is_list(kind):
+        return pa.StructArray.from_arrays([_zeros(field.type, size) for field in kind], fields=list(kind))
+    if pa.types.is_list(kind) or pa.types.is_map(kind):
         return pa.array([[]] * size, kind)
-    zero: object = "" if pa.types.is_string(kind) else bytes(16) if kind == HASH else 0
+    zero: object = "" if pa.types.is_string(kind) else 0
     return pa.repeat(pa.scalar(zero, kind), size)
 
 
-def hashes_of(hexadecimal: Sequence[str]) -> list[bytes]:
-    """Return the 16 bytes of each hash: one conversion for all."""
-    joined = bytes.fromhex("".join(hexadecimal))
-    return [joined[at : at + 16] for at in range(0, len(joined), 16)]
+def hash_prefixes(hexadecimal: Sequence[str]) -> list[int]:
+    """Return the first 8 bytes of each hash as a number that sorts as the hash does."""
+    return [int(text[:16], 16) for text in hexadecimal]
+
+
+def address_hash(key: str) -> int:
+    """Return the number by which an address key is known in the state; 0, which no key has, for a blank one.
+
+    Schemas, Python and SQL must agree on it for ever, so it is a hash that is specified: the first 8 bytes of BLAKE2b.
+    """
+    if not key:
+        return 0
+    digest = _BLAKE2B_64.copy()  # cheaper than one made anew
+    digest.update(key.encode())
+    return int.from_bytes(digest.digest(), "big") or 1
 
 
 def hash_array(joined: bytes) -> Any:
     """Return an array of hashes from their bytes, 16 each: no object is made of any."""
-    return pa.FixedSizeBinaryArray.from_buffers(HASH, len(joined) // 16, [None, pa.py_buffer(joined)])
-
-
-def complements(hashes: Sequence[bytes]) -> list[bytes]:
-    """Return each hash with its bits turned, so that the greater is the smaller."""
-    joined = b"".join(hashes)
-    turned = (int.from_bytes(joined, "big") ^ ((1 << 8 * len(joined)) - 1)).to_bytes(len(joined), "big")
-    return [turned[at : at + 16] for at in range(0, len(turned), 16)]
+    return pa.FixedSizeBinaryArray.from_buffers(_HASH, len(joined) // 16, [None, pa.py_buffer(joined)])

@@ -4,8 +4,8 @@ In:  the events, requests, decisions and dispatches of one group, in any order, 
 Out: Arrow tables for `events` (or `orphans`), a row for each event, and `message_state`, a row for each message that
      events name and for each fact.
 
-Each state row states only the axes that it knows of; all others hold their identity (migrations/0001), so the merges
-of `message_state` *are* the fold. Nothing is looked up and nothing remembered: any split into groups gives the same.
+Each state row states only the axes that it knows of; all others hold their identity, so the merges of `message_state`
+*are* the fold. Nothing is looked up and nothing remembered: any split into groups gives the same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,20 +15,20 @@ from typing import Any, Final
 import pyarrow as pa
 
 from projections.messages.arrow_types import (
-    HASH,
     INVERSE,
     KNOWN_AS,
+    NOTHING,
     STATE,
     Columns,
-    complements,
+    address_hash,
     hash_array,
-    hashes_of,
-    identities,
-    singles,
+    hash_prefixes,
+    identity,
     struct,
 )
 from projections.messages.group_fold import fold_events
-from schemas.addresses import address_key
+from projections.messages.outcomes import CONTENT, OUTCOMES, SUB_STATUS_TYPES, WITHDRAWN, sub_status
+from schemas.addresses import address_key, domain_of
 from schemas.events import Event
 from schemas.facts import Content, Decision, Dispatch, Request
 
@@ -37,16 +37,12 @@ __all__ = [
     "contents_table",
     "dispatches_table",
     "events_table",
-    "matched_state_table",
     "state_table",
-    "strangers_table",
+    "withdrawn_state_table",
 ]
 
 NO_MESSAGE: Final = "00000000-0000-0000-0000-000000000000"
 """An orphan's message_id: a UUID column has no blank."""
-
-_UNADDRESSED: Final = "?"
-"""In the state, the address of a matched event that has none: a blank one is the To's whatever else is known."""
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _EVENT_TYPES: Final = {
@@ -65,6 +61,7 @@ def events_table(events: Sequence[Event]) -> Any:
     columns: Columns = dict(zip(Event._fields, zip(*events, strict=True) if events else repeat([]), strict=False))
     columns["message_id"] = [message_id or NO_MESSAGE for message_id in columns["message_id"]]
     event_ids = bytes.fromhex("".join(columns.pop("event_id")))
+    columns["sub_status"] = [sub_status(event) if event.type in SUB_STATUS_TYPES else "" for event in events]
     return pa.table(
         {
             "event_id": hash_array(event_ids),
@@ -96,15 +93,13 @@ def state_table(
     )
 
 
-def matched_state_table(events: Sequence[Event]) -> Any:
-    """Return the rows of `message_state` for events that were matched: such as can be taken back by their address."""
-    return state_table(events_table([event._replace(address=event.address or _UNADDRESSED) for event in events]))
+def withdrawn_state_table(events: Sequence[Event]) -> Any:
+    """Return the rows of `message_state` that say: an event that was matched to this message is another message's.
 
-
-def strangers_table(events: Sequence[Event]) -> Any:
-    """Return the rows of `message_state` that say: matched events of this address are another message's."""
-    strangers = singles(pa.array([event.address or _UNADDRESSED for event in events], pa.string()))
-    return _state_rows({**_keys(events), "strangers": strangers})
+    What the event said can't be taken out of a join. So the row of such a message is worked out from `events`, which
+    knows what was withdrawn.
+    """
+    return _state_rows({**_keys(events), "flags": _flags(WITHDRAWN, len(events))})
 
 
 def dispatches_table(dispatches: Sequence[Dispatch]) -> Any:
@@ -132,17 +127,20 @@ def contents_table(contents: Sequence[Content]) -> Any:
 
 
 def _state_rows(*parts: Columns) -> Any:
-    """The rows of all parts; where a part is silent about an axis, the axis' identity."""
-    sizes = [len(part["account_id"]) if part else 0 for part in parts]
+    """The rows of all parts; where a part is silent about an axis, the axis' identity.
+
+    An axis that no part states is left out: its column's default is its identity, and costs the server less than bytes
+    that say so.
+    """
+    stated = [part for part in parts if part]
+    sizes = [len(part["account_id"]) for part in stated]
     return pa.table(
         {
             name: pa.concat_arrays(
-                [
-                    part[name] if name in part else identities(kind, size)
-                    for part, size in zip(parts, sizes, strict=True)
-                ]
+                [part[name] if name in part else identity(name, size) for part, size in zip(stated, sizes, strict=True)]
             )
-            for name, kind in STATE.items()
+            for name in STATE
+            if any(name in part for part in stated)
         }
     )
 
@@ -150,33 +148,33 @@ def _state_rows(*parts: Columns) -> Any:
 def _of_requests(requests: Sequence[Request]) -> Columns:
     if not requests:
         return {}
-    hashes = hashes_of([r.content_hash for r in requests])
+    contents = hash_prefixes([r.content_hash for r in requests])
+    times = [r.requested_us for r in requests]
     return {
         **_keys(requests),
-        "request": _attributes(requests, 1, [r.requested_us for r in requests], hashes),
-        "contents": singles(pa.array(hashes, HASH)),
+        **_intents(requests, 1, times, contents),
+        **_contents_seen(contents),
+        "heard": pa.array(times, pa.uint64()),
     }
 
 
 def _of_decisions(decisions: Sequence[Decision]) -> Columns:
     if not decisions:
         return {}
-    hashes = hashes_of([d.decision_hash for d in decisions])
-    times = [d.decided_us for d in decisions]
-    requests = [d.request for d in decisions]
+    requests, times = [d.request for d in decisions], [d.decided_us for d in decisions]
     return {
         **_keys(decisions),
-        "decision": struct(
-            STATE["decision"],
-            [1] * len(decisions),
-            [INVERSE - at for at in times],
-            complements(hashes),
-            [d.outcome for d in decisions],
-            [d.reason for d in decisions],
-            [d.detail for d in decisions],
+        **_intents(
+            requests,
+            2,
+            times,
+            hash_prefixes([d.decision_hash for d in decisions]),
+            outcomes=[OUTCOMES[d.outcome] for d in decisions],
+            reasons=[d.reason for d in decisions],
+            details=[d.detail for d in decisions],
         ),
-        "request": _attributes(requests, 2, times, hashes),
-        "contents": singles(pa.array(hashes_of([r.content_hash for r in requests]), HASH)),
+        **_contents_seen(hash_prefixes([r.content_hash for r in requests])),
+        "heard": pa.array(times, pa.uint64()),
     }
 
 
@@ -189,37 +187,78 @@ def _of_dispatches(dispatches: Sequence[Dispatch]) -> Columns:
             KNOWN_AS,
             [1] * len(dispatches),
             [INVERSE - d.dispatched_us for d in dispatches],
-            complements(hashes_of([d.dispatch_hash for d in dispatches])),
+            _complements(hash_prefixes([d.dispatch_hash for d in dispatches])),
             [d.provider for d in dispatches],
             [d.provider_message_id for d in dispatches],
         ),
+        "heard": pa.array([d.dispatched_us for d in dispatches], pa.uint64()),
     }
 
 
 def _of_contents(contents: Sequence[Content]) -> Columns:
-    if not contents:
-        return {}
-    return {**_keys(contents), "content": pa.repeat(pa.scalar(1, pa.uint8()), len(contents))}
+    """A message of which only its content is known has a row, too."""
+    return {**_keys(contents), "flags": _flags(CONTENT, len(contents))} if contents else {}
 
 
-def _attributes(requests: Sequence[Request], present: int, times: Iterable[int], hashes: Sequence[bytes]) -> Any:
-    return struct(
-        STATE["request"],
-        [present] * len(requests),
-        [INVERSE - at for at in times],
-        complements(hashes),
-        [r.channel for r in requests],
-        [r.template_id for r in requests],
-        [r.template_name for r in requests],
-        [r.recipient_kind for r in requests],
-        [r.recipient_id for r in requests],
-        [r.to for r in requests],
-        [r.to_key for r in requests],
-        [r.cc for r in requests],
-        [[address_key(cc, r.channel) for cc in r.cc] for r in requests],
-        [r.subject for r in requests],
-        [r.appointment_id for r in requests],
-    )
+def _flags(flag: int, size: int) -> Any:
+    return pa.repeat(pa.scalar(flag, pa.uint8()), size)
+
+
+def _intents(
+    requests: Sequence[Request],
+    known: int,
+    times: Iterable[int],
+    hashes: Sequence[int],
+    *,
+    outcomes: Sequence[int] | None = None,
+    reasons: Sequence[str] | None = None,
+    details: Sequence[str] | None = None,
+) -> Columns:
+    """What was asked for and decided. Its three axes have one order, so all three are of one request or decision."""
+    size = len(requests)
+    order = [[known] * size, [INVERSE - at for at in times], _complements(hashes)]
+    return {
+        "intent": struct(
+            STATE["intent"],
+            *order,
+            outcomes or [0] * size,
+            # An SMS has no CC: whatever address an event names, it is the To's.
+            [0 if r.channel == "sms" else address_hash(r.to_key) for r in requests],
+        ),
+        "attributes": struct(
+            STATE["attributes"],
+            *order,
+            [r.channel for r in requests],
+            [r.template_id for r in requests],
+            [r.template_name for r in requests],
+            [r.recipient_kind for r in requests],
+            [domain_of(r.to_key) for r in requests],
+            reasons or [""] * size,
+        ),
+        "request": struct(
+            STATE["request"],
+            *order,
+            [r.recipient_id for r in requests],
+            [r.to for r in requests],
+            [r.to_key for r in requests],
+            [r.cc for r in requests],
+            [[address_key(cc, r.channel) for cc in r.cc] for r in requests],
+            [r.subject for r in requests],
+            [r.appointment_id for r in requests],
+            details or [""] * size,
+        ),
+    }
+
+
+def _contents_seen(hashes: Sequence[int]) -> Columns:
+    """The smallest and the greatest of the contents: two that differ are a conflict."""
+    column = pa.array(hashes, pa.uint64())
+    return {"first_content": column, "last_content": column}
+
+
+def _complements(hashes: Iterable[int]) -> list[int]:
+    """Each with its bits turned, so that the greater is the smaller."""
+    return [NOTHING - number for number in hashes]
 
 
 def _keys(rows: Sequence[Event | Request | Decision | Dispatch | Content]) -> Columns:

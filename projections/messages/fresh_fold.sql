@@ -24,7 +24,8 @@ WITH
             indexOf(['processed', 'deferred', 'sent', 'delivered', 'dropped', 'failed', 'blocked', 'bounced'],
                 toString(e.type)) AS rank
         FROM events AS e FINAL
-        WHERE e.link != 'withdrawn' AND cityHash64(e.account_id, e.message_id) % {parts:UInt32} = {part:UInt32}
+        WHERE e.link != 'withdrawn' AND e.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')
+            AND cityHash64(e.account_id, e.message_id) % {parts:UInt32} = {part:UInt32}
     ),
     facts AS
     (
@@ -48,7 +49,8 @@ WITH
         SELECT
             *,
             if(is_decided, tupleElement(decision, 4), tupleElement(request, 1)) AS asked,
-            if(account = '*', '', if(is_decided, tupleElement(decision, 5), tupleElement(request, 2))) AS to_key
+            if(account = '*', '', if(is_decided, tupleElement(decision, 5), tupleElement(request, 2))) AS to_key,
+            JSONExtractString(asked, 'channel') = 'sms' AS is_sms
         FROM facts
     ),
     heard AS
@@ -81,7 +83,8 @@ WITH
         (
             SELECT
                 log.*,
-                log.told AND ((log.address = '') OR (whose.to_key = '') OR (log.address = whose.to_key)) AS own,
+                log.told AND ((log.address = '') OR (whose.to_key = '') OR whose.is_sms
+                    OR (log.address = whose.to_key)) AS own,
                 coalesce(nullIf(JSONExtractString(log.said, 'Recipient'), ''),
                     nullIf(JSONExtractString(log.said, 'Email'), ''), log.address) AS spelled
             FROM log INNER JOIN whose ON log.account = whose.account AND log.id = whose.id
@@ -126,12 +129,11 @@ SELECT
             tupleElement(h.winner, 2) = 'twilio', 'canceled',
             tupleElement(h.winner, 2) = 'postmark',
             if(tupleElement(h.winner, 3) = 'ManuallyDeactivated', 'inactive', 'other'),
+            startsWith(lower(trimBoth(tupleElement(h.winner, 5))), 'spam content'), 'content',
             transform(lower(trimBoth(tupleElement(h.winner, 5))),
                 ['bounced address', 'bounce', 'unsubscribed address', 'spam reporting address', 'invalid',
-                    'invalid smtpapi header', 'spam content', 'spam content (if spam checker app is enabled)',
-                    'recipient list over package quota', 'duplicate message'],
-                ['bounced', 'bounced', 'unsubscribed', 'spam', 'invalid', 'invalid', 'content', 'content', 'quota',
-                    'duplicate'], 'other')),
+                    'invalid smtpapi header', 'recipient list over package quota', 'duplicate message'],
+                ['bounced', 'bounced', 'unsubscribed', 'spam', 'invalid', 'invalid', 'quota', 'duplicate'], 'other')),
         status = 'Subscriptionchange', h.change,
         status = 'Processed', ['processed', 'deferred', 'sent'][h.best],
         '') AS sub_status,

@@ -4,8 +4,8 @@ In:  providers' events of any messages, in any order, copies included.
 Out: the columns of `message_state` that events state.
 
 A group is a frame, and each axis a few operations on whole columns: it is the hot path, and plain Python costs five
-times as much (docs/reference/benchmarks.md). What each join is, is said in migrations/0001; that this one, the table's
-and the law's are the same, tests prove.
+times as much (docs/reference/benchmarks.md). What each join is, `message_state` says; that this one, the table's and
+the reference fold's are the same, tests prove.
 """
 
 from typing import Any, Final
@@ -14,44 +14,86 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from projections.messages.arrow_types import INVERSE, KNOWN_AS, MARK, Columns, hash_array
-from projections.messages.outcomes import DELIVERY_RANKS, SUB_STATUS_TYPES, sub_status_of
+from projections.messages.arrow_types import (
+    CHANGE,
+    INVERSE,
+    KNOWN_AS,
+    NOTHING,
+    STATE,
+    WINNER,
+    Columns,
+    address_hash,
+)
+from projections.messages.outcomes import DELIVERY_RANKS, OTHER_TYPE, TYPE_BITS
+from schemas.events import ENGAGEMENT_TYPES
 
 __all__ = ["fold_events"]
 
-_COUNTED_TYPES: Final = ("opened", "clicked", "deferred")
-_MARKED_TYPES: Final = (*DELIVERY_RANKS, "subscription_changed")
-_FIRST_TYPES: Final = (*_MARKED_TYPES, "opened", "clicked", "complained")
+_BOUNCES: Final = ("failed", "blocked", "bounced")
+_MACHINE_TYPES: Final = tuple(sorted(ENGAGEMENT_TYPES))
 _PLACE_BITS: Final = 20
-
-
-def fold_events(events: Any) -> Columns:
-    """Return the state of each message that `events` name (rows of the table `events`), by account and message."""
-    if not events.num_rows:
-        return {}
-    frame = _frame(events)
-    messages = frame.select("row", "account_id", "message_id").unique("row").sort("row")
-    size = len(messages)
-    timed = frame.filter(pl.col("type").is_in(_FIRST_TYPES)).with_columns(name=_NAME)
-    return {
-        "account_id": _arrow(messages["account_id"], pa.string()),
-        "message_id": _arrow(messages["message_id"], pa.string()),
-        "seen": _seen(frame),
-        "provider_ids": _provider_ids(frame, size),
-        "firsts": _firsts(timed, size),
-        "counted": _counted(timed, size),
-        "marks": _marks(timed, size),
-    }
-
 
 _READ: Final = [
     *("account_id", "message_id", "type", "machine", "provider", "provider_message_id", "address", "occurred_at"),
-    *("received_at", "partition", "offset", "position", "code", "enhanced_code", "reason", "classification", "fault"),
+    *(
+        "received_at",
+        "partition",
+        "offset",
+        "position",
+        "code",
+        "enhanced_code",
+        "reason",
+        "classification",
+        "sub_status",
+    ),
 ]
-_NAME: Final = pl.concat_str(
-    pl.when("machine").then(pl.lit("machine_")).otherwise(pl.lit("")), pl.col("type"), pl.lit(":"), pl.col("address")
+_COPY: Final = ("inverse_received", "inverse_partition", "inverse_place")
+"""Of copies the one received first is the greatest."""
+
+# Only opens and clicks are a machine's: of other types the flag says nothing.
+_NAME: Final = (
+    pl.when(pl.col("machine") & pl.col("type").is_in(_MACHINE_TYPES))
+    .then(pl.concat_str(pl.lit("machine_"), pl.col("type")))
+    .otherwise(pl.col("type"))
 )
-_INVERSE_AT: Final = (INVERSE - pl.col("occurred_at")).cast(pl.UInt64).alias("inverse_at")
+
+
+def fold_events(events: Any) -> Columns:
+    """Return the state of each message that `events` name (rows of the table `events`), by account and message.
+
+    An axis that none of them says anything of is left out.
+    """
+    if not events.num_rows:
+        return {}
+    frame = _frame(events)
+    joined = frame.group_by("row").agg(*_JOINS).sort("row")
+    size = len(joined)
+    state = {name: _arrow(joined[name], STATE[name]) for name in joined.columns if name in STATE}
+    state["seen"] = _seen(frame, size)
+    state["provider_ids"] = _provider_ids(frame, size)
+    names = set(frame["name"].unique())
+    for axis, (fold, of) in _AXES.items():
+        if not names.isdisjoint(of):
+            state[axis] = fold(frame.filter(pl.col("name").is_in(of)), size)
+    return state
+
+
+def _earliest(*names: str) -> pl.Expr:
+    return pl.col("inverse_at").filter(pl.col("name").is_in(names)).max().fill_null(0)
+
+
+_JOINS: Final = (
+    pl.col("account_id", "message_id").first(),
+    pl.col("bit").bitwise_or().alias("types"),
+    pl.col("at").max().alias("heard"),
+    pl.col("address_hash").filter(pl.col("address") != "").min().fill_null(NOTHING).alias("first_address"),
+    pl.col("address_hash").max().alias("last_address"),
+    _earliest("processed").alias("processed"),
+    _earliest("delivered").alias("delivered"),
+    _earliest(*_BOUNCES).alias("bounced"),
+    _earliest("opened").alias("opened"),
+    _earliest("clicked").alias("clicked"),
+)
 
 
 def _frame(events: Any) -> pl.DataFrame:
@@ -59,35 +101,49 @@ def _frame(events: Any) -> pl.DataFrame:
     ids = events["event_id"].combine_chunks()
     halves = np.frombuffer(ids.buffers()[1], ">u8", 2 * len(ids), 16 * ids.offset).astype("u8").reshape(-1, 2)
     frame: pl.DataFrame = pl.from_arrow(events.select(_READ))  # type: ignore[assignment]  # of a table it is a frame
+    place = pl.col("offset") % (1 << 64 - _PLACE_BITS) * (1 << _PLACE_BITS) + pl.col("position") % (1 << _PLACE_BITS)
     return frame.with_columns(
         pl.col("occurred_at", "received_at").to_physical(),
         row=pl.struct("account_id", "message_id").rank("dense") - 1,
+        name=_NAME,
         high=pl.Series(halves[:, 0]),
         low=pl.Series(halves[:, 1]),
+        address_hash=_address_hashes(events["address"]),
+    ).with_columns(
+        at=pl.col("occurred_at"),
+        inverse_at=(INVERSE - pl.col("occurred_at")).cast(pl.UInt64),
+        inverse_id=~pl.col("high"),
+        inverse_received=(INVERSE - pl.col("received_at")).cast(pl.UInt64),
+        inverse_partition=~pl.col("partition"),
+        inverse_place=~place,
+        bit=pl.col("name").replace_strict(TYPE_BITS, default=OTHER_TYPE, return_dtype=pl.UInt32),
     )
 
 
-def _seen(frame: pl.DataFrame) -> Any:
+def _address_hashes(addresses: Any) -> pl.Series:
+    """The hash of each address; an address is hashed once a group."""
+    encoded = addresses.combine_chunks().dictionary_encode()
+    hashes = np.fromiter(map(address_hash, encoded.dictionary.to_pylist()), "u8", len(encoded.dictionary))
+    return pl.Series(hashes[encoded.indices.to_numpy()])
+
+
+_SEEN_ORDER: Final = ("inverse_hash", "provider", "provider_message_id")
+_WITH_ID: Final = 1 << 63
+"""Above every time: 2^62 is the greatest."""
+
+
+def _seen(frame: pl.DataFrame, size: int) -> Any:
     """The earliest event, one with an id of the provider's before one without."""
-    first = (
-        frame.with_columns(present=pl.when(pl.col("provider_message_id") != "").then(2).otherwise(1))
-        .sort(
-            ("row", "present", "occurred_at", "high", "low", "provider", "provider_message_id"),
-            descending=(False, True, False, False, False, True, True),
-        )
-        .unique("row", keep="first", maintain_order=True)
-        .with_columns(_INVERSE_AT)
+    known = frame.select(
+        "row",
+        "inverse_at",
+        "provider",
+        "provider_message_id",
+        inverse_hash="inverse_id",
+        known=pl.when(pl.col("provider_message_id") != "").then(2).otherwise(1),
     )
-    return pa.StructArray.from_arrays(
-        [
-            _arrow(first["present"], pa.uint8()),
-            _arrow(first["inverse_at"], pa.uint64()),
-            _hashes(~first["high"].to_numpy(), ~first["low"].to_numpy()),
-            _arrow(first["provider"], pa.string()),
-            _arrow(first["provider_message_id"], pa.string()),
-        ],
-        fields=list(KNOWN_AS),
-    )
+    order = known["inverse_at"].to_numpy() | np.where(known["known"].to_numpy() == 2, np.uint64(_WITH_ID), np.uint64(0))
+    return _structs(_first_of(known, order, _SEEN_ORDER, size), KNOWN_AS)
 
 
 def _provider_ids(frame: pl.DataFrame, size: int) -> Any:
@@ -100,72 +156,92 @@ def _provider_ids(frame: pl.DataFrame, size: int) -> Any:
     return pa.ListArray.from_arrays(_offsets(ids["row"], size), _arrow(ids["id"], pa.string()))
 
 
-def _firsts(timed: pl.DataFrame, size: int) -> Any:
-    firsts = timed.select("row", "name", _INVERSE_AT).group_by("row", "name").max().sort("row", "name")
+def _ids(frame: pl.DataFrame, size: int) -> Any:
+    """The events of a type, each once: counts that copies don't change."""
+    ids = frame.select("row", "high").unique().sort("row", "high")
+    return pa.ListArray.from_arrays(_offsets(ids["row"], size), _arrow(ids["high"], pa.uint64()))
+
+
+_WINNER_ORDER: Final = ("inverse_at", "inverse_id", *_COPY)
+
+
+def _winners(frame: pl.DataFrame, size: int) -> Any:
+    """The event of each message that says what became of it; zeros where there is none."""
+    delivery = frame.select(
+        "row",
+        *_WINNER_ORDER,
+        *("code", "enhanced_code", "reason", "classification", "sub_status"),
+        rank=pl.col("name").replace_strict(DELIVERY_RANKS, default=0, return_dtype=pl.UInt8),
+        has_code=(pl.col("code") != "").cast(pl.UInt8),
+    )
+    order = delivery["rank"].to_numpy().astype("u8") << 1 | delivery["has_code"].to_numpy()
+    return _structs(_spread(_first_of(delivery, order, _WINNER_ORDER, size), size), WINNER)
+
+
+def _deliveries(frame: pl.DataFrame, size: int) -> Any:
+    """Each delivered event with its time; of its copies the earliest."""
+    times = frame.group_by("row", "high").agg(pl.col("inverse_at").max()).sort("row", "high")
     return pa.MapArray.from_arrays(
-        _offsets(firsts["row"], size), _arrow(firsts["name"], pa.string()), _arrow(firsts["inverse_at"], pa.uint64())
+        _offsets(times["row"], size), _arrow(times["high"], pa.uint64()), _arrow(times["inverse_at"], pa.uint64())
     )
 
 
-def _counted(timed: pl.DataFrame, size: int) -> Any:
-    ids = (
-        timed.filter(pl.col("type").is_in(_COUNTED_TYPES))
-        .select("row", "name", "high")
-        .unique()
-        .sort("row", "name", "high")
+def _changes(frame: pl.DataFrame, size: int) -> Any:
+    """Each change of the subscription; of its copies the earliest."""
+    changed = frame.with_columns(state="classification")
+    first = changed.sort("row", "high", "inverse_at", "state", descending=[False, False, True, True]).unique(
+        ("row", "high"), keep="first", maintain_order=True
     )
-    names = ids.group_by("row", "name", maintain_order=True).len()
-    lists = pa.ListArray.from_arrays(_running(names["len"].to_numpy()), _arrow(ids["high"], pa.uint64()))
-    return pa.MapArray.from_arrays(_offsets(names["row"], size), _arrow(names["name"], pa.string()), lists)
+    return pa.MapArray.from_arrays(
+        _offsets(first["row"], size), _arrow(first["high"], pa.uint64()), _structs(first, CHANGE)
+    )
 
 
-def _marks(timed: pl.DataFrame, size: int) -> Any:
-    """What each event says of the delivery; of its copies the one received first."""
-    place = pl.col("offset") % (1 << 64 - _PLACE_BITS) * (1 << _PLACE_BITS) + pl.col("position") % (1 << _PLACE_BITS)
-    marks = (
-        timed.filter(pl.col("type").is_in(_MARKED_TYPES))
-        .with_columns(place=place)
-        .sort("row", "high", "low", "received_at", "partition", "place")
-        .unique(("row", "high", "low"), keep="first", maintain_order=True)
-        .with_columns(
-            inverse_received=(INVERSE - pl.col("received_at")).cast(pl.UInt64),
-            inverse_partition=~pl.col("partition"),
-            inverse_place=~pl.col("place"),
-            rank=pl.col("type").replace_strict(DELIVERY_RANKS, default=0, return_dtype=pl.UInt8),
-            at=pl.col("occurred_at"),
-        )
-    )
-    marks = marks.with_columns(sub_status=_sub_statuses(marks))
-    values = pa.StructArray.from_arrays(
-        [_arrow(marks[field.name], field.type) for field in MARK],
-        fields=list(MARK),
-    )
-    ids = _hashes(marks["high"].to_numpy(), marks["low"].to_numpy())
-    return pa.MapArray.from_arrays(_offsets(marks["row"], size), ids, values)
+def _first_of(frame: pl.DataFrame, first_order: Any, order: tuple[str, ...], size: int) -> pl.DataFrame:
+    """The greatest row of each message: by `first_order`, a number, and where several share that one, by `order`.
+
+    Few do, so there is little to sort.
+    """
+    rows = frame["row"].to_numpy()
+    greatest = np.zeros(size, "u8")
+    np.maximum.at(greatest, rows, first_order)
+    leading = frame.filter(pl.Series(first_order == greatest[rows]))
+    ordered = leading.sort("row", *order, descending=[False, *[True] * len(order)])
+    return ordered.unique("row", keep="first", maintain_order=True)
 
 
-def _sub_statuses(marks: pl.DataFrame) -> pl.Series:
-    """The sub-status that each event gives; few give one, so those are looked at one by one."""
-    some = marks["type"].is_in(SUB_STATUS_TYPES).arg_true()
-    said = marks[some].select("type", "provider", "classification", "fault", "code", "reason")
-    return pl.repeat("", len(marks), dtype=pl.String, eager=True).scatter(
-        some, [sub_status_of(*row) for row in said.iter_rows()]
-    )
+def _spread(first: pl.DataFrame, size: int) -> pl.DataFrame:
+    """A row for each message, of nulls where `first` has none."""
+    rows = pl.DataFrame({"row": np.arange(size)}, schema={"row": first.schema["row"]})
+    return rows.join(first, on="row", how="left", maintain_order="left")
+
+
+def _structs(frame: pl.DataFrame, kind: Any) -> Any:
+    """A struct of each row; a null is the zero of its type."""
+    full = frame.select(pl.col(field.name).fill_null(_ZEROS[field.type]) for field in kind)
+    columns = [_arrow(full[field.name], field.type) for field in kind]
+    return pa.StructArray.from_arrays(columns, fields=list(kind))
+
+
+_ZEROS: Final = {pa.string(): "", pa.uint8(): 0, pa.uint32(): 0, pa.uint64(): 0, pa.int64(): 0}
 
 
 def _arrow(series: pl.Series, kind: Any) -> Any:
     return series.to_arrow().cast(kind)
 
 
-def _hashes(high: Any, low: Any) -> Any:
-    """Hashes from their halves: an array of 16 bytes each."""
-    return hash_array(np.column_stack((high, low)).astype(">u8").tobytes())
-
-
 def _offsets(rows: pl.Series, size: int) -> Any:
-    """The offsets of a column of lists or maps whose elements, in order, belong to `rows`."""
-    return _running(np.bincount(rows.to_numpy(), minlength=size))
+    """The offsets of a column of lists whose elements, in order, belong to `rows`."""
+    return pa.array(np.concatenate(([0], np.cumsum(np.bincount(rows.to_numpy(), minlength=size)))).astype("i4"))
 
 
-def _running(lengths: Any) -> Any:
-    return pa.array(np.concatenate(([0], np.cumsum(lengths))).astype("i4"))
+_AXES: Final = {
+    "opens": (_ids, ["opened"]),
+    "machine_opens": (_ids, ["machine_opened"]),
+    "clicks": (_ids, ["clicked"]),
+    "deferrals": (_ids, ["deferred"]),
+    "winner": (_winners, [*DELIVERY_RANKS]),
+    "deliveries": (_deliveries, ["delivered"]),
+    "changes": (_changes, ["subscription_changed"]),
+}
+"""The axes that are about some events alone: how they are joined, and the names of those."""

@@ -1,10 +1,10 @@
 """The law: what the row of one message is, given all that is known of it.
 
 In:  the requests, decisions, dispatches and events of one message, in any order, with repeats and copies.
-Out: one `MessageRow`, the same for every order and any repeats (CONTRACT section 4).
+Out: one `MessageRow`, the same for every order and any repeats (docs/explanation/status.md).
 
 This is the readable statement. In production the same fold is done by `message_state`, whose merges are the joins,
-and by the view `messages`, which reads them (migrations/0001); tests prove that both give the same rows.
+and by the view `messages`, which reads them; tests prove that both give the same rows.
 Why the axes are what they are: docs/adr/0003-state-as-joins.md.
 """
 
@@ -14,11 +14,11 @@ from typing import Final
 
 from projections.messages.outcomes import DELIVERY_RANKS, sub_status
 from schemas.addresses import domain_of
-from schemas.events import FACT_TYPES, Event
+from schemas.events import ENGAGEMENT_TYPES, FACT_TYPES, Event
 from schemas.facts import REFUSALS, Decision, Dispatch, Request
 from schemas.identity import sent_at_us
 
-__all__ = ["COUNT_LIMIT", "Known", "MessageRow", "fold"]
+__all__ = ["COUNT_LIMIT", "Known", "MessageRow", "fold", "is_machines", "is_own"]
 
 COUNT_LIMIT: Final = 1000
 """Counts are exact up to here, and stay here above: scanners open a mail thousands of times."""
@@ -82,6 +82,8 @@ class MessageRow:
     provider_message_id: str
     appointment_id: str
     anomalies: tuple[str, ...]
+    last_heard_at: int | None
+    """The time of the last event or fact, whoever it was about; a copy is a word, too."""
 
 
 def fold(account_id: str, message_id: str, known: Known) -> MessageRow:
@@ -89,11 +91,11 @@ def fold(account_id: str, message_id: str, known: Known) -> MessageRow:
     decision = min(known.decisions, key=lambda d: (d.decided_us, d.decision_hash), default=None)
     request = _attributes(decision, known.requests)
     dispatch = min(known.dispatches, key=lambda d: (d.dispatched_us, d.dispatch_hash), default=None)
-    events = _first_copies(known.events)
-    own = [e for e in events if request is None or e.address in ("", request.to_key)]
+    events = known.events
+    own = [e for e in events if request is None or is_own(e.address, request.channel, request.to_key)]
     winner = _delivery(own)
     subscription = max(
-        (e for e in own if e.type == "subscription_changed"), key=lambda e: (e.occurred_us, e.event_id), default=None
+        _earliest_copies(own, "subscription_changed"), key=lambda e: (e.occurred_us, e.event_id), default=None
     )
     refused = decision is not None and decision.outcome in REFUSALS
     status, sub = _status(decision, winner, subscription, own)
@@ -122,8 +124,8 @@ def fold(account_id: str, message_id: str, known: Known) -> MessageRow:
         processed_at=_first(own, "processed"),
         delivered_at=_first(own, "delivered"),
         bounced_at=_first(own, *BOUNCES),
-        opened_at=_first((e for e in own if not e.machine), "opened"),
-        clicked_at=_first((e for e in own if not e.machine), "clicked"),
+        opened_at=_first((e for e in own if not is_machines(e)), "opened"),
+        clicked_at=_first((e for e in own if not is_machines(e)), "clicked"),
         opens=_count(own, "opened", machine=False),
         machine_opens=_count(own, "opened", machine=True),
         clicks=_count(own, "clicked", machine=False),
@@ -133,7 +135,21 @@ def fold(account_id: str, message_id: str, known: Known) -> MessageRow:
         provider_message_id=provider_message_id,
         appointment_id=request.appointment_id if request else "",
         anomalies=tuple(_anomalies(known, decision, dispatch, events, own)),
+        last_heard_at=_last_heard(known),
     )
+
+
+def is_own(address: str, channel: str, to_key: str) -> bool:
+    """Whether an event of a message that was sent on `channel` to `to_key` is its To's, and no CC's.
+
+    An SMS has no CC: whatever names it, or was matched to it, is its To's, however the address is spelled.
+    """
+    return channel == "sms" or address in ("", to_key)
+
+
+def is_machines(event: Event) -> bool:
+    """Whether a machine opened or clicked. Of any other event the provider's flag says nothing."""
+    return event.machine and event.type in ENGAGEMENT_TYPES
 
 
 def _attributes(decision: Decision | None, requests: Iterable[Request]) -> Request | None:
@@ -143,30 +159,39 @@ def _attributes(decision: Decision | None, requests: Iterable[Request]) -> Reque
     return min(requests, key=lambda r: (r.requested_us, r.content_hash), default=None)
 
 
-def _first_copies(events: Iterable[Event]) -> list[Event]:
-    """One copy of each event: the one received first. An event without a time of its own has its arrival's."""
-    first: dict[str, Event] = {}
-    for event in events:
-        kept = first.get(event.event_id)
-        if kept is None or _arrival(event) < _arrival(kept):
-            first[event.event_id] = event
-    return list(first.values())
-
-
 def _arrival(event: Event) -> tuple[int, str, int, int, int]:
     return event.received_us, event.topic, event.partition, event.offset, event.position
 
 
 def _delivery(events: Iterable[Event]) -> Event | None:
-    """The event that says what became of the message: of the highest rank, then with a code, then the earliest."""
+    """The event that says what became of the message: of the highest rank, then with a code, then the earliest.
+
+    Of its copies it is the one received first.
+    """
     ranked = (e for e in events if e.type in DELIVERY_RANKS)
-    return min(ranked, key=lambda e: (-DELIVERY_RANKS[e.type], not e.code, e.occurred_us, e.event_id), default=None)
+    return min(
+        ranked,
+        key=lambda e: (-DELIVERY_RANKS[e.type], not e.code, e.occurred_us, e.event_id, _arrival(e)),
+        default=None,
+    )
+
+
+def _earliest_copies(events: Iterable[Event], kind: str) -> list[Event]:
+    """Each event of a type once. Where it has no time of its own, a copy has that of its arrival: the first counts."""
+    first: dict[str, Event] = {}
+    for event in events:
+        kept = first.get(event.event_id)
+        if event.type == kind and (
+            kept is None or (event.occurred_us, _arrival(event)) < (kept.occurred_us, _arrival(kept))
+        ):
+            first[event.event_id] = event
+    return list(first.values())
 
 
 def _status(
     decision: Decision | None, winner: Event | None, subscription: Event | None, own: Collection[Event]
 ) -> tuple[str, str]:
-    """The display status and its sub-status: the first rule of CONTRACT section 4 that holds."""
+    """The display status and its sub-status: the first rule of docs/explanation/status.md that holds."""
     delivery = winner.type if winner else ""
     sub = sub_status(winner) if winner else ""
     if decision is not None and decision.outcome in REFUSED_STATUS:
@@ -177,9 +202,9 @@ def _status(
         return "Dropped", sub
     if subscription is not None:
         return "Subscriptionchange", subscription.classification
-    if any(e.type == "clicked" and not e.machine for e in own):
+    if any(e.type == "clicked" and not is_machines(e) for e in own):
         return "Clicked", ""
-    if any(e.type == "opened" and not e.machine for e in own):
+    if any(e.type == "opened" and not is_machines(e) for e in own):
         return "Opened", ""
     if delivery == "delivered" or any(e.type in ("opened", "clicked") for e in own):
         return "Delivered", ""
@@ -193,7 +218,8 @@ def _first(events: Iterable[Event], *types: str) -> int | None:
 
 
 def _count(events: Iterable[Event], kind: str, *, machine: bool) -> int:
-    return min(COUNT_LIMIT, sum(1 for e in events if e.type == kind and e.machine == machine))
+    """How many there are; copies are one."""
+    return min(COUNT_LIMIT, len({e.event_id for e in events if e.type == kind and is_machines(e) == machine}))
 
 
 def _provider(dispatch: Dispatch | None, events: Iterable[Event]) -> tuple[str, str]:
@@ -202,6 +228,16 @@ def _provider(dispatch: Dispatch | None, events: Iterable[Event]) -> tuple[str, 
         return dispatch.provider, dispatch.provider_message_id
     seen = min(events, key=lambda e: (not e.provider_message_id, e.occurred_us, e.event_id), default=None)
     return (seen.provider, seen.provider_message_id) if seen else ("", "")
+
+
+def _last_heard(known: Known) -> int | None:
+    times = (
+        *(e.occurred_us for e in known.events),
+        *(r.requested_us for r in known.requests),
+        *(d.decided_us for d in known.decisions),
+        *(d.dispatched_us for d in known.dispatches),
+    )
+    return max(times, default=None)
 
 
 def _anomalies(
@@ -217,7 +253,7 @@ def _anomalies(
     if decision is not None and decision.outcome in REFUSALS and any(e.type not in FACT_TYPES for e in events):
         yield "event_after_refusal"
     bounced = _first(own, *BOUNCES)
-    last_delivered = max((e.occurred_us for e in own if e.type == "delivered"), default=None)
+    last_delivered = max((e.occurred_us for e in _earliest_copies(own, "delivered")), default=None)
     if bounced is not None and last_delivered is not None and last_delivered > bounced:
         yield "delivered_after_bounce"
     if dispatch is not None:

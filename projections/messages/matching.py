@@ -21,6 +21,7 @@ from schemas.identity import uuid7
 
 __all__ = [
     "EVERYBODY",
+    "MAX_ID_BYTES",
     "SUPPRESSION_LIST",
     "Assignment",
     "Candidate",
@@ -31,6 +32,7 @@ __all__ = [
     "candidates_of",
     "caption_of",
     "copies_of",
+    "is_matchable",
     "of_everybody",
     "orphans_under",
     "owner_of",
@@ -39,6 +41,8 @@ __all__ = [
 
 EVERYBODY: Final = "*"
 """The account of log rows about an address, which no account owns."""
+MAX_ID_BYTES: Final = 1_000
+"""A provider's id of more matches nothing, on either side: no provider gives such. `holders` has the same bound."""
 SUPPRESSION_LIST: Final = "Suppression list"
 """The type of such a row."""
 
@@ -84,6 +88,11 @@ class Assignment:
     matched: list[Event] = field(default_factory=list)
     withdrawn: list[Event] = field(default_factory=list)
     """Events that were matched to a message and are another's. They carry the ids of the message to be left."""
+
+
+def is_matchable(provider_message_id: str) -> bool:
+    """Whether events and dispatches can meet under an id."""
+    return 0 < len(provider_message_id.encode("utf-8", "surrogatepass")) <= MAX_ID_BYTES
 
 
 def owner_of(address: str, candidates: Sequence[Candidate]) -> Pair | None:
@@ -138,11 +147,19 @@ def _is_a_stranger_to(event: Event, pair: Pair, candidates: Sequence[Candidate])
 def of_everybody(event: Event) -> Event | None:
     """Return the event as one of a log row of its own, if it is a change of a suppression list that names no message.
 
-    The row's Email ID follows from the event: from its time and its id.
+    The row's Email ID follows from what is the same in every delivery of the event: from the time that it states and
+    its id. Where it states none that can be true, the id's time is 1970: its arrival is another each time.
     """
     if event.type != "subscription_changed" or event.provider_message_id or event.message_id:
         return None
-    return event._replace(account_id=EVERYBODY, message_id=uuid7(event.occurred_us, bytes.fromhex(event.event_id)))
+    own_us = 0 if _has_time_of_arrival(event) else event.occurred_us
+    return event._replace(account_id=EVERYBODY, message_id=uuid7(own_us, bytes.fromhex(event.event_id)))
+
+
+def _has_time_of_arrival(event: Event) -> bool:
+    """Whether the event's time is that of its arrival, as adapters remark in `extra`."""
+    remarks = orjson.loads(event.extra) if event.extra else {}
+    return remarks.get("occurred_at") == "received_at"
 
 
 def caption_of(event: Event) -> Request:
@@ -217,22 +234,35 @@ def candidates_of(provider: str, ids: Sequence[str]) -> Query:
     )
 
 
-def copies_of(event_ids: Sequence[str]) -> Query:
-    """Return the query of (event_id, account, message, link, received) for what messages hold of some events."""
+def copies_of(provider: str, ids: Sequence[str]) -> Query:
+    """Return the query of (event_id, account, message, link, received) for what messages hold of the orphans under ids.
+
+    Copies of an event have the same id of the provider's: it is a part of the natural key that event_id is made of. So
+    the messages are found by it (`holders`), and only their events are read.
+    """
     return Query(
-        "SELECT lower(hex(event_id)), account_id, toString(message_id),"
-        " if(min(link) = '', '', argMax(link, copy)), min(if(link = 'withdrawn', NULL,"
-        " toUnixTimestamp64Micro(received_at)))"
-        " FROM events WHERE event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
-        " AND account_id != '*' GROUP BY account_id, message_id, event_id",
-        {"ids": list(event_ids)},
+        f"""
+        SELECT lower(hex(event_id)), account_id, toString(message_id),
+            if(min(link) = '', '', argMax(link, copy)), min(if(link = 'withdrawn', NULL,
+            toUnixTimestamp64Micro(received_at)))
+        FROM events
+        WHERE (account_id, sent_at, message_id) IN
+        (
+            SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC'), message_id FROM holders
+            WHERE known_by IN (SELECT concat({{provider:String}}, ':', arrayJoin({{ids:Array(String)}})))
+        )
+        AND event_id IN (SELECT event_id FROM orphans WHERE {_UNDER})
+        AND account_id != '*'
+        GROUP BY account_id, message_id, event_id
+        """,  # noqa: S608 - names of our own
+        {"provider": provider, "ids": list(ids)},
     )
 
 
 def young_provider_ids(seconds: int) -> Query:
     """Return the query of (provider, provider id) for the orphans that were stored within so many seconds."""
     return Query(
-        "SELECT DISTINCT provider, provider_message_id FROM orphans WHERE provider_message_id != ''"
-        " AND stored_at >= now() - toIntervalSecond({seconds:UInt32})",
+        "SELECT DISTINCT provider, provider_message_id FROM recent_orphans"
+        " WHERE stored_at >= now() - toIntervalSecond({seconds:UInt32})",
         {"seconds": seconds},
     )

@@ -7,7 +7,16 @@ from typing import Final
 
 from schemas.events import Event
 
-__all__ = ["DELIVERY_RANKS", "SUB_STATUS_TYPES", "sub_status", "sub_status_of"]
+__all__ = [
+    "CONTENT",
+    "DELIVERY_RANKS",
+    "OTHER_TYPE",
+    "OUTCOMES",
+    "SUB_STATUS_TYPES",
+    "TYPE_BITS",
+    "WITHDRAWN",
+    "sub_status",
+]
 
 DELIVERY_RANKS: Final = {
     "processed": 1,
@@ -21,6 +30,35 @@ DELIVERY_RANKS: Final = {
 }
 """The delivery axis: of two events the one of the higher rank says what became of the message."""
 
+OUTCOMES: Final = {
+    "approved": 1,
+    "blocked": 2,
+    "declined": 3,
+    "not_opted_in": 4,
+    "suppressed": 5,
+    "quota_exceeded": 6,
+}
+"""A decision's outcome, as a number in the state. All above 1 are refusals; 0 is no decision."""
+
+TYPE_BITS: Final = {
+    **{name: 1 << rank - 1 for name, rank in DELIVERY_RANKS.items()},
+    "subscription_changed": 1 << 8,
+    "opened": 1 << 9,
+    "clicked": 1 << 10,
+    "machine_opened": 1 << 11,
+    "machine_clicked": 1 << 12,
+    "complained": 1 << 13,
+}
+"""The types of a message's events, as a set of bits."""
+
+OTHER_TYPE: Final = 1 << 14
+"""The bit of an event of any other type."""
+
+CONTENT: Final = 2
+"""The flag of a message whose content was told, also after that has expired."""
+WITHDRAWN: Final = 1
+"""The flag of a message to which an event was matched that is another message's."""
+
 SUB_STATUS_TYPES: Final = frozenset({"failed", "blocked", "bounced", "dropped"})
 """The types whose events give a sub-status of their own."""
 
@@ -32,34 +70,31 @@ _DROP_REASONS: Final = {
     "spam reporting address": "spam",
     "invalid": "invalid",
     "invalid smtpapi header": "invalid",
-    "spam content": "content",
-    "spam content (if spam checker app is enabled)": "content",
     "recipient list over package quota": "quota",
     "duplicate message": "duplicate",
 }
+_SPAM_CONTENT: Final = "spam content"  # with whatever follows it: "(if Spam Checker app is enabled)", a score, a rule
 _DROP_CODES: Final = {"ManuallyDeactivated": "inactive"}  # Postmark's Type
 _BOUNCE_FAULTS: Final = {"recipient": "hard", "mailbox": "soft", "infrastructure": "soft", "sender": "blocked"}
 
 
 def sub_status(event: Event) -> str:
     """Return the sub-status that `event` gives where it wins the delivery axis."""
-    return sub_status_of(event.type, event.provider, event.classification, event.fault, event.code, event.reason)
-
-
-def sub_status_of(type_: str, provider: str, classification: str, fault: str, code: str, reason: str) -> str:
-    """Return the sub-status that an event of these values gives."""
-    match type_:
+    match event.type:
         case "failed":
-            return classification.strip().lower() or "failed"  # Twilio's own word: failed or undelivered
+            return event.classification.strip().lower() or "failed"  # Twilio's own word: failed or undelivered
         case "blocked":
             return "blocked"
         case "bounced":
-            return _BOUNCE_FAULTS.get(fault, "unclassified")
+            return _BOUNCE_FAULTS.get(event.fault, "unclassified")
         case "dropped":
-            if provider == "twilio":
+            if event.provider == "twilio":
                 return "canceled"
-            if provider == "postmark":
-                return _DROP_CODES.get(code, "other")
-            return _DROP_REASONS.get(reason.strip().lower(), "other")
+            if event.provider == "postmark":
+                return _DROP_CODES.get(event.code, "other")
+            said = event.reason.strip().lower()
+            if said.startswith(_SPAM_CONTENT):
+                return "content"
+            return _DROP_REASONS.get(said, "other")
         case _:
             return ""

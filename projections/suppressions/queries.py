@@ -13,15 +13,24 @@ from schemas.suppressions import EVERYWHERE
 
 __all__ = [
     "COLUMNS",
+    "MOST_COMMANDS",
+    "MOST_ROWS",
     "Cursor",
     "Filter",
+    "commands",
+    "commands_about",
     "evidence_events",
+    "opt_outs",
     "suppression_history",
     "suppressions_page",
     "was_suppressed",
 ]
 
 COLUMNS: Final = ("channel", "address", "scope", "suppressed", "reason", "since", "released_at", "actor", "evidence")
+
+MOST_ROWS: Final = 10_000
+"""So many changes, opt-outs or scopes of an address are read at once."""
+MOST_COMMANDS: Final = 1000
 
 _HELD: Final = "SELECT count() > 0 AS was_suppressed FROM suppressions WHERE channel = {channel:String}"
 _SENT_TO: Final = (
@@ -78,25 +87,81 @@ def suppressions_page(wanted: Filter, *, limit: int, after: Cursor | None = None
 
 
 def suppression_history(wanted: Filter) -> Query:
-    """Return the query of the changes of an address, the first one first: up to 10,000."""
+    """Return the query of the changes of an address, the first one first: up to MOST_ROWS + 1."""
     conditions, parameters = _conditions(wanted)
     return Query(
         f"SELECT {', '.join(COLUMNS)}, changed_at FROM suppression_history"  # noqa: S608
-        f" WHERE {' AND '.join(conditions) or '1'} ORDER BY version, scope LIMIT 10000",
+        f" WHERE {' AND '.join(conditions) or '1'} ORDER BY version, scope LIMIT {MOST_ROWS + 1}",
         parameters,
     )
 
 
 def evidence_events(accounts: Sequence[str] | None, ids: Sequence[str]) -> Query:
-    """Return the query of the events with these ids (32 hexadecimal digits each) that are of messages of `accounts`."""
+    """Return the query of the events with these ids (32 hexadecimal digits each) that are of messages of `accounts`.
+
+    Of types that can be evidence about an address: by those `holders` names the messages, and only theirs are read.
+    """
     of_accounts = "" if accounts is None else " AND e.account_id IN {accounts:Array(String)}"
     return Query(
         "SELECT lower(hex(e.event_id)) AS event_id, e.account_id AS account_id, e.message_id AS email_id,"  # noqa: S608
         " e.type AS type, e.provider AS provider, e.occurred_at AS occurred_at, e.code AS code,"
         " e.classification AS classification, e.fault AS fault, e.reason AS reason FROM events AS e FINAL"
-        " WHERE e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
+        " WHERE (e.account_id, e.sent_at, e.message_id) IN"
+        " (SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC'), message_id FROM holders"
+        " WHERE known_by IN {ids:Array(String)})"
+        " AND e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
         f" AND e.link != 'withdrawn'{of_accounts} ORDER BY occurred_at, event_id, account_id",
-        {"ids": list(ids)} | ({} if accounts is None else {"accounts": list(accounts)}),
+        {"ids": [event_id.lower() for event_id in ids]} | ({} if accounts is None else {"accounts": list(accounts)}),
+    )
+
+
+def opt_outs(accounts: Sequence[str] | None, channel: str, addresses: Sequence[str]) -> Query:
+    """Return the query of the opt-outs in force of some addresses (keys): up to MOST_ROWS + 1.
+
+    An account sees those of its own scope, and those of the whole platform for addresses that it has sent to.
+    Columns: channel, address, scope, group, sender, reason, since. `group` and `sender` are blank where none is named.
+    """
+    visible = "" if accounts is None else f" AND {_VISIBLE}"
+    return Query(
+        f"""
+        SELECT channel, address, scope, group, sender, reason, since
+        FROM
+        (
+            SELECT *, max(version) OVER (PARTITION BY channel, address) AS newest
+            FROM opt_outs FINAL
+            WHERE channel = {{channel:String}} AND address IN {{addresses:Array(String)}}
+        )
+        WHERE version = newest AND scope != ''{visible}
+        ORDER BY address, scope, group, sender LIMIT {MOST_ROWS + 1}
+        """,  # noqa: S608 - text of our own
+        {"channel": channel, "addresses": list(addresses)}
+        | ({} if accounts is None else {"accounts": list(accounts), "everywhere": EVERYWHERE}),
+    )
+
+
+def commands(ids: Sequence[str]) -> Query:
+    """Return the query of the commands with these ids: command_id, action, scope, reason, note, actor, at."""
+    return Query(
+        "SELECT command_id, action, scope, reason, note, actor, at FROM commands FINAL"
+        " WHERE command_id IN {ids:Array(String)} ORDER BY at, command_id",
+        {"ids": list(ids)},
+    )
+
+
+def commands_about(accounts: Sequence[str] | None, channel: str, address: str) -> Query:
+    """Return the query of the commands about an address (a key) for the scopes of accounts: the last ones, in order.
+
+    They are up to MOST_COMMANDS; one more, the first, says that there are more.
+
+    Columns: command_id, action, scope, group, sender, reason, note, actor, at.
+    """
+    of_accounts = "" if accounts is None else " AND scope IN {accounts:Array(String)}"
+    columns = "command_id, action, scope, group, sender, reason, note, actor, at"
+    return Query(
+        f"SELECT * FROM (SELECT {columns} FROM commands FINAL"  # noqa: S608 - text of our own
+        f" WHERE channel = {{channel:String}} AND address = {{address:String}}{of_accounts}"
+        f" ORDER BY at DESC, command_id DESC LIMIT {MOST_COMMANDS + 1}) ORDER BY at, command_id",
+        {"channel": channel, "address": address} | ({} if accounts is None else {"accounts": list(accounts)}),
     )
 
 

@@ -11,20 +11,20 @@ The mapping, the ids and the limits are told in docs/reference/providers/postmar
 postmarkapp.com/developer/webhooks; github.com/ActiveCampaign/postmark.js, src/client/models (both read 2026-11-25).
 """
 
-import re
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from schemas.addresses import email_key
+from schemas.echoed_ids import take_echoed_ids
 from schemas.events import Bad, Event, EventType, Fault, Headers, Parsed, Place
 from schemas.faults import enhanced_code_in, fault_of
-from schemas.identity import account_id_or_blank, fact_id, message_id_or_blank
+from schemas.identity import fact_id
 from schemas.json_values import decode_json, text_of
-from schemas.times import epoch_us, occurred_us, rfc3339_us
+from schemas.provider_ids import postmark_id_key
+from schemas.times import occurred_us, time_us
 
-__all__ = ["CONTENT_CHARACTERS", "message_id_key", "to_events"]
+__all__ = ["CONTENT_CHARACTERS", "to_events"]
 
 _RECORDS: Final = {
     "Delivery": (EventType.DELIVERED, "DeliveredAt"),
@@ -64,6 +64,9 @@ _BOUNCES: Final[dict[str, tuple[EventType, Fault | None]]] = {
 }
 """Each Type of a Bounce: our type, and whose fault it is; None leaves that to the enhanced code."""
 
+_OLD_NAMES: Final = {"softbounce/undeliverable": "softbounce"}
+"""Types as some accounts still send them, and as they are now."""
+
 _SUPPRESSION_REASONS: Final = ("HardBounce", "SpamComplaint", "ManualSuppression")
 
 _RECORDS_BY_WORD: Final = {name.lower(): row for name, row in _RECORDS.items()}
@@ -73,8 +76,6 @@ _TIME_FIELDS: Final = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
 
 _TRUTHS: Final = {"1": "true", "0": "false"}
 _CHANGES: Final = {"true": "added", "false": "removed"}
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 CONTENT_CHARACTERS: Final = 16_384
 """How much of a bounce's `Content` an event keeps: the whole of it may be a mail of megabytes, attachments and all."""
@@ -105,14 +106,15 @@ def _bad(reason: str, detail: str, body: bytes) -> Parsed:
 def _event(rest: dict[str, Any], name: str, place: Place) -> Event:
     """Return the event of one post. What is left in `rest` at the end has no column: it is the `extra`."""
     take = rest.pop
-    meaning = _meaning(name, text_of(rest.get("Type")))
+    kind = text_of(rest.get("Type"))
+    meaning = _MEANINGS.get((name, kind)) or _meaning(name, kind)
     type_ = meaning.type
     if meaning.told:
         del rest["RecordType"]
         take("Type", None)
 
     # Null for a manual suppression: it stays visible then.
-    provider_message_id = message_id_key(text_of(rest.get("MessageID")))
+    provider_message_id = postmark_id_key(text_of(rest.get("MessageID")))
     if provider_message_id:
         del rest["MessageID"]
     provider_event_id = text_of(take("ID", "")).strip()
@@ -125,7 +127,7 @@ def _event(rest: dict[str, Any], name: str, place: Place) -> Event:
 
     time_field = meaning.time_field or _time_field(rest)
     time = take(time_field, None)
-    said_us = _time_us(time)
+    said_us = time_us(time)
     at_us = occurred_us(said_us, place.received_us)
     if at_us is None:
         at_us = place.received_us
@@ -134,9 +136,14 @@ def _event(rest: dict[str, Any], name: str, place: Place) -> Event:
             rest[time_field] = time
 
     # Stays in `extra` as it was sent: a suppression is kept by server, stream and address.
-    suppress = text_of(rest.get("SuppressSending")).strip().lower()
-    suppress = _TRUTHS.get(suppress, suppress)
-    group = text_of(take("MessageStream", "")).strip()
+    suppress = ""
+    if "SuppressSending" in rest:
+        suppress = text_of(rest["SuppressSending"]).strip().lower()
+        suppress = _TRUTHS.get(suppress, suppress)
+    named_stream = take("MessageStream", "")
+    stream = group = text_of(named_stream).strip()
+    if stream and type_ == EventType.UNSUBSCRIBED:  # of the sender's mail: the stream is only what the message came by
+        rest["MessageStream"], group = named_stream, ""
     url = text_of(take("OriginalLink", ""))
     classification = ""
     if type_ == "subscription_changed":
@@ -149,57 +156,49 @@ def _event(rest: dict[str, Any], name: str, place: Place) -> Event:
     if "Content" in rest:
         _cut_content(rest)
 
-    return Event(
-        fact_id(
-            [
-                "postmark",
-                text_of(rest.get("ServerID")).strip(),
-                group,
-                provider_message_id or provider_event_id or (account_id and f"sl:{account_id}/{message_id}"),
-                meaning.record,
-                meaning.kind,
-                suppress,
-                address,
-                "" if said_us is None else said_us,
-                url,
-            ]
-        ),
-        "postmark",
-        type_,
-        account_id,
-        message_id,
-        provider_message_id,
-        provider_event_id,
-        address,
-        at_us,
-        place.received_us,
-        meaning.code,
-        enhanced_code,
-        reason,
-        classification,
-        fault_of(type_, meaning.fault, enhanced_code),
-        False,  # Postmark marks no machines
-        url,
-        text_of(take("UserAgent", "")),
-        _take_ip(rest),
-        "",
-        group,
-        orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode() if rest else "",
-        place.topic,
-        place.partition,
-        place.offset,
-        0,
+    return Event._make(  # half the price of its constructor
+        (
+            fact_id(
+                [
+                    "postmark",
+                    text_of(rest.get("ServerID")).strip(),
+                    stream,
+                    provider_message_id or provider_event_id or (account_id and f"sl:{account_id}/{message_id}"),
+                    meaning.record,
+                    meaning.kind,
+                    suppress,
+                    address,
+                    "" if said_us is None else said_us,
+                    url,
+                ]
+            ),
+            "postmark",
+            type_,
+            account_id,
+            message_id,
+            provider_message_id,
+            provider_event_id,
+            address,
+            at_us,
+            place.received_us,
+            meaning.code,
+            enhanced_code,
+            reason,
+            classification,
+            fault_of(type_, meaning.fault, enhanced_code),
+            False,  # Postmark marks no machines
+            url,
+            text_of(take("UserAgent", "")),
+            _take_ip(rest),
+            "",
+            group,
+            orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode() if rest else "",
+            place.topic,
+            place.partition,
+            place.offset,
+            0,
+        )
     )
-
-
-def message_id_key(text: str) -> str:
-    """Return a `MessageID` as it is compared: trimmed, and a UUID in lower case.
-
-    Postmark's ids are UUIDs, whose letters have no case; of any other id we know nothing, and leave it as it is.
-    """
-    trimmed = text.strip()
-    lowered = trimmed.lower()
-    return lowered if lowered != trimmed and _UUID.fullmatch(lowered) else trimmed
 
 
 class _Meaning(NamedTuple):
@@ -219,15 +218,23 @@ class _Meaning(NamedTuple):
     """Whether our type and the code tell the two names; where they don't, `extra` keeps them."""
 
 
-@lru_cache(maxsize=1 << 10)
 def _meaning(name: str, kind: str) -> _Meaning:
-    record, word = name.strip().lower(), kind.strip().lower()
+    record, spelled = name.strip().lower(), kind.strip().lower()
+    word = _OLD_NAMES.get(spelled, spelled)
     type_, time_field = _RECORDS_BY_WORD.get(record, (EventType.UNKNOWN, ""))
     code, bounce_type, fault = _BOUNCES_BY_WORD.get(word, (kind.strip(), EventType.UNKNOWN, None))
     if record == "bounce":
         type_ = bounce_type
-    told = type_ is not EventType.UNKNOWN and not (record == "bounce" and type_ is EventType.COMPLAINED)
+    told = (
+        word == spelled
+        and type_ is not EventType.UNKNOWN
+        and not (record == "bounce" and type_ is EventType.COMPLAINED)
+    )
     return _Meaning(record, word, type_.value, code, enhanced_code_in(code), fault, time_field, told)
+
+
+_MEANINGS: Final = {(name, kind): _meaning(name, kind) for name in _RECORDS for kind in ("", *_BOUNCES)}
+"""What the vendor's own spellings mean: a table, so that nothing that somebody posts is remembered."""
 
 
 def _take_our_ids(rest: dict[str, Any]) -> tuple[str, str]:
@@ -235,12 +242,8 @@ def _take_our_ids(rest: dict[str, Any]) -> tuple[str, str]:
     metadata = rest.get("Metadata")
     if type(metadata) is not dict:
         return "", ""
-    account_id = account_id_or_blank(text_of(metadata.get("sl_account")))
-    message_id = message_id_or_blank(text_of(metadata.get("sl_message")))
-    if not account_id or not message_id:
-        return "", ""
-    del metadata["sl_account"], metadata["sl_message"]
-    if not metadata:
+    account_id, message_id = take_echoed_ids(metadata)
+    if account_id and not metadata:
         del rest["Metadata"]
     return account_id, message_id
 
@@ -264,12 +267,6 @@ def _take_either(rest: dict[str, Any], field: str, other: str) -> tuple[str, str
 def _time_field(rest: dict[str, Any]) -> str:
     """Return the field that has the time of a record that we don't know, if any has."""
     return next((field for field in _TIME_FIELDS if field in rest), _TIME_FIELDS[0])
-
-
-def _time_us(value: object) -> int | None:
-    """Return the microseconds of a time. Postmark's have seven digits of a second, and offsets other than Z, too."""
-    us = rfc3339_us(value) if isinstance(value, str) else None
-    return epoch_us(value) if us is None else us
 
 
 def _cut_content(rest: dict[str, Any]) -> None:

@@ -11,20 +11,20 @@ The mapping, the ids and the limits are told in docs/reference/providers/sendgri
 github.com/sendgrid/docs, content/docs/for-developers/tracking-events/event.md (read 2026-11-24).
 """
 
-import json
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
 from schemas.addresses import email_key
+from schemas.echoed_ids import take_echoed_ids
 from schemas.events import Bad, Event, EventType, Fault, Headers, Parsed, Place
-from schemas.faults import enhanced_code_in, fault_of
-from schemas.identity import account_id_or_blank, fact_id, message_id_or_blank
-from schemas.json_values import decode_json, text_of
-from schemas.times import epoch_us, occurred_us
+from schemas.faults import FAILURE_TYPES, enhanced_code_in, fault_of
+from schemas.identity import fact_id
+from schemas.json_values import TooDeep, decode_list, elements_of, text_of
+from schemas.provider_ids import sendgrid_id_key_of
+from schemas.times import epoch_us, occurred_us, time_us
 
-__all__ = ["cut_message_id", "cut_smtp_id", "to_events"]
+__all__ = ["to_events"]
 
 _TYPES: Final = {
     "processed": EventType.PROCESSED,
@@ -40,6 +40,10 @@ _TYPES: Final = {
     "group_resubscribe": EventType.RESUBSCRIBED,
     "account_status_change": EventType.PROVIDER_ALERT,
 }
+_OF_ALL_MAIL: Final = "unsubscribe"
+"""'Opt Out of All Emails', says the vendor: a group that stands beside it is the message's, and not what was left."""
+_WORDS: Final = {word: (word, type_.value) for word, type_ in _TYPES.items()}
+"""What `_word_and_type` says of the names as SendGrid writes them."""
 _BLOCKS: Final = frozenset({"blocked", "expired"})
 """A `bounce` of these types refused one mail, not the address: SendGrid itself doesn't suppress after it."""
 
@@ -53,6 +57,8 @@ _FAULTS: Final = {
     "technical failure": Fault.INFRASTRUCTURE,  # the suppression API's word for the same
 }
 
+_CUSTOM_ARGS: Final = ("custom_args", "unique_args")
+
 _TRUE: Final = frozenset({"true", "1"})
 _FALSE: Final = frozenset({"false", "0", ""})
 
@@ -62,7 +68,7 @@ def to_events(body: bytes, place: Place, headers: Headers = ()) -> Parsed:  # no
     events: list[Event] = []
     bad: list[Bad] = []
     try:
-        elements = decode_json(body)
+        elements = decode_list(body)
     except (ValueError, RecursionError) as error:
         return Parsed(events, [Bad("body_not_json", str(error), body, None)])
     if type(elements) is dict:
@@ -71,39 +77,55 @@ def to_events(body: bytes, place: Place, headers: Headers = ()) -> Parsed:  # no
         return Parsed(events, [Bad("body_not_events", "neither a list nor an object", body, None)])
     for position, element in enumerate(elements):
         if type(element) is not dict:
-            bad.append(Bad("element_not_object", "an element must be an object", _json(element, body), position))
+            bad.append(_not_object(element, position))
             continue
         name = element.get("event")
         if type(name) is not str or not name.strip():
-            bad.append(Bad("event_missing", "`event` must be a text", _json(element, body), position))
+            bad.append(Bad("event_missing", "`event` must be a text", b"", position))
             continue
         try:
             events.append(_event(element, name, place, position))
         except Exception as error:  # a mistake of ours must not cost the other elements
-            bad.append(Bad("element_failed", f"{type(error).__name__}: {error}", _again(body, position), position))
-    return Parsed(events, bad)
+            bad.append(Bad("element_failed", f"{type(error).__name__}: {error}", b"", position))
+    return Parsed(events, _with_values(bad, body) if bad else bad)
+
+
+def _not_object(element: object, position: int) -> Bad:
+    if isinstance(element, TooDeep):
+        return Bad("element_too_deep", "an element must not nest a thousand levels deep", b"", position)
+    return Bad("element_not_object", "an element must be an object", b"", position)
+
+
+def _with_values(bad: list[Bad], body: bytes) -> list[Bad]:
+    """Give each bad element its JSON, byte for byte. The body is cut once, however many are bad."""
+    try:
+        values = elements_of(body)
+    except ValueError:  # one element without a list
+        values = [body]
+    return [one._replace(value=values[one.position or 0]) for one in bad]
 
 
 def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Event:
     """Return the event of one element. What is left in `rest` at the end has no column: it is the `extra`."""
     take = rest.pop
     del rest["event"]
-    word, type_ = _word_and_type(name)
-    kind = text_of(rest.get("type")).strip().lower()
+    word, type_ = _WORDS.get(name) or _word_and_type(name)
+    kind = rest.get("type", "")
+    if kind != "":
+        kind = text_of(kind).strip().lower()
     if kind and type_ == "bounced" and kind in _BLOCKS:
         type_ = "blocked"
     elif type_ == "unknown":
         rest["event"] = name
 
-    provider_message_id = cut_message_id(text_of(take("sg_message_id", "")))
-    if not provider_message_id:
-        provider_message_id = cut_smtp_id(text_of(take("smtp-id", "")))
-    account_id = account_id_or_blank(text_of(rest.get("sl_account", "")))
-    message_id = message_id_or_blank(text_of(rest.get("sl_message", "")))
-    if account_id and message_id:
-        del rest["sl_account"], rest["sl_message"]
-    else:
-        account_id = message_id = ""
+    sg_message_id = text_of(take("sg_message_id", ""))
+    smtp_id = rest.get("smtp-id")
+    provider_message_id = sendgrid_id_key_of(sg_message_id, smtp_id if type(smtp_id) is str else text_of(smtp_id))
+    if sg_message_id and (not provider_message_id or provider_message_id not in sg_message_id):
+        rest["sg_message_id"] = sg_message_id  # it did not count
+    account_id, message_id = take_echoed_ids(rest)
+    if not account_id:
+        account_id, message_id = _take_nested_ids(rest)
 
     email = text_of(take("email", ""))
     address = email_key(email)
@@ -111,7 +133,7 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
         rest["email"] = email
 
     timestamp = take("timestamp", None)
-    said_us = epoch_us(timestamp)
+    said_us = epoch_us(timestamp) if type(timestamp) is int else time_us(timestamp)
     at_us = occurred_us(said_us, place.received_us)
     if at_us is None:
         at_us = place.received_us
@@ -120,7 +142,8 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
             rest["timestamp"] = timestamp
 
     attempt = text_of(take("attempt", "")).strip()
-    group = text_of(take("asm_group_id", "")).strip()
+    named_group = take("asm_group_id", "")
+    group = text_of(named_group).strip()
     url = text_of(take("url", ""))
     machine = take("sg_machine_open", False)
     if machine is not False:
@@ -129,6 +152,9 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
     classification = text_of(take("type" if type_ == "provider_alert" else "bounce_classification", ""))
     reason = text_of(take("reason", "")) or text_of(take("response", ""))
     enhanced_code = (code and enhanced_code_in(code)) or (reason and enhanced_code_in(reason))
+    fault = ""
+    if type_ in FAILURE_TYPES:
+        fault = fault_of(type_, _FAULTS.get(classification.strip().lower()), enhanced_code)
     url_offset = rest.get("url_offset")
 
     natural_key = (
@@ -144,6 +170,8 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
         group,
         machine,
     )
+    if group and word == _OF_ALL_MAIL:
+        rest["asm_group_id"], group = named_group, ""
     return Event._make(  # half the price of its constructor
         (
             fact_id(natural_key),
@@ -160,7 +188,7 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
             enhanced_code,
             reason,
             classification,
-            fault_of(type_, _FAULTS.get(classification.strip().lower()), enhanced_code),
+            fault,
             machine,
             url,
             text_of(take("useragent", "")),
@@ -176,20 +204,19 @@ def _event(rest: dict[str, Any], name: str, place: Place, position: int) -> Even
     )
 
 
-def cut_message_id(text: str) -> str:
-    """Return an `sg_message_id` up to its first `.filter` or `.recvd`: the `X-Message-Id` of the send.
+def _take_nested_ids(rest: dict[str, Any]) -> tuple[str, str]:
+    """Take our ids out of the objects that hold custom args as a sender gives them; SendGrid itself posts them flat."""
+    for name in _CUSTOM_ARGS:
+        holder = rest.get(name)
+        if type(holder) is dict:
+            ids = take_echoed_ids(holder)
+            if ids[0]:
+                if not holder:
+                    del rest[name]
+                return ids
+    return "", ""
 
-    Behind the cut SendGrid names its own machines and the recipient's number; the word changed in January 2024.
-    """
-    return text.partition(".filter")[0].partition(".recvd")[0].strip()
 
-
-def cut_smtp_id(text: str) -> str:
-    """Return an `smtp-id` without its angle brackets, up to the `@`. Its rest names a machine."""
-    return text.strip().strip("<>").partition("@")[0].strip()
-
-
-@lru_cache(maxsize=1 << 10)
 def _word_and_type(name: str) -> tuple[str, str]:
     """Return an event's name as it is compared, and our type. The vendor's examples say `Processed`, too."""
     word = name.strip().lower()
@@ -209,21 +236,3 @@ def _canonical(value: object) -> str:
     if isinstance(value, dict):
         value = {key: text_of(part) for key, part in value.items()}
     return text_of(value)
-
-
-def _json(element: object, body: bytes) -> bytes:
-    """Return the JSON of a bad element; the whole `body` where the element nests too deep to be written alone."""
-    try:
-        return orjson.dumps(element)
-    except TypeError:
-        pass
-    try:
-        return json.dumps(element).encode()
-    except (ValueError, RecursionError):
-        return body
-
-
-def _again(body: bytes, position: int) -> bytes:
-    """Return the JSON of the element at `position`, decoded anew: `_event` has used up the first decoding."""
-    elements = decode_json(body)
-    return _json(elements[position] if type(elements) is list else elements, body)

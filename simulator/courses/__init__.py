@@ -1,6 +1,7 @@
 """All that can become of a message, as courses: functions that write a script each.
 
-Promise: every event type, status, sub-status and anomaly of CONTRACT sections 3 and 4 has a course.
+Promise: every event type, status, sub-status and anomaly of docs/reference/providers and docs/explanation/status.md
+has a course.
 """
 
 from typing import Final

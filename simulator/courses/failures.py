@@ -119,7 +119,7 @@ COURSES: Final = (
             *each("bounced", _MAIL_BOUNCES[1:], 0.12, _bounced, (provider,)),
         )
     ),
-    *each("bounced", ("blocked, it says the address",), 0.1, _bounced, SENDGRID),
+    *each("bounced", ("blocked, it says the address", "behind a version", "a version"), 0.1, _bounced, SENDGRID),
     *each("bounced", ("mailbox, a code of hard", "virus"), 0.1, _bounced, POSTMARK),
     *each("not delivered", ERRORS, 0.3, _bounced, TWILIO),
     Course("expired", 0.3, _expired, SENDGRID),

@@ -103,6 +103,15 @@ def _dispatched_by_whole_id(s: Script) -> None:
     s.arrives()
 
 
+def _dispatched_by_smtp_id(lacks: str) -> Course:
+    def play(s: Script) -> None:
+        s.dispatched = "smtp-id"
+        s.arrives(lacks=lacks)
+
+    missing = ", our ids missing" if lacks else ""
+    return Course(f"dispatched by its smtp-id{missing}", 0.3, play, SENDGRID)
+
+
 def _refused(
     outcome: str, reason: str, detail: str, evidence: str, *kinds: str, providers: tuple[str, ...] = ALL
 ) -> Course:
@@ -137,6 +146,8 @@ COURSES: Final = (
     Course("bounced though refused", 0.05, _bounced_though_refused, decides=True),
     Course("approved without policy", 1, _approved_without_policy, decides=True),
     Course("dispatched by its whole id", 1, _dispatched_by_whole_id, SENDGRID),
+    _dispatched_by_smtp_id(""),
+    _dispatched_by_smtp_id("ours"),
     _refused("blocked", "account_blocked", "the account is blocked: unpaid invoices", "policy"),
     _refused("blocked", "address_invalid", "the address is no email address", ""),
     _refused("blocked", "no_policy", "the account is unknown; DEFAULT_POLICY=refuse", ""),

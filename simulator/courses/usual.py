@@ -179,6 +179,7 @@ COURSES: Final = (
     Course("delivered, said first", 0.5, _delivered_first, TWILIO),
     Course("sent after delivered", 1, _sent_after_delivered, TWILIO),
     *each("delivered", ("old name", "two names"), 0.5, _delivered_in_words, TWILIO),
+    *each("delivered", ("by rcs", "without the plus"), 0.2, _delivered_in_words, TWILIO),
     Course("opened", 20, _opened, MAIL),
     Course("read", 2, _read, TWILIO),
     Course("read, the delivery untold", 0.3, _read_untold_delivery, TWILIO),

@@ -48,6 +48,11 @@ def _unsubscribed(s: Script) -> None:
     s.tell("unsubscribed")
 
 
+def _unsubscribed_below_a_group(s: Script) -> None:
+    _looked_at(s)
+    s.tell("unsubscribed", "carrying a group")
+
+
 def _left_group(s: Script) -> None:
     _looked_at(s)
     s.tell("unsubscribed", "group")
@@ -146,6 +151,7 @@ COURSES: Final = (
     Course("complained weeks later", 0.1, _complained_weeks_later, MAIL),
     Course("the copy complained", 0.1, _copy_complained, MAIL),
     Course("unsubscribed", 0.3, _unsubscribed, MAIL),
+    Course("unsubscribed below a mail of a group", 0.1, _unsubscribed_below_a_group, SENDGRID),
     Course("left a group", 0.3, _left_group, SENDGRID),
     Course("left a group and came back", 0.1, _came_back, SENDGRID),
     Course("subscribed", 0.1, _subscribed, POSTMARK),
@@ -158,7 +164,18 @@ COURSES: Final = (
     Course("suppressed by hand and let in", 0.15, _reactivated, POSTMARK),
     *each(
         "texted",
-        ("stop", "stop, spelled freely", "cancel", "judged stop", "start", "yes", "judged start", "help")
+        (
+            "stop",
+            "stop, spelled freely",
+            "stop by rcs",
+            "stop by sms",
+            "cancel",
+            "judged stop",
+            "start",
+            "yes",
+            "judged start",
+            "help",
+        )
         + ("judged otherwise", "free"),
         0.15,
         _texted,

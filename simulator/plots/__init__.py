@@ -1,6 +1,6 @@
 """What the gate goes by, as plots: functions that write a `Plot` each.
 
-Promise: every outcome and reason of CONTRACT section 5 has a plot, with what takes it back where something does.
+Promise: every outcome and reason of docs/explanation/gate.md has a plot, with what takes it back where something does.
 """
 
 from collections.abc import Callable

@@ -54,6 +54,31 @@ def _bounces_and_is_released(p: Plot) -> None:
     p.ask("postmark", to)  # what was before the release is void: two are not enough
 
 
+def _released_as_of_earlier(p: Plot) -> None:
+    # The release is dated before the bounce that was one too many: of three only that one is left.
+    to = p.person()
+    for _ in range(2):
+        p.ask("sendgrid", to, play=_bounces)
+    p.heard()
+    last = p.ask("sendgrid", to, play=_bounces)
+    p.heard()
+    p.ask("sendgrid", to, "suppressed", "bounces", because=3)
+    p.heard()
+    p.command("release", to, dated_us=last.at_us)
+    p.heard()
+    p.ask("postmark", to)
+
+
+def _suppressed_and_released_at_once(p: Plot) -> None:
+    # Of one moment the suppression holds, whichever is read first.
+    to = p.person()
+    command = p.command("suppress", to)
+    p.heard()
+    p.command("release", to, dated_us=command.at_us)
+    p.heard()
+    p.ask("sendgrid", to, "suppressed", "manual", because=(command,))
+
+
 def _bounces_twice_and_again(p: Plot) -> None:
     # Four bounces, but of two messages.
     to = p.person()
@@ -65,7 +90,7 @@ def _bounces_twice_and_again(p: Plot) -> None:
 
 def _full_thrice(p: Plot) -> None:
     to = p.person()
-    for how in ("mailbox", "technical", "content"):
+    for how in ("mailbox", "technical", "content", "a version"):
         p.ask("sendgrid", to, play=partial(_bounces, how=how))
     p.heard()
     p.ask("sendgrid", to)
@@ -157,7 +182,12 @@ def _no_address(p: Plot) -> None:
 PLOTS: Final[tuple[tuple[str, Callable[[Plot], None]], ...]] = (
     ("bounces thrice", partial(_bounces_thrice, provider="sendgrid", how="hard")),
     ("a number bounces thrice", partial(_bounces_thrice, provider="twilio", how="30005")),
+    (
+        "bounces thrice, the server tells its version",
+        partial(_bounces_thrice, provider="sendgrid", how="behind a version"),
+    ),
     ("bounces thrice, is released", _bounces_and_is_released),
+    ("bounces thrice, is released as of earlier", _released_as_of_earlier),
     ("two messages bounce twice", _bounces_twice_and_again),
     ("bounces thrice for other reasons", _full_thrice),
     ("a complaint", partial(_complaint, provider="sendgrid", after_us=HOUR)),
@@ -165,6 +195,7 @@ PLOTS: Final[tuple[tuple[str, Callable[[Plot], None]], ...]] = (
     ("a complaint weeks later", partial(_complaint, provider="sendgrid", after_us=10 * DAY)),
     ("a complaint, released", _complaint_released),
     ("suppressed by hand and released", _by_hand),
+    ("suppressed and released at one moment", _suppressed_and_released_at_once),
     ("suppressed by hand for one account", _by_hand_for_one_account),
     ("sent though suppressed", _sent_though_suppressed),
     ("the provider refuses: by hand", partial(_provider_refuses, how="by hand")),

@@ -32,6 +32,25 @@ def _unsubscribed(p: Plot) -> None:
     p.ask("sendgrid", to, template="newsletter")
 
 
+def _left_all_mail_of_a_group(p: Plot) -> None:
+    # "Opt Out of All Emails" below a mail of a group: SendGrid tells the group, too, but it is not what was left.
+    to = p.person()
+    p.ask("sendgrid", to, template="newsletter", play=partial(_tells, what="unsubscribed", how="carrying a group"))
+    p.heard()
+    p.ask("sendgrid", to, "declined", "unsubscribed", template="newsletter", because=1)
+    p.ask("postmark", to, "declined", "unsubscribed", template="review-invitation", because=1)
+    p.ask("sendgrid", to)
+
+
+def _asks_to_be_removed(p: Plot) -> None:
+    # By an answer that Postmark takes for a request to be removed; the stream is only what the mail came by.
+    to = p.person()
+    p.ask("postmark", to, template="newsletter", play=partial(_tells, what="unsubscribed"))
+    p.heard()
+    p.ask("sendgrid", to, "declined", "unsubscribed", template="review-invitation", because=1)
+    p.ask("postmark", to)
+
+
 def _left_a_group(p: Plot) -> None:
     to = p.person()
     p.ask("sendgrid", to, template="newsletter", play=partial(_tells, what="unsubscribed", how="group"))
@@ -91,6 +110,25 @@ def _carrier_says_stop(p: Plot) -> None:
     p.ask("twilio", to, "declined", "sms_opt_out", because=1)
 
 
+def _carrier_names_no_sender(p: Plot) -> None:
+    # An opt-out that names no sender is of all; START to any of them lifts it.
+    to = p.person("sms")
+    p.ask("twilio", to, play=lambda s: s.fails("21610, no sender"))
+    p.heard()
+    p.ask("twilio", to, "declined", "sms_opt_out", because=1, sender="+999555000111")
+    p.ask("twilio", to, "declined", "sms_opt_out", because=1, play=_sends_start)
+    p.heard()
+    p.ask("twilio", to)
+
+
+def _stop_by_another_channel(p: Plot, how: str) -> None:
+    # It is the same number, whatever stands before it.
+    to = p.person("sms")
+    p.ask("twilio", to, play=partial(_tells, what="texted", how=how))
+    p.heard()
+    p.ask("twilio", to, "declined", "sms_opt_out", because=1)
+
+
 def _template_declined(p: Plot) -> None:
     to = p.person()
     wish = p.preference(p.account, to, declined_templates=["reminder-24h"])
@@ -120,11 +158,16 @@ def _not_opted_in(p: Plot) -> None:
 
 PLOTS: Final[tuple[tuple[str, Callable[[Plot], None]], ...]] = (
     ("unsubscribed, opted in again", _unsubscribed),
+    ("left all mail below a mail of a group", _left_all_mail_of_a_group),
+    ("asks to be removed", _asks_to_be_removed),
     ("left a group and came back", _left_a_group),
     ("left a stream, opted in again", _left_a_stream),
     ("STOP to one number", _stop),
     ("STOP and START", _stop_and_start),
+    ("STOP by rcs", partial(_stop_by_another_channel, how="stop by rcs")),
+    ("STOP by sms", partial(_stop_by_another_channel, how="stop by sms")),
     ("the carrier says STOP", _carrier_says_stop),
+    ("the carrier says STOP and names no sender", _carrier_names_no_sender),
     ("a template is declined, and no more", _template_declined),
     ("an invitation that was not wished", _not_opted_in),
 )

@@ -1,7 +1,8 @@
 """Postmark, as its webhooks tell: one JSON object a post, and a login where others sign.
 
 Field names are those of github.com/ActiveCampaign/postmark.js, src/client/models, and of
-postmarkapp.com/developer/webhooks (read 2026-11-25); what must be understood of them is CONTRACT section 3.
+postmarkapp.com/developer/webhooks (read 2026-11-25); what must be understood of them is
+docs/reference/providers/postmark.md.
 """
 
 from random import Random
@@ -106,6 +107,7 @@ class PostmarkTeller:
         self._rng = rng
         self.provider_message_id = str(UUID(bytes=rng.randbytes(16), version=4))
         self.whole_id = self.provider_message_id
+        self.smtp_id = self.provider_message_id
         self._stream = "outbound" if envelope.template.kind == "transactional" else BROADCAST
         self._list = f"{_SERVER}/{self._stream}"
         self._facts = 0
@@ -214,14 +216,15 @@ class PostmarkTeller:
         return _Fact(record, time_field, said, meaning, own_id)
 
     def _word(self, bounce: _Bounce) -> Word | None:
-        """What a bounce says of the address, by its Type. A subscription is one to the stream."""
+        """What a bounce says of the address, by its Type. A subscription is one to the stream; who wants to be removed
+        means all mail of the account."""
         match bounce.type_:
             case "HardBounce" | "BadEmailAddress":
                 return Word("bounce")
             case "SpamComplaint":
                 return Word("complaint")
             case "Unsubscribe":
-                return Word("unsubscribed", group=self._stream)
+                return Word("unsubscribed")
             case "Subscribe":
                 return Word("resubscribed", group=self._stream)
         return None

@@ -1,7 +1,7 @@
 """SendGrid, as its Event Webhook tells: elements of a list, signed with ECDSA.
 
 Field names and oddities are those of github.com/sendgrid/docs, content/docs/for-developers/tracking-events/event.md
-(read 2026-11-24); what must be understood of them is CONTRACT section 3.
+(read 2026-11-24); what must be understood of them is docs/reference/providers/sendgrid.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,6 +56,8 @@ _BOUNCES: Final = {
     "hard": ("bounce", "Invalid Address", "5.1.1", "550 5.1.1 The email account does not exist.", "hard"),
     "three digits": ("bounce", "invalid address", "550", "550 5.1.1 No such user", "hard"),
     "disabled": ("bounce", "", "5.2.1", "550 5.2.1 The email account that you tried to reach is disabled.", "hard"),
+    "behind a version": ("bounce", "", "", "550 Exim 4.96.2: 5.1.1 no such user", "hard"),
+    "a version": ("bounce", "", "", "CommuniGate Pro SMTP 5.1.16 does not take it", "unclassified"),
     "mailbox": ("bounce", "Mailbox Unavailable", "5.2.2", "552 5.2.2 The recipient's inbox is out of space.", "soft"),
     "technical": ("bounce", "Technical", "5.4.4", "unable to get mx info: no MX record: NXDOMAIN", "soft"),
     "content": ("bounce", "Content", "5.7.1", "550 5.7.1 Message contains content that is not allowed", "blocked"),
@@ -82,6 +84,7 @@ _PLAIN: Final = {
     ("clicked", ""): _Words("click", "clicked"),
     ("complained", ""): _Words("spamreport", "complained"),
     ("unsubscribed", ""): _Words("unsubscribe", "unsubscribed"),
+    ("unsubscribed", "carrying a group"): _Words("unsubscribe", "unsubscribed", {"asm_group_id": 14250}),
     ("unsubscribed", "group"): _Words("group_unsubscribe", "unsubscribed", {"asm_group_id": 14250}),
     ("resubscribed", ""): _Words("group_resubscribe", "resubscribed", {"asm_group_id": 14250}),
     ("unknown", ""): _Words("reputation_hint", "unknown", {"note": "not in our tables yet"}),
@@ -106,9 +109,10 @@ _PLAIN: Final = {
 }
 # What is said of the address. Only an address that is none any more counts as bounced.
 _WORDS: Final = {
-    **{("bounced", how): Word("bounce") for how in ("hard", "three digits", "disabled")},
+    **{("bounced", how): Word("bounce") for how in ("hard", "three digits", "disabled", "behind a version")},
     ("complained", ""): Word("complaint"),
-    ("unsubscribed", ""): Word("unsubscribed"),
+    # "Recipient clicked on the 'Opt Out of All Emails' link": of all mail, whatever group the message had.
+    **{("unsubscribed", how): Word("unsubscribed") for how in ("", "carrying a group")},
     ("unsubscribed", "group"): Word("unsubscribed", group="14250"),
     ("resubscribed", ""): Word("resubscribed", group="14250"),
 }
@@ -136,7 +140,7 @@ class SendGridTeller:
         # The word behind the id changed in January 2024; both are met.
         self._tail = f".{rng.choice(('recvd', 'recvd', 'filterdrecv'))}-{machine}."
         self.whole_id = f"{self.provider_message_id}{self._tail}0"
-        self._smtp_id = f"<{self.provider_message_id}@geopod-ismtpd-{rng.randrange(40)}>"
+        self.smtp_id = f"<{self.provider_message_id}@geopod-ismtpd-{rng.randrange(40)}>"
         to = envelope.to
         # SendGrid mostly says an address in lower case, however it was given.
         self._to_spelled = to.address if rng.random() < 0.3 else to.key
@@ -155,7 +159,7 @@ class SendGridTeller:
         said = {
             "email": person.key if beat.cc else self._to_spelled,
             "timestamp": timestamp,
-            "smtp-id": self._smtp_id,
+            "smtp-id": self.smtp_id,
             "event": words.event,
             "category": ["sendledger", self._envelope.template.id],
             "sg_event_id": event_id,

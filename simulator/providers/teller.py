@@ -1,7 +1,7 @@
 """What a provider tells: the bytes of a post, and what must be understood of them.
 
 A teller plays one provider for one message: it turns the beats of a script into tellings. What it wrote into a field it
-also states as a `Meaning`, from its own knowledge and CONTRACT section 3, never by reading its bytes back.
+also states as a `Meaning`, from its own knowledge and docs/reference/providers, never by reading its bytes back.
 """
 
 from collections.abc import Mapping
@@ -94,6 +94,8 @@ class Teller(Protocol):
     """The id that the provider gave the message, as it is compared."""
     whole_id: str
     """The same as its events have it, with whatever stands behind it."""
+    smtp_id: str
+    """The same as SendGrid writes it into the mail; of the others the plain id."""
 
     def tell(self, beat: Beat, start_us: int) -> list[Telling]:
         """Return what it tells of a beat: one telling a fact and delivery; nothing where it keeps silent."""

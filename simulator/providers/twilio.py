@@ -1,7 +1,7 @@
 """Twilio, as its status callbacks tell: a form a post, our ids in the query of its URL; and texts that people send.
 
 Field names are those of twilio.com/docs/messaging/guides/track-outbound-message-status (read 2026-11-25); what must be
-understood of them is CONTRACT section 3.
+understood of them is docs/reference/providers/twilio.md.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ class _Words(NamedTuple):
 
 
 _SERVICE: Final = "MG" + "5e" * 16
+"""The messaging service of all numbers."""
 _ACCOUNT: Final = "AC" + "0c" * 16
 # Each code, the status that comes with it, and its message, which Twilio gives now and then.
 ERRORS: Final = {
@@ -60,11 +61,15 @@ _PLAIN: Final = {
         ("bounced", code): _Words(status, "failed", {"ErrorCode": code, "ErrorMessage": message}, status)
         for code, (status, message) in ERRORS.items()
     },
+    # Refused before a number of the service was chosen.
+    ("bounced", "21610, no sender"): _Words("failed", "failed", {"ErrorCode": "21610"}, "failed"),
 }
 # Texts to us: what is written, whether Twilio itself says what it made of it, our type.
 _TEXTS: Final = {
     "stop": ("STOP", "", "opted_out"),
     "stop, spelled freely": (" Stop\n", "", "opted_out"),
+    "stop by rcs": ("STOP", "", "opted_out"),
+    "stop by sms": ("STOP", "", "opted_out"),
     "cancel": ("cancel", "", "opted_out"),
     "judged stop": ("please no more", "STOP", "opted_out"),
     "start": ("START", "", "opted_in"),
@@ -76,6 +81,10 @@ _TEXTS: Final = {
 }
 
 
+_PREFIXES: Final = {"stop by rcs": "rcs:", "stop by sms": "sms:"}
+"""Before the number of who wrote, where Twilio tells the channel; it is the same number."""
+
+
 class TwilioTeller:
     """Twilio, as it tells about one message."""
 
@@ -84,6 +93,7 @@ class TwilioTeller:
         self._rng = rng
         self.provider_message_id = f"SM{rng.randbytes(16).hex()}"
         self.whole_id = self.provider_message_id
+        self.smtp_id = self.provider_message_id
         self._facts = 0
 
     def tell(self, beat: Beat, start_us: int) -> list[Telling]:
@@ -100,7 +110,7 @@ class TwilioTeller:
         said = self._callback(beat, words, at_us)
         meaning = Meaning(
             words.type,
-            self._envelope.to.key,
+            said["To"].removeprefix("rcs:"),
             None,  # no callback says when
             code=said.get("ErrorCode", ""),
             reason=said.get("ErrorMessage", ""),
@@ -122,7 +132,7 @@ class TwilioTeller:
         said = {
             "AccountSid": _ACCOUNT,
             "From": self._envelope.sender,
-            "To": self._envelope.to.key,
+            "To": _spelled(self._envelope.to.key, beat.how),
             "MessageSid": self.provider_message_id,
             "SmsSid": self.provider_message_id,
             **status,
@@ -135,6 +145,8 @@ class TwilioTeller:
             said["RawDlrDoneDate"] = strftime("%y%m%d%H%M", gmtime(clock // SECOND))
         if self._rng.random() < 0.3:
             said["MessagingServiceSid"] = _SERVICE
+        if beat.how == "21610, no sender":
+            said = {name: value for name, value in said.items() if name not in ("From", "MessagingServiceSid")}
         return said
 
     def _text(self, beat: Beat, start_us: int, at_us: int) -> list[Telling]:
@@ -153,7 +165,7 @@ class TwilioTeller:
             "NumSegments": "1",
             "MessageSid": sid,
             "AccountSid": _ACCOUNT,
-            "From": self._envelope.to.key,
+            "From": _PREFIXES.get(beat.how, "") + self._envelope.to.key,
             "ApiVersion": "2010-04-01",
         }
         if judged:
@@ -183,10 +195,17 @@ class TwilioTeller:
         return urlencode(ids)
 
 
+def _spelled(key: str, how: str) -> str:
+    """The number as a callback spells it. An SMS has no CC: it is the To's, however it is spelled."""
+    if how == "by rcs" and key.startswith("+"):
+        return f"rcs:{key}"
+    return key.replace("+", "") if how == "without the plus" else key
+
+
 def _word(said: Mapping[str, str]) -> Word | None:
     """What a status says of the number that it was sent to."""
     code = said.get("ErrorCode", "")
     if code == _OPTED_OUT:
-        senders = (said["From"], said.get("MessagingServiceSid", ""))
+        senders = (said.get("From", ""), said.get("MessagingServiceSid", ""))
         return Word("opted_out", senders=tuple(sender for sender in senders if sender))
     return Word("bounce") if code in _GONE else None

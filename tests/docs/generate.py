@@ -1,7 +1,7 @@
-"""The reference pages that follow from code: settings, topics, records, metrics, commands, and the AsyncAPI document.
+"""The reference pages that follow from code: settings, topics, records, metrics, problems, commands, and AsyncAPI.
 
 In:  `schemas` and the command line, as they are.
-Out: `docs/reference/{settings,topics,records,metrics,cli}.md` and `asyncapi.json` beside them. `python -m
+Out: `docs/reference/{settings,topics,records,metrics,problems,cli}.md` and `asyncapi.json` beside them. `python -m
 tests.docs.generate` writes them; a test fails while one of them is stale.
 """
 
@@ -17,12 +17,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from cli.main import app
+from gateway.problem_codes import KINDS
 from schemas import settings, topics
 from schemas.asyncapi import document
 from schemas.examples import EXAMPLES
 from schemas.headers import REASONS
 from schemas.json_schemas import HEADERS, RECORDS, definitions
 from schemas.telemetry import CATALOGUE, PREFIX
+from tests.docs.http import http_document, http_sections
 
 __all__ = ["PAGES", "REFERENCE", "ROOT", "commands"]
 
@@ -32,6 +34,7 @@ REFERENCE: Final = ROOT / "docs" / "reference"
 READERS: Final[dict[str, type[settings.Settings]]] = {
     "migrate": settings.MigrateSettings,
     "status": settings.StoreSettings,
+    "explain": settings.StoreSettings,
     "lag": settings.ReadersSettings,
     "topics": settings.TopicSettings,
     "worker ledger": settings.LedgerSettings,
@@ -59,21 +62,29 @@ Every setting is a variable of the environment, read once at the start. A progra
 at once, by name, and ends with exit code 3. Secrets are never shown. Several keys are separated by commas.
 `sendledger doctor` looks at all of them, and at what they lead to.
 
-`sendledger up` writes `dev.env` into its data directory; commands that find `.data/dev.env` below the current folder
-take from it what the environment lacks. Every one of these in the environment of `up` goes before its own defaults;
-where `SENDLEDGER_KAFKA_BOOTSTRAP` or `SENDLEDGER_CLICKHOUSE_URL` is set, it does not start that service.
+`sendledger up` writes `dev.env` into its data directory: every setting of its stack, defaults included. At the next
+start it takes only the secrets from there. The commands that are used beside it (`status`, `suppress`, `lag`, `doctor`,
+`verify`, `simulate`, `token create` and so on) take from `.data/dev.env` below the current folder what the environment
+lacks, and say so on stderr. The programs of an installation, `gateway`, `worker`, `migrate` and
+`topics`, go by the environment alone. For another folder's stack, or for a program, read the file into the shell:
+`set -a; . D/dev.env; set +a`.
+
+Settings in the environment of `up` override its own defaults; where `SENDLEDGER_KAFKA_BOOTSTRAP` or
+`SENDLEDGER_CLICKHOUSE_URL` is set, it does not start that service.
 """
 
 _DEV_ENV: Final = """\
 ## Only in dev.env
 
-`up` makes these for development. No program reads them.
+`up` makes these for development. Of the programs none reads them; `up` itself reads the last two, by which it knows the
+servers of a stack whose `dev.env` the shell has read.
 
 | variable | is |
 | --- | --- |
 | `SENDLEDGER_DEV_TOKEN_PUBLISHER`, `SENDLEDGER_DEV_TOKEN_VIEWER` | tokens for the account `demo` |
 | `SENDLEDGER_DEV_TOKEN_SUPPORT`, `SENDLEDGER_DEV_TOKEN_OPERATOR` | tokens for all accounts |
-| `SENDLEDGER_DEV_CLICKHOUSE_PASSWORD` | the password of the local endpoint's user |
+| `SENDLEDGER_DEV_CLICKHOUSE_PASSWORD` | the password of the local endpoint's user; kept at the next start |
+| `SENDLEDGER_DEV_PORT_BASE` | the first of the stack's ports |
 """
 
 _TOPICS: Final = """\
@@ -87,10 +98,17 @@ has at most 8 MiB.
 The same for programs: [asyncapi.json](asyncapi.json), which `sendledger schemas --format asyncapi` prints too.
 """
 
+_INTERNAL: Final = """\
+## Topics of the gate's own
+
+`sendledger topics` makes these, too. They carry the gate's work from one of its parts to the next and hold its state;
+their records may change with any release, so read nothing there. Their partition counts are fixed when they are made.
+"""
+
 _HEADERS: Final = """\
 ## Headers of a webhook
 
-With them and the body, the signature can be checked again years later. What has nothing to say is blank.
+With them and the body, the signature can be checked again years later. Unused headers are empty strings.
 """
 
 _LETTERS: Final = """\
@@ -98,18 +116,22 @@ _LETTERS: Final = """\
 
 Those of the source stand beside them unchanged. Where one element of a post is bad, the value is that element; the rest
 of the post is applied. A value at the very limit of size leaves no room for headers: it is parked empty, and
-`dlq.topic`, `dlq.partition` and `dlq.offset` say where its bytes are.
+`dlq.topic`, `dlq.partition` and `dlq.offset` say where its bytes are. Where the source's own headers or key fill that
+room, they are left out as well. A record without key and value has an empty value as a letter.
 """
 
 _REASONS: Final = """\
 ## Why a record is parked
 
-The ledger parks for `webhooks.*` and `sends.*`. What each provider's adapter refuses:
+The ledger parks for `webhooks.*` and `sends.*`, the gate for commands, policies and preferences; the ledger reads
+those, too, and passes over what it can't read. What each provider's adapter refuses:
 [SendGrid](providers/sendgrid.md), [Twilio](providers/twilio.md), [Postmark](providers/postmark.md).
 """
 
 _LIMIT: Final = """\
-More than 100 records of `store_refused` and `code_failed` together in 5 minutes end the worker.
+More than 100 records of `store_refused` and `code_failed` together in 5 minutes end the worker; letters from before a
+restart count. `code_failed` and `output_too_large` are parked by whoever failed, whatever the topic. Where nothing of a
+topic goes through, [none is parked](../explanation/delivery-guarantees.md#whose-fault).
 """
 
 _RECORDS: Final = """\
@@ -131,6 +153,48 @@ For Prometheus: the gateway shows its own at `/metrics` (keep that off the inter
 first has something to say.
 """
 
+_PROBLEMS: Final = """\
+# Problems
+
+Every error of the HTTP API is `application/problem+json` (RFC 9457). Beside `title`, `status`, `detail` and `instance`
+it has
+
+- `code`: one of those below. Codes are never renamed, so a client may act on them; words may change.
+- `type`: `/problems#` and the code. Every gateway serves that page.
+- `request_id`: the same as the header `request-id` of the answer. Each line that the gateway logs about the request has
+  it too, so name it when you report something.
+- `errors`, where fields of a body are wrong: the first 100, each with `field`, `problem` and its `index` or `line`.
+
+A 500 or 503 is logged by the gateway in one line, `request.failed`, with what failed, where, and the mend; it counts in
+`sendledger_errors_total`. An upload that its client breaks off is neither: it counts in `sendledger_requests_total`
+with status 499.
+"""
+
+_HTTP: Final = """\
+# HTTP
+
+The API of the gateway. A program reads the same at `/openapi.json`, which needs no token, nor do `/healthz`, `/readyz`
+and `/metrics`.
+
+- **Tokens**: `Authorization: Bearer TOKEN`. A token names its subject, its accounts (`*` for all) and one role:
+  `publisher`, `viewer`, `support` or `operator`. `sendledger token create` makes one.
+- **Accounts**: a token of several accounts names one with `account`, or all of them with `account=*`. An account that a
+  token does not cover answers as one that does not exist: 404.
+- **Bodies** are JSON in UTF-8. What is no JSON is 400; a field that is unknown, missing or wrong is 422, and nothing
+  was written. `errors` names the first 100 faults; such an answer has at most 256 KiB.
+- **Parameters** that are unknown, given twice, or have a value that can't be, are 400.
+- **Lists** answer `{"items": [...], "next": ...}`. Give `next` as `cursor` for the next page; it is null at the end. A
+  cursor holds for the same filters and the same order only. Rows that arrive meanwhile make no row appear twice, or not
+  at all.
+- **Addresses** may be written in any way; a `+` in a query string is `%2B`. They have at most 320 characters, and no
+  CR, LF or NUL.
+- **Times** are RFC 3339; in a query string a date will do, and means midnight in UTC. `from` is included, `to` is not.
+- **Errors** are [problems](problems.md): act on `code`. Every answer has a `request-id`, which the log has, too.
+- **HEAD** works where GET does. After a 429 or 503, do the same again after `Retry-After` seconds.
+
+In the examples `$API` is the gateway's address and `$TOKEN` a token.
+"""
+
 _COMMANDS: Final = """\
 # Commands
 
@@ -140,11 +204,10 @@ command prints one object a line.
 | exit code | means |
 | --- | --- |
 | 0 | done |
-| 1 | found wrong: no such message or group, something that `doctor` tells; a program that crashed |
+| 1 | wrong: no such message or group, something that `doctor` tells; a crash, a worker's stop that took too long |
 | 2 | usage: an argument is wrong |
 | 3 | configuration: a setting is missing or wrong, a port is taken, an applied migration has changed |
 | 4 | Kafka or ClickHouse is away |
-| 75 | a worker's stop did not end in time; nothing is lost |
 """
 
 
@@ -182,10 +245,20 @@ def topics_page() -> str:
         for topic in topics.ALL
     )
     head = ("topic", "key", "value", "kept", "written by", "read by the ledger")
+    internal = [
+        row
+        for topic in topics.GATE_INTERNAL
+        for row in (
+            (f"`{topic.name}`", f"`{topic.key}`", f"{topics.INTERNAL_RETENTION_DAYS} days"),
+            (f"`{topic.changelog}`", f"`{topic.key}`", "compacted: the state of each key"),
+        )
+    ]
     reasons = ((f"`{code}`", meaning) for code, meaning in REASONS.items())
     return _page(
         _TOPICS,
         _table(head, rows),
+        _INTERNAL,
+        _table(("topic", "key", "kept"), internal),
         _HEADERS,
         _fields("WebhookHeaders"),
         _LETTERS,
@@ -239,6 +312,8 @@ def _type(said: dict[str, Any]) -> str:
         return f"object of {_type(said['additionalProperties'])}"
     if said.get("format") == "date-time":
         return "time"
+    if isinstance(said["type"], list):  # an id, which may be a number
+        return " or ".join("text" if name == "string" else name for name in said["type"])
     return "text" if said["type"] == "string" else str(said["type"])
 
 
@@ -259,6 +334,20 @@ def metrics_page() -> str:
         for metric in CATALOGUE.values()
     )
     return _page(_METRICS, _table(("metric", "kind", "labels", "meaning"), rows))
+
+
+def problems_page() -> str:
+    """Every code of a problem: a section each, so that it can be linked to."""
+    overview = ((f"[`{kind.code}`](#{kind.code})", str(kind.status), kind.title) for kind in KINDS.values())
+    sections = (
+        f"## {kind.code}\n\n**{kind.status} {kind.title}.** {kind.meaning}\n\n{kind.mend}\n" for kind in KINDS.values()
+    )
+    return _page(_PROBLEMS, _table(("code", "status", "title"), overview), *sections)
+
+
+def http_page() -> str:
+    """Every route: its parameters, its body, its answers, an example."""
+    return _page(_HTTP, *http_sections(http_document(), _table))
 
 
 def cli_page() -> str:
@@ -282,6 +371,8 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "records.md": records_page,
     "asyncapi.json": asyncapi_page,
     "metrics.md": metrics_page,
+    "problems.md": problems_page,
+    "http.md": http_page,
     "cli.md": cli_page,
 }
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from typer.testing import CliRunner
 
-from projections import migrate
+from cli.main import app
+from projections.store import migrate
 from schemas.errors import ConfigError
 from schemas.settings import PREFIX, Settings
 from tests.docs.generate import PAGES, READERS, REFERENCE, ROOT, commands
@@ -54,6 +56,13 @@ def all_settings(kind: type[Settings] = Settings) -> Iterator[type[Settings]]:
         yield from all_settings(narrower)
 
 
+def test_no_file_leans_on_one_that_is_not_here() -> None:
+    """What a comment refers to must be found by whoever has the repository: a page below docs/, not a paper of ours."""
+    words = "|".join(("CONTR" + "ACT", r"(?:/work|\.\.)/sha" + r"red/", "sha" + r"red/[A-Z]+\.md"))
+    listed = subprocess.run(["git", "grep", "-nIE", words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert listed.stdout.splitlines() == []
+
+
 @pytest.mark.parametrize("name", list(PAGES))
 def test_generated_pages_are_fresh(name: str) -> None:
     stale = f"docs/reference/{name} is stale: .venv/bin/python -m tests.docs.generate"
@@ -71,6 +80,16 @@ def test_every_command_that_we_name_exists() -> None:
 
 def test_every_command_has_an_example() -> None:
     assert [name for name, command in commands() if f"sendledger {name}" not in (command.help or "")] == []
+
+
+@pytest.mark.parametrize("words", [[], ["worker"], ["token"]], ids=" ".join)
+def test_the_help_of_a_group_of_commands_shows_an_example(words: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"TERMINAL_WIDTH": "200"})
+    assert re.search(rf"Example: .*{' '.join(['sendledger', *words])} \w+", shown.stdout), shown.output
+
+
+def test_no_group_of_commands_is_forgotten() -> None:
+    assert {name.split(" ")[0] for name, _ in commands() if " " in name} == {"worker", "token"}
 
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:

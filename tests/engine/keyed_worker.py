@@ -59,6 +59,7 @@ class Orders(BaseModel):
     session: float = 6.0
     stall: float = 120.0
     grace: float = 20.0
+    metadata_max_age: float = 60.0
     max_poll_records: int = 500
     records: int = 2_000
     isolation: Isolation = "read_committed"
@@ -120,6 +121,7 @@ def make_app(orders: Orders, watcher: Watcher) -> MicroBatchApp:
         datadir=orders.datadir,
         stall=orders.stall,
         isolation=orders.isolation,
+        metadata_max_age=orders.metadata_max_age,
         broker_max_poll_records=orders.max_poll_records,
         broker_session_timeout=orders.session,
     )

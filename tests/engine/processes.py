@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -79,7 +80,8 @@ class Process(Generic[Told]):
     async def kill(self) -> None:
         """Leave nothing running."""
         if self._process is not None and self._process.returncode is None:
-            self.send(signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                self.send(signal.SIGKILL)
             await self._process.wait()
 
     def lines(self) -> list[str]:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from processors.engine import (
     Backoff,
+    Blame,
+    EveryRecordFails,
     Fault,
     FaultLimit,
     GivenUp,
@@ -21,6 +23,7 @@ from processors.engine import (
     TooManyFaults,
     WorldFault,
     bisect,
+    described,
     retrying,
 )
 
@@ -182,3 +185,115 @@ def test_faults_long_ago_do_not_count() -> None:
     limit.count(ours(10))
     clock.now = 301
     limit.count(ours(10))
+
+
+def test_a_limit_remembers_what_was_parked_before_a_restart() -> None:
+    clock = HandWound()
+    limit = FaultLimit(most=10, within_seconds=300, clock=clock)
+    limit.remember([299, 5, *[250] * 8])
+    with pytest.raises(TooManyFaults):
+        limit.count(ours(1))
+    clock.now = 60
+    limit.count(ours(1))
+
+
+@given(n=st.integers(1, 300), most=st.integers(0, 20), data=st.data())
+async def test_bisecting_stops_once_it_has_found_more_than_it_was_asked_for(
+    n: int, most: int, data: st.DataObject
+) -> None:
+    bad = data.draw(st.sets(st.integers(0, n - 1)))
+    sink = Sink(bad)
+    faults = await bisect(range(n), sink, most=most)
+    assert [fault.item for fault in faults] == sorted(bad)[: most + 1]
+    assert sink.attempts <= 1 + 2 * (most + 1) * ceil(log2(n) if n > 1 else 1)
+
+
+class Proof(Sink):
+    """A sink that says what went through. Items of tens are of one kind."""
+
+    async def __call__(self, items: Sequence[int]) -> Sequence[int]:  # type: ignore[override]
+        await super().__call__(items)
+        return items
+
+
+def a_blame(clock: HandWound | None = None, most: int = 100) -> Blame[int]:
+    clock = clock or HandWound()
+    return Blame(lambda item: item // 10, FaultLimit(most, clock=clock), hold_seconds=60, clock=clock)
+
+
+async def test_an_item_is_blamed_where_one_beside_it_goes_through() -> None:
+    assert [fault.item for fault in await a_blame().find(range(10), Proof({3, 4}))] == [3, 4]
+
+
+async def test_an_item_of_another_kind_proves_nothing() -> None:
+    with pytest.raises(EveryRecordFails):
+        await a_blame().find([1, 2, 11], Proof({1, 2}))
+
+
+@pytest.mark.parametrize("items", [[3], [3, 4], [3, 3, 3]])
+async def test_an_item_is_blamed_where_one_that_went_through_before_still_does(items: list[int]) -> None:
+    blame = a_blame()
+    blame.went_through([1])
+    assert [fault.item for fault in await blame.find(items, Proof({3, 4}))] == items
+
+
+@pytest.mark.parametrize("items", [[3], [3, 4], list(range(2, 10))])
+async def test_where_nothing_goes_through_any_more_none_is_blamed_however_long(items: list[int]) -> None:
+    clock = HandWound()
+    blame = a_blame(clock)
+    blame.went_through([1])
+    refuses_all = Proof(set(range(10)))
+    for _ in range(3):
+        clock.now += 1000
+        with pytest.raises(EveryRecordFails, match="one that went through before fails now"):
+            await blame.find(items, refuses_all)
+    assert refuses_all.attempts == 3  # the proof alone: no item need be looked at
+
+
+async def test_without_any_proof_an_item_waits_for_a_while_and_is_blamed_then() -> None:
+    clock = HandWound()
+    blame = a_blame(clock)
+    for clock.now in (0, 59):
+        with pytest.raises(EveryRecordFails, match="none has gone through yet"):
+            await blame.find([3], Proof({3}))
+    clock.now = 60
+    assert [fault.item for fault in await blame.find([3], Proof({3}))] == [3]
+    with pytest.raises(EveryRecordFails):  # the next one waits as long
+        await blame.find([3], Proof({3}))
+
+
+async def test_several_beside_which_nothing_goes_through_wait_however_long() -> None:
+    """A refused table, or a release that reads none: after a restart nothing has gone through yet."""
+    clock = HandWound()
+    blame = a_blame(clock)
+    for clock.now in (0, 60, 10_000):
+        with pytest.raises(EveryRecordFails, match="none has gone through yet"):
+            await blame.find([3, 4], Proof({3, 4}))
+    # Beside a record of another kind they are blamed in the end.
+    assert [fault.item for fault in await blame.find([3, 4, 11], Proof({3, 4}))] == [3, 4]
+
+
+async def test_a_proof_that_meets_a_fault_of_the_world_blames_nobody() -> None:
+    blame = a_blame()
+    blame.went_through([1])
+    with pytest.raises(WorldFault):
+        await blame.find([3], Proof({1}, WorldFault))
+
+
+async def test_malformed_input_needs_no_proof() -> None:
+    faults = await a_blame().find([3], Proof({3}, RecordFault))
+    assert [fault.item for fault in faults] == [3]
+
+
+async def test_too_many_that_are_at_fault_end_the_worker() -> None:
+    blame = a_blame(most=3)
+    blame.went_through([1])
+    with pytest.raises(TooManyFaults):
+        await blame.find(range(2, 10), Proof(set(range(2, 10))))
+
+
+def test_an_error_is_described_without_what_it_may_hold_of_a_record() -> None:
+    with pytest.raises(ValueError, match="ann@") as raised:
+        int("ann@example.com")
+    assert "ann" not in described(raised.value)
+    assert "test_faults.py" in described(raised.value)

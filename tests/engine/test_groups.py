@@ -279,3 +279,24 @@ async def test_closing_cuts_off_what_is_under_way_unacknowledged(app: App) -> No
     await write.next()
     await writer.close()
     assert not batch.acked
+
+
+async def test_what_no_waiting_mends_is_repeated_and_excuses_no_stall(app: App) -> None:
+    class Denied(WorldFault):
+        pass
+
+    outcomes: list[Exception | None] = [Denied(), WorldFault(), Denied(), None]
+    seen: list[float] = []
+    batch = a_batch()
+
+    async def write(_group: Group) -> None:
+        seen.append(batch.since)
+        if (error := outcomes.pop(0)) is not None:
+            raise error
+
+    writer = GroupWriter(app, write, records=1, backoff=AT_ONCE, lasting=(Denied,))
+    await writer.put(batch)
+    await acked(batch)
+    assert app.excuses == 1  # for the one fault that passes by itself
+    # Nor does an attempt that follows on such a fault count as a sign of life.
+    assert seen[0] == seen[1] < seen[2] == seen[3]

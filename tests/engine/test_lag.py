@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from processors.broker import survey
 from tests.engine.conftest import NewWorker
 from tests.engine.topics import Topics
 
@@ -35,3 +36,15 @@ async def test_before_its_start_a_worker_is_behind_nothing(topics: Topics, name:
 
     app = MicroBatchApp(name, broker=f"kafka://{topics.bootstrap}", datadir="unused")
     assert app.lag() == {}
+
+
+async def test_the_cluster_tells_which_partitions_have_a_worker(
+    topics: Topics, name: str, new_worker: NewWorker
+) -> None:
+    await topics.make(name, partitions=3)
+    before = (await survey(topics.bootstrap, [], [name])).groups[name]
+    assert (before.members, before.assigned) == (0, None)
+    worker = await new_worker().start()
+    await worker.ready()
+    found = (await survey(topics.bootstrap, [], [name])).groups[name]
+    assert (found.members, found.assigned) == (1, frozenset((name, partition) for partition in range(3)))

@@ -5,6 +5,7 @@ README.md lists them by the same numbers.
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -125,7 +126,8 @@ async def test_07_a_stop_ends_though_the_broker_is_gone(
     await broker.kill()
     gate.touch()
     await worker.has_more_than(0)  # acknowledged, and nobody to commit it to
-    assert await worker.terminate() == 75
+    assert await worker.terminate() == 1
+    assert re.search(r"the stop took longer than 3.0 s|exit guard", worker.errors.read_text()), "it crashed instead"
 
 
 async def test_07_the_exit_guard_ends_a_process_that_a_thread_keeps_alive(
@@ -135,7 +137,7 @@ async def test_07_the_exit_guard_ends_a_process_that_a_thread_keeps_alive(
     await topics.fill_n(name, 100)
     worker = await new_worker(hang_in_thread=True, grace=1.0, drain=0.1).start()
     await worker.begun()
-    assert await worker.terminate() == 75
+    assert await worker.terminate() == 1
     assert "exit guard" in worker.complaints()
 
 
@@ -168,6 +170,26 @@ async def test_07_a_broker_that_was_paused_is_gone_on_with(
     broker.send(signal.SIGSTOP)
     await worker.has_more_than(len(worker.processed()))  # what it holds already
     broker.send(signal.SIGCONT)
+    await worker.has(wanted)
+    await topics.until_no_lag(name, await topics.ends(name, 4))
+    assert await worker.terminate() == 0
+
+
+async def test_07_a_broker_that_was_silent_past_the_request_timeout_is_gone_on_with(
+    broker: PrivateBroker, name: str, new_worker: NewWorker
+) -> None:
+    topics = Topics(broker.bootstrap)
+    await topics.make(name)
+    wanted = await topics.fill_n(name, 4_000)
+    worker = await new_worker(
+        broker=broker.bootstrap, request_timeout=3.0, records=100, max_poll_records=100, within=0.01, pause_seconds=0.02
+    ).start()
+    await worker.has_more_than(500)
+    broker.send(signal.SIGSTOP)
+    await until(lambda: "RequestTimedOutError" in worker.complaints(), "requests to time out")
+    broker.send(signal.SIGCONT)
+    await worker.has(wanted)
+    wanted |= await topics.fill_n(name, 1_000)
     await worker.has(wanted)
     await topics.until_no_lag(name, await topics.ends(name, 4))
     assert await worker.terminate() == 0

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Protocol
 
 import pytest
+from aiokafka import errors
 
-from processors.engine import TP, Fenced, Output
-from processors.engine.transactions import BATCH_BYTES, KafkaTransactions, Transactions
+from processors.engine import TP, Fenced, KafkaRefused, Output, OutputTooLarge, ProducerBroken, WorldFault
+from processors.engine.transactions import (
+    BATCH_BYTES,
+    KafkaTransactions,
+    Transactions,
+    _judged,
+    partition_of,
+    placed,
+)
 from tests.engine.fake_transactions import FakeTransactions, Log
 from tests.engine.topics import Topics
 
@@ -112,9 +120,9 @@ class KafkaWorld:
         self._topics, self._group, self._until_end = topics, name, until_end
         self.topic, self.source = f"{name}.out", TP(f"{name}.in", 0)
 
-    async def another(self) -> KafkaTransactions:
+    async def another(self, counts: Mapping[str, int] | None = None) -> KafkaTransactions:
         client = {"bootstrap_servers": self._topics.bootstrap}
-        made = KafkaTransactions(self._group, self._group, timeout_seconds=10, client=client)
+        made = KafkaTransactions(self._group, self._group, timeout_seconds=10, client=client, counts=counts)
         await made.start()
         self._until_end(made.close)
         return made
@@ -163,3 +171,67 @@ class TestKafkaTransactions(TransactionsContract):
         await one.write([Output(world.topic, b"key-%d" % n, b"v") for n in range(20)], world.source, 1)
         await one.commit()
         assert {record.partition for record in await world.seen()} == {0, 1}
+
+    async def test_an_output_that_kafka_does_not_take_ends_the_worker_and_names_its_topic(
+        self, topics: Topics, world: KafkaWorld, name: str
+    ) -> None:
+        small = await topics.make(f"{name}.small", 1, max_message_bytes="2000")
+        one = await world.another()
+        outputs = [Output(small, b"k", b"v"), Output(world.topic, b"k", b"v" * 100), Output(small, b"k", b"v" * 3000)]
+        with pytest.raises(OutputTooLarge, match=f"3001 bytes, for {small}"):
+            await one.write(outputs, world.source, 1)
+        next_life = await world.another()
+        await next_life.write([Output(world.topic, b"k", b"v", (), 0)], world.source, 1)
+        await next_life.commit()
+        assert [record.value for record in await world.seen()] == [b"v"]
+
+    async def test_a_batch_that_was_given_up_ends_the_worker_and_the_next_life_writes(
+        self, topics: Topics, world: KafkaWorld, name: str
+    ) -> None:
+        """Its number is lost: every later batch of the partition would be out of order, for ever."""
+        client = {"bootstrap_servers": topics.bootstrap, "request_timeout_ms": 300}
+        one = KafkaTransactions(name, name, timeout_seconds=10, client=client)
+        await one.start()
+        cluster = one._started.client.cluster
+        await one._started.partitions_for(world.topic)
+        cluster.leader_for_partition = lambda _tp: -1  # one broker never loses a leader: its client is told so
+        with pytest.raises(ProducerBroken, match="LeaderNotAvailable"):
+            await one.write([Output(world.topic, b"k", b"given up", (), 0)], world.source, 1)
+        await one.close()
+        next_life = await world.another()
+        await next_life.write([Output(world.topic, b"k", b"v", (), 0)], world.source, 1)
+        await next_life.commit()
+        assert [record.value for record in await world.seen()] == [b"v"]
+
+    async def test_where_a_count_is_fixed_partitions_that_were_added_get_nothing(self, world: KafkaWorld) -> None:
+        one = await world.another({world.topic: 1})
+        await one.write([Output(world.topic, b"key-%d" % n, b"v") for n in range(20)], world.source, 1)
+        await one.commit()
+        assert {record.partition for record in await world.seen()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.ProducerFenced(), Fenced),
+        (errors.KafkaConnectionError(), WorldFault),
+        (errors.UnknownTopicOrPartitionError(), WorldFault),
+        (errors.KafkaTimeoutError(), WorldFault),
+        (errors.MessageSizeTooLargeError(), OutputTooLarge),
+        (errors.LeaderNotAvailableError(), ProducerBroken),
+        (errors.OutOfOrderSequenceNumber(), ProducerBroken),
+        (errors.KafkaError("Unexpected error during batch delivery"), ProducerBroken),
+        (errors.TopicAuthorizationFailedError("t"), KafkaRefused),
+        (errors.InvalidTxnState(), ProducerBroken),
+    ],
+)
+def test_only_an_error_that_passes_is_waited_out(error: Exception, expected: type[Exception]) -> None:
+    judged = _judged(error, "id")
+    assert type(judged) is expected
+
+
+def test_what_is_placed_goes_where_its_key_was_at_birth() -> None:
+    fixed, free = Output("fixed", b"key", b"v"), Output("free", b"key", b"v")
+    chosen = Output("fixed", b"key", b"v", (), 3)
+    place = partition_of(b"key", 4)
+    assert placed([fixed, free, chosen], {"fixed": 4}) == [fixed._replace(partition=place), free, chosen]

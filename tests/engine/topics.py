@@ -9,7 +9,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
+from aiokafka.protocol.produce import ProduceRequest
 
 PATIENCE_SECONDS = 60.0
 Record = tuple[str, int, int]
@@ -78,6 +80,20 @@ class Topics:
 
     async def fill_n(self, topic: str, count: int, partitions: int = 4) -> set[Record]:
         return await self.fill(topic, [b"%d" % i for i in range(count)], partitions)
+
+    async def fill_raw(self, topic: str, partition: int, batch: bytes, records: int) -> set[Record]:
+        """Write a batch as it is, byte for byte, and return where its records went."""
+        client = AIOKafkaClient(bootstrap_servers=self.bootstrap)
+        await client.bootstrap()
+        try:
+            await client.set_topics([topic])
+            leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
+            answer = await client.send(leader, ProduceRequest(None, -1, 30_000, [(topic, [(partition, batch)])]))
+            ((_, ((_, error, first, *_),)),) = answer.topics
+            assert error == 0, for_code(error)
+            return {(topic, partition, first + n) for n in range(records)}
+        finally:
+            await client.close()
 
     async def read(self, topic: str, partitions: int) -> set[Record]:
         """Read the places of what is there, committed only."""

@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,16 @@ class Orders(BaseModel):
     pause_seconds: float = 0.0
     """A slow sink: each write takes so long."""
     max_poll_interval: float = 300.0
+    metadata_max_age: float = 60.0
+    request_timeout: float = 90.0
     fail_at: int | None = None
     """Raise in the write that would bring the records written to this number."""
     hang_in_thread: bool = False
     """The write hangs in a thread that nothing can cancel."""
     world_away: bool = False
     """Every write fails as if the store were away."""
+    note_watches: bool = False
+    """Note each look at the group and the topics."""
     log_level: str = "ERROR"
 
 
@@ -69,18 +74,32 @@ class Oracle:
         os.fsync(self._file.fileno())
 
 
+class NotingApp(MicroBatchApp):
+    """Notes each look at the group and the topics."""
+
+    note: Callable[[], None] = staticmethod(lambda: None)
+
+    def refuse_other_counts(self, counts: Mapping[str, int]) -> None:
+        super().refuse_other_counts(counts)
+        self.note()
+
+
 def make_app(orders: Orders, oracle: Oracle) -> MicroBatchApp:
-    app = MicroBatchApp(
+    app = NotingApp(
         orders.group,
         broker=f"kafka://{orders.broker}",
         instance=orders.instance,
         datadir=orders.datadir,
         drain=orders.drain,
+        metadata_max_age=orders.metadata_max_age,
+        broker_request_timeout=orders.request_timeout,
         stall=orders.stall,
         broker_max_poll_records=orders.max_poll_records,
         broker_session_timeout=orders.session,
         broker_max_poll_interval=orders.max_poll_interval,
     )
+    if orders.note_watches:
+        app.note = lambda: oracle.note("# watched")
     written = 0
 
     async def write(group: Group) -> None:

@@ -1,4 +1,4 @@
-"""What the gate must say, told a second time from CONTRACT sections 5 and 6. It shares no code with the gate.
+"""What the gate must say, told a second time from docs/explanation/gate.md. It shares no code with the gate.
 
 In:  the records that were written, as bytes, in stages: the gate has read a stage before the next one is written.
 Out: an `Expected`: what is decided of each message, how many emails of a trial are approved, what holds for an address.
@@ -203,13 +203,16 @@ class Expected:
             word = said["Body"].strip().upper()
             if word in ("STOP", "START"):
                 what = (EVERYWHERE, "", said["To"])
-                self._addresses[_key("sms", said["From"])].wishes.append((at, what, word == "STOP"))
+                wishes = self._addresses[_key("sms", said["From"])].wishes
+                wishes.append((at, what, word == "STOP"))
+                if word == "START":  # it lifts an opt-out that names no sender, too
+                    wishes.append((at, (EVERYWHERE, "", ""), False))
             return
         address = self._addresses[_key("sms", said["To"])]
         if said.get("ErrorCode") in DEAD_NUMBERS:
             address.bounces.setdefault(said["MessageSid"], at)
         elif said.get("ErrorCode") == OPTED_OUT_CODE:
-            address.wishes.append((at, (EVERYWHERE, "", said["From"]), True))
+            address.wishes.append((at, (EVERYWHERE, "", said.get("From", "")), True))
 
     def _command(self, said: Json) -> None:
         address, at = self._addresses[_key(said["channel"], said["address"])], _time(said["at"])
@@ -249,7 +252,7 @@ class Expected:
         return policy is not None and policy.get("billing_entered_at") is None and _trial_runs(policy, request)
 
     def _decide(self, request: Json) -> Decided:
-        """The table of CONTRACT section 5, from its top. The trial's limit is the caller's."""
+        """The table of docs/explanation/gate.md, from its top. The trial's limit is the caller's."""
         account, channel, template = request["account_id"], request["channel"], request["template"]
         recipient, key = request["recipient"], _key(channel, request["to"])
         policy = self._policies.get(account, {})
@@ -279,12 +282,13 @@ class Expected:
     def _opted_out(self, request: Json, key: str) -> str | None:
         template, held = request["template"], self.held.get(key, NOTHING)
         outs = {what for what in held.opted_out if what[0] in (EVERYWHERE, request["account_id"])}
-        if template["kind"] != "transactional" and any(not group and not sender for _, group, sender in outs):
+        if request["channel"] == "sms":  # one that names no sender is of all of them
+            stopped = any(not sender or request.get("from") in (None, sender) for *_, sender in outs)
+            return "sms_opt_out" if stopped else None
+        if template["kind"] != "transactional" and any(not group for _, group, _ in outs):
             return "unsubscribed"
         if any(group and group == template.get("unsubscribe_group") for _, group, _ in outs):
             return "group_unsubscribed"
-        if any(sender and request.get("from") in (None, sender) for *_, sender in outs):
-            return "sms_opt_out"
         return None
 
     def _suppressed(self, account: str, key: str) -> tuple[str, datetime, tuple[str, ...], int] | None:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +53,6 @@ async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
         yield Gate(kafka, folder)
 
 
-def _is_assigned(worker: Program) -> bool:
-    return "gate.assigned" in worker.log.read_text()
-
-
 def a_bounce(address: str, number: int) -> bytes:
     element = {"event": "bounce", "email": address, "timestamp": now_us() // 1_000_000, "status": "5.1.1"}
     return orjson.dumps([element | {"sg_message_id": f"m{number}"}])
@@ -91,7 +86,7 @@ async def test_no_decision_is_lost_doubled_or_changed_when_workers_die(gate: Gat
                 case 3:
                     second = await programs.enter_async_context(running(gate.worker(1)))
                 case 7 if second is not None:
-                    await until(partial(_is_assigned, second), "the second worker")
+                    await until(second.is_assigned, "the second worker")
                     assert await second.end() == 0
         await gate.kafka.settled()
         decisions = await gate.read("sends.decided")

@@ -14,6 +14,7 @@ from processors.gate.by_account import AccountStep
 from processors.gate.by_address import AddressStep
 from processors.gate.intake import forwarded
 from projections.gate.rules import Rules
+from schemas.times import rfc3339, rfc3339_us
 from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, SENDS_DECIDED, SUPPRESSIONS_CHANGED
 from tests.building import FakeRecord
 from tests.gate.building import a_command, a_policy, a_request, now_us
@@ -35,6 +36,11 @@ def arrived(outputs: Sequence[Output], topic: str) -> list[FakeRecord]:
         for n, (name, key, value, headers, _) in enumerate(outputs)
         if name == topic
     ]
+
+
+def internal(records: Sequence[FakeRecord], topic: str) -> list[FakeRecord]:
+    """What the intake forwards of these records to one of its topics."""
+    return arrived([output for record in records for output in forwarded(record, RULES)], topic)
 
 
 def run(
@@ -85,6 +91,24 @@ def test_an_account_that_nobody_knows_may_send() -> None:
     assert outcomes(of_source("sends.requested", a_request("acme"))) == [("approved", "no_policy")]
 
 
+def test_a_to_that_is_too_long_is_refused_as_no_address_and_told_as_it_was_written() -> None:
+    long = "a" * 400 + "@example.com"
+    decisions, changes, (addresses, _) = through(of_source("sends.requested", a_request("acme", to=long)))
+    assert [(d["outcome"], d["reason"], d["to"], d["request"]["to"]) for d in decisions] == [
+        ("blocked", "address_invalid", long, long)
+    ]
+    assert (changes, addresses) == ([], {})
+
+
+def test_an_account_blocked_at_the_moment_of_the_request_is_blocked() -> None:
+    request = a_request("acme")
+    for at_us, outcome in ((0, "blocked"), (1, "approved")):
+        since = rfc3339((rfc3339_us(request["requested_at"]) or 0) + at_us)
+        policy = a_policy("acme", blocked={"reason": "unpaid", "since": since})
+        told = [*of_source("accounts.policies", policy), *of_source("sends.requested", request)]
+        assert [found for found, _ in outcomes(told)] == [outcome]
+
+
 def test_an_address_that_keeps_bouncing_is_closed_and_a_release_opens_it() -> None:
     address = "gone@example.com"
     posts = of_source("webhooks.sendgrid", [bounce(address, 1), bounce(address, 2)])
@@ -95,6 +119,44 @@ def test_an_address_that_keeps_bouncing_is_closed_and_a_release_opens_it() -> No
     decisions, changes, _ = through([*policy, *posts, *released, *asked])
     assert [d["outcome"] for d in decisions] == ["approved"]
     assert [(c["version"], c["scopes"][0]["suppressed"]) for c in changes] == [(1, True), (2, False)]
+
+
+def test_an_address_that_was_opened_by_a_release_dated_before_the_last_bounce_is_published_as_released() -> None:
+    address = "late@example.com"
+    first_s = now_us() // 1_000_000 - 60
+    posts = of_source("webhooks.sendgrid", [bounce(address, n) | {"timestamp": first_s + n} for n in (0, 1)])
+    dated_before = a_command("release", address, at=rfc3339(first_s * 1_000_000))
+    _, changes, _ = through([*posts, *of_source("suppressions.commands", dated_before)])
+    assert [(c["version"], [s["suppressed"] for s in c["scopes"]]) for c in changes] == [(1, [True]), (2, [False])]
+    assert changes[1]["scopes"][0]["released"]["actor"] == "support"
+
+
+def test_a_changed_setting_is_published_when_a_request_reads_the_address_and_it_decides() -> None:
+    address = "gone@example.com"
+    posts = of_source("webhooks.sendgrid", [bounce(address, 1)])
+    outputs, states = run(AddressStep(RULES), internal(posts, GATE_BY_ADDRESS.name), ())
+    assert (outputs, len(states)) == ([], 1)
+    asked = internal(
+        of_source("sends.requested", *(a_request("acme", to=address) for _ in range(2))), "gate.by-address"
+    )
+    done = AddressStep(Rules(suppress_bounces=1))(states, asked)
+    (change,) = (orjson.loads(o.value or b"") for o in done.outputs if o.topic == SUPPRESSIONS_CHANGED.name)
+    assert (change["version"], change["scopes"][0]["reason"]) == (1, "bounces")
+    decided = AccountStep(RULES)({}, arrived(done.outputs, GATE_BY_ACCOUNT.name)).outputs
+    assert {orjson.loads(o.value or b"")["outcome"] for o in decided} == {"suppressed"}
+
+
+def test_a_request_writes_no_row_where_nothing_changed() -> None:
+    posts = of_source("webhooks.sendgrid", [bounce("gone@example.com", 1)])
+    _, states = run(AddressStep(RULES), internal(posts, GATE_BY_ADDRESS.name), ())
+    asked = of_source("sends.requested", a_request("acme", to="gone@example.com"), a_request("acme"))
+    assert AddressStep(RULES)(states, internal(asked, GATE_BY_ADDRESS.name)).changed == {}
+
+
+def test_a_record_without_a_value_fills_a_gap_and_says_nothing() -> None:
+    for step, topic in ((AddressStep(RULES), GATE_BY_ADDRESS.name), (AccountStep(RULES), GATE_BY_ACCOUNT.name)):
+        done = step({}, [FakeRecord(topic, None, b"any key"), FakeRecord(topic, None, None)])
+        assert (done.outputs, done.changed) == ([], {})
 
 
 def test_a_repeated_request_gets_its_first_decision_again_and_uses_no_quota() -> None:

@@ -94,7 +94,10 @@ class Traffic:
         yield self._sendgrid({"event": "spamreport", "email": self._email("annoyed"), **self._at(50)})
         ours = {"sl_account": self._account("paid"), "sl_message": uuid7(self._now_us, uuid4().bytes)}
         for name in ("left", "returned"):
-            yield self._sendgrid({"event": "unsubscribe", "email": self._email(name), **ours, **self._at(50)})
+            carried = {"asm_group_id": 12} if name == "left" else {}  # it is of all mail all the same
+            yield self._sendgrid(
+                {"event": "unsubscribe", "email": self._email(name), **carried, **ours, **self._at(50)}
+            )
         grouped = {"event": "group_unsubscribe", "email": self._email("grouped"), "asm_group_id": 12}
         yield self._sendgrid({**grouped, **ours, **self._at(50)})
         yield from (self._listed(name, suppressed=True, minutes=50) for name in ("listed", "unlisted"))
@@ -102,6 +105,7 @@ class Traffic:
         for number in range(3):
             yield self._failed(3, "30005", minutes=50 - number)
         yield self._failed(4, "21610", minutes=50)
+        yield from (self._failed(number, "21610", minutes=50, sender="") for number in (7, 8))
 
     def _commands(self) -> Iterator[Sent]:
         yield self._command("suppress", "closed", 50)
@@ -132,12 +136,13 @@ class Traffic:
             yield self._ask("paid", name, kind="marketing")
         yield self._ask("paid", "grouped", kind="marketing", unsubscribe_group="12")
         yield self._ask("paid", "grouped", unsubscribe_group="13")
+        yield self._ask("paid", "left", unsubscribe_group="12")
         for client in ("picky", "guest", "shy", "new"):
             yield self._ask("paid", "fresh3", template="news", client=client)
             yield self._ask("paid", "fresh3", kind="invitation", client=client)
         yield self._ask("paid", "closed", template="off")
         yield self._ask("paid", "fresh3", kind="invitation") | {"recipient": {"kind": "staff", "id": "s1"}}
-        for phone in range(1, 6):
+        for phone in (*range(1, 6), 7, 8):
             yield from (self._text_to("paid", phone, sender) for sender in (OUR_NUMBER, OTHER_NUMBER, ""))
         yield self._text_to("billing", 5)
         yield self._text_to("paid", to="12345")
@@ -152,10 +157,11 @@ class Traffic:
                 self._command("release", "released", 30),
                 self._command("release", "reopened", 30),
                 self._command("release", "fresh0", 30),  # is not suppressed: nothing changes
-                self._command("release", "recidivist", 47.5, note="of the first two of its three bounces"),
+                self._command("release", "recidivist", 48.5, note="of the first two of its three bounces"),
                 self._command("opt_in", "returned", 30, scope=self._account("paid")),
                 self._listed("unlisted", suppressed=False, minutes=30),
                 self._text(1, "START", minutes=30),
+                self._text(7, "START", minutes=30),
             ]
         )
 
@@ -167,7 +173,7 @@ class Traffic:
         for name in ("released", "reopened", "recidivist", "unlisted", "closed", "annoyed", "listed"):
             anew.append(self._ask("paid", name))
         anew += [self._ask("paid", name, kind="marketing") for name in ("left", "returned")]
-        anew += [self._text_to("paid", phone, OUR_NUMBER) for phone in range(1, 5)]
+        anew += [self._text_to("paid", phone, OUR_NUMBER) for phone in (*range(1, 5), 7, 8)]
         return self._requests([*repeated, *anew])
 
     def _changed(self, request: Json) -> Json:
@@ -221,9 +227,9 @@ class Traffic:
         form |= {"From": self._phone(phone), "To": OUR_NUMBER}
         return self._post("twilio", urlencode(form).encode(), self._ago(minutes))
 
-    def _failed(self, phone: int, code: str, *, minutes: float) -> Sent:
+    def _failed(self, phone: int, code: str, *, minutes: float, sender: str = OUR_NUMBER) -> Sent:
         form = {"MessageSid": f"SM{self.tag}{phone}{minutes}", "MessageStatus": "failed", "ErrorCode": code}
-        form |= {"From": OUR_NUMBER, "To": self._phone(phone)}
+        form |= {"To": self._phone(phone)} | ({"From": sender} if sender else {})
         return self._post("twilio", urlencode(form).encode(), self._ago(minutes))
 
     def _post(self, provider: str, body: bytes, received_at: str) -> Sent:

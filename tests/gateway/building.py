@@ -13,10 +13,11 @@ from gateway.tokens import issue
 from projections.store import Store
 from schemas.identity import uuid7
 from schemas.telemetry import Telemetry
-from schemas.times import DAY_US
+from schemas.times import DAY_US, rfc3339
+from tests.gateway.conforming import HOOKS
 from tests.gateway.test_webhooks import FakeKafka, settings
 
-__all__ = ["NOW_US", "a_caller", "a_message_id", "a_send", "a_token", "records"]
+__all__ = ["NOW_US", "a_caller", "a_message_id", "a_send", "a_token", "records", "told"]
 
 NOW_US = time.time_ns() // 1_000_000 * 1000
 
@@ -41,7 +42,7 @@ def a_send(**said: Any) -> dict[str, Any]:
         "template": {"id": "t1", "name": "Reminder", "kind": "transactional"},
         "recipient": {"kind": "client", "id": "c1"},
         "to": "Ann@Example.com",
-        "requested_at": "2026-01-02T03:04:05Z",
+        "requested_at": rfc3339(NOW_US),
     } | said
     return {name: value for name, value in whole.items() if value is not ...}
 
@@ -53,9 +54,18 @@ async def a_caller(
     """A client of a gateway that writes into `kafka` and reads from `store`; its token is `headers`, else acme's."""
     app = create_app(settings(), store or Store("http://127.0.0.1:1"), kafka, Telemetry())
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://inside", headers=a_token() if headers is None else headers
+        transport=httpx.ASGITransport(app),
+        base_url="http://inside",
+        headers=a_token() if headers is None else headers,
+        event_hooks=HOOKS,
     ) as client:
         yield client
+
+
+def told(answer: httpx.Response) -> dict[str, Any]:
+    """What a problem says, but for the id of its request."""
+    said: dict[str, Any] = answer.json()
+    return {name: value for name, value in said.items() if name != "request_id"}
 
 
 def records(kafka: FakeKafka, topic: str) -> list[tuple[str, Any]]:

@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import orjson
 import pytest
 
-from projections import migrate
+from projections.accounts.columns import StatedPolicy, StatedPreference, policies_table, preferences_table
 from projections.messages.columns import events_table, state_table
 from projections.store import Store
 from schemas.gate_facts import decode_policy, decode_preference
@@ -18,11 +17,13 @@ from schemas.times import DAY_US, rfc3339, rfc3339_us
 from tests.building import a_place, a_request, an_event
 from tests.gateway.building import NOW_US, a_caller, a_token, records
 from tests.gateway.test_webhooks import FakeKafka
+from tests.stores import fresh_store
 
 POLICY = "/v1/accounts/acme/policy"
 PREFERENCE = "/v1/accounts/acme/recipients/client/c-17/preference"
 AT = "2026-01-02T03:04:05.000006Z"
 TOO_FAR = rfc3339(NOW_US + 2 * DAY_US)
+SOON = rfc3339(NOW_US + DAY_US // 24)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def client(kafka: FakeKafka) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_policy_is_written_whole_and_answered_as_it_stands(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
-    said = {"trial_started_at": "2026-01-01T00:00:00Z", "disabled_templates": ["t1"], "updated_at": AT, "colour": "red"}
+    said = {"trial_started_at": "2026-01-01T00:00:00Z", "disabled_templates": ["t1"], "updated_at": AT}
     answer = await client.put(POLICY, json=said)
     whole = {
         "account_id": "acme",
@@ -101,11 +102,19 @@ async def test_it_is_of_now_unless_it_says_when(client: httpx.AsyncClient, path:
         ),
         pytest.param(POLICY, {"trial_started_at": "2026"}, "trial_started_at", id="no time"),
         pytest.param(POLICY, {"updated_at": TOO_FAR}, "updated_at", id="more than a day ahead"),
+        pytest.param(POLICY, {"updated_at": SOON}, "updated_at", id="it would outrank what is written till then"),
+        pytest.param(PREFERENCE, {"updated_at": SOON}, "updated_at", id="a preference from the future"),
+        pytest.param(POLICY, {"updated_at": "2026-01-02T03:04:05+99:99"}, "updated_at", id="no offset"),
+        pytest.param(POLICY, {"trial_limit": 5}, "trial_limit", id="a misspelt limit, which would reset the policy"),
+        pytest.param(
+            POLICY, {"blocked": {"reason": "x", "since": AT, "til": AT}}, "blocked.til", id="an unknown part of a block"
+        ),
+        pytest.param(PREFERENCE, {"declined_template": ["t"]}, "declined_template", id="a misspelt list"),
+        pytest.param(PREFERENCE, {"declined_templates": ["t", None]}, "declined_templates.1", id="a null in a list"),
         pytest.param(PREFERENCE, {"account_id": "globex"}, "account_id", id="a preference of another account"),
         pytest.param(PREFERENCE, {"recipient_kind": "staff"}, "recipient_kind", id="of another kind"),
         pytest.param(PREFERENCE, {"recipient_id": "c-18"}, "recipient_id", id="of another recipient"),
         pytest.param(PREFERENCE, {"invitation_opted_in": 1}, "invitation_opted_in", id="a number for yes or no"),
-        pytest.param(PREFERENCE.replace("/client/", "/friend/"), {}, "recipient_kind", id="no kind of recipient"),
         pytest.param(PREFERENCE.replace("c-17", "%20"), {}, "recipient_id", id="a blank recipient"),
     ],
 )
@@ -118,9 +127,15 @@ async def test_a_bad_field_is_named_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("path", [POLICY, PREFERENCE])
-@pytest.mark.parametrize(("body", "status"), [(b"", 422), (b"[]", 422), (b"x", 422), (b" " * (1 << 21), 413)])
+@pytest.mark.parametrize(("body", "status"), [(b"", 400), (b"[]", 422), (b"x", 400), (b" " * (1 << 21), 413)])
 async def test_what_is_no_object_is_no_record(client: httpx.AsyncClient, path: str, body: bytes, status: int) -> None:
     assert (await client.put(path, content=body)).status_code == status
+
+
+@pytest.mark.parametrize(("path", "name"), [(POLICY, "disabled_templates"), (PREFERENCE, "declined_templates")])
+async def test_an_answer_is_bounded_whatever_is_wrong(client: httpx.AsyncClient, path: str, name: str) -> None:
+    answer = await client.put(path, json={name: [True] * 100_000})
+    assert (answer.status_code, len(answer.json()["errors"]), len(answer.content) < 1 << 18) == (422, 100, True)
 
 
 @pytest.mark.parametrize(("path", "role"), [(POLICY, "operator"), (PREFERENCE, "publisher")])
@@ -149,16 +164,13 @@ NAMES = ("acme", "Acme-2", "globex")
 @pytest.fixture(scope="module")
 def store(clickhouse_url: str) -> Iterator[Store]:
     """Two messages for each account, a second apart, the second only asked for; and a log row of no account."""
-    store = Store(clickhouse_url, database=f"accounts_{uuid4().hex[:12]}")
-    migrate.apply(store)
-    for account in (*NAMES, "*"):
-        event = an_event(account_id=account, message_id=uuid7(NOW_US - 1_000_000, b"0123456789"))
-        request = a_request(account_id=account, message_id=uuid7(NOW_US, b"0123456789"))
-        for _ in range(2):  # copies don't count
-            store.insert("message_state", state_table(events_table([event]), requests=[request]))
-    yield store
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
+    with fresh_store(clickhouse_url) as store:
+        for account in (*NAMES, "*"):
+            event = an_event(account_id=account, message_id=uuid7(NOW_US - 1_000_000, b"0123456789"))
+            request = a_request(account_id=account, message_id=uuid7(NOW_US, b"0123456789"))
+            for _ in range(2):  # copies don't count
+                store.insert("message_state", state_table(events_table([event]), requests=[request]))
+        yield store
 
 
 async def listed(store: Store, *accounts: str, **query: Any) -> Any:
@@ -215,3 +227,89 @@ async def test_a_parameter_that_can_not_be_is_refused(query: str) -> None:
     async with a_caller(FakeKafka(), a_token("*", role="viewer")) as client:
         answer = await client.get(f"/v1/accounts?{query}")
     assert (answer.status_code, query.partition("=")[0] in orjson.loads(answer.content)["detail"]) == (400, True)
+
+
+@pytest.fixture(scope="module")
+def records_store(clickhouse_url: str) -> Iterator[Store]:
+    """The tables with what was written: a policy twice, the later one first; a preference with a slash in its id."""
+    with fresh_store(clickhouse_url) as store:
+        policies: list[dict[str, Any]] = [
+            {"trial_days": 7, "updated_at": "2026-01-02T03:04:06Z", "colour": "red"},
+            {"updated_at": AT},
+        ]
+        for said in policies:
+            value = orjson.dumps({"account_id": "acme"} | said)
+            stated = StatedPolicy(decode_policy(value, a_place(received_us=2**60)), value.decode())
+            store.insert("policies", policies_table([stated]))
+        value = orjson.dumps(
+            {"account_id": "acme", "recipient_kind": "client", "recipient_id": "c/17", "updated_at": AT}
+        )
+        wish = StatedPreference(decode_preference(value, a_place(received_us=2**60)), value.decode())
+        store.insert("preferences", preferences_table([wish]))
+        yield store
+
+
+async def read(store: Store, path: str, account: str, role: str = "viewer") -> httpx.Response:
+    async with a_caller(FakeKafka(), a_token(account, role=role), store) as client:
+        return await client.get(path)
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(("account", "role"), [("acme", "viewer"), ("*", "operator"), ("*", "support")])
+async def test_a_policy_is_read_back_as_it_stands(records_store: Store, account: str, role: str) -> None:
+    answer = await read(records_store, POLICY, account, role)
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {
+            "account_id": "acme",
+            "trial_days": 7,
+            "trial_email_limit": 100,
+            "sms_enabled": False,
+            "disabled_templates": [],
+            "invitation_opt_in_enabled": False,
+            "updated_at": "2026-01-02T03:04:06Z",
+        },
+    )
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(("account", "role"), [("acme", "publisher"), ("acme", "viewer"), ("*", "operator")])
+async def test_a_preference_is_read_back_as_it_stands(records_store: Store, account: str, role: str) -> None:
+    answer = await read(records_store, PREFERENCE.replace("c-17", "c%2F17"), account, role)
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {
+            "account_id": "acme",
+            "recipient_kind": "client",
+            "recipient_id": "c/17",
+            "declined_templates": [],
+            "invitation_opted_in": False,
+            "updated_at": AT,
+        },
+    )
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize("path", [POLICY.replace("acme", "globex"), PREFERENCE])
+async def test_what_nobody_has_written_is_404(records_store: Store, path: str) -> None:
+    answer = await read(records_store, path, "*", "operator")
+    assert (answer.status_code, answer.json()["code"]) == (404, "no-such-record")
+
+
+@pytest.mark.parametrize("path", [POLICY, PREFERENCE])
+async def test_a_record_of_another_account_answers_as_that_of_none(path: str) -> None:
+    async with a_caller(FakeKafka(), a_token("globex", role="viewer")) as client:
+        there, nowhere = [await client.get(path.replace("acme", name)) for name in ("acme", "nobody")]
+    assert (there.status_code, there.json()["code"]) == (404, "no-such-account")
+    assert there.json()["detail"] == nowhere.json()["detail"]
+
+
+async def test_a_preference_of_no_kind_of_recipient_is_a_bad_request() -> None:
+    async with a_caller(FakeKafka(), a_token("acme", role="viewer")) as client:
+        assert (await client.get(PREFERENCE.replace("/client/", "/friend/"))).status_code == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_a_path_with_no_kind_of_recipient_is_refused_alike(client: httpx.AsyncClient, method: str) -> None:
+    answer = await client.request(method, PREFERENCE.replace("/client/", "/friend/"), content=b"{}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-parameter")

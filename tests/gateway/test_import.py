@@ -7,6 +7,7 @@ import httpx
 import orjson
 import pytest
 
+from gateway.problems import MAX_ANSWER_BYTES
 from gateway.suppressions.importing import MAX_LINES
 from tests.gateway.building import a_caller, a_token, records
 from tests.gateway.test_webhooks import FakeKafka
@@ -31,11 +32,11 @@ async def post(client: httpx.AsyncClient, body: str | bytes, **query: Any) -> ht
 
 
 CSV = """\
-address,reason,scope,note,who
+address,reason,scope,note
 ann@example.com,asked by phone,,"two
-lines, ""quoted"" too",x
+lines, ""quoted"" too"
 
-+1 415 555 0100,asked,acme,,
++1 415 555 0100,asked,acme,
 """
 
 
@@ -68,7 +69,9 @@ async def test_each_line_of_an_ndjson_is_a_command(client: httpx.AsyncClient, ka
     [
         pytest.param(b"\xef\xbb\xbfaddress,reason\r\nann@example.com,r\r\n", id="as Excel writes it"),
         pytest.param(b"\n Reason , ADDRESS\n r , ann@example.com \n \n", id="blanks and capitals"),
-        pytest.param(b'\xef\xbb\xbf {"address": "ann@example.com", "reason": "r"}', id="NDJSON with a mark"),
+        pytest.param(b"email,reason\nann@example.com,r\n", id="an address by another name"),
+        pytest.param(b"Email;Reason;Note\nann@example.com;r;a,b,c,d\n", id="semicolons, as Excel writes them"),
+        pytest.param(b'\xef\xbb\xbf {"email": "ann@example.com", "reason": "r"}', id="NDJSON with a mark"),
     ],
 )
 async def test_what_editors_add_does_not_count(client: httpx.AsyncClient, kafka: FakeKafka, body: bytes) -> None:
@@ -128,7 +131,9 @@ async def test_bad_lines_of_an_ndjson_are_named_too(client: httpx.AsyncClient) -
         pytest.param(b"", {}, 1, id="nothing"),
         pytest.param(b"ann@example.com\nbob@example.com", {}, 1, id="no names of columns"),
         pytest.param(b"adress,reason\nann@example.com,r", {}, 1, id="a misspelt column"),
-        pytest.param(b"address;reason\nann@example.com;r", {}, 1, id="semicolons"),
+        pytest.param(b"address\treason\nann@example.com\tr", {}, 1, id="tabs"),
+        pytest.param(b"\n" * 100_000 + b"address,reason\nann@example.com,r", {}, None, id="100,000 blank lines"),
+        pytest.param(b"{}" + b"\n" * 4_000_000, {}, None, id="4 MB of line ends"),
         pytest.param(b'\n\n"address', {}, 3, id="a quote without end"),
         pytest.param(b"address,reason\n\n", {}, None, id="no line"),
         pytest.param(b"address,reason\nann@example.com,r\n\xff,r", {}, 3, id="not UTF-8"),
@@ -142,6 +147,52 @@ async def test_what_is_no_such_file_is_refused(
     [error] = answer.json()["errors"]
     assert (answer.status_code, error["field"], error.get("line")) == (422, "body", line)
     assert kafka.sent == []
+
+
+@pytest.mark.parametrize(
+    ("head", "field"),
+    [
+        pytest.param("address,reason,scpoe", "scpoe", id="misspelt"),
+        pytest.param("address,reason,who", "who", id="unknown"),
+        pytest.param("address,reason,group", "group", id="of an opt-in"),
+        pytest.param("address,reason,", "", id="without a name"),
+        pytest.param("address,reason,reason", "reason", id="twice"),
+        pytest.param("address,reason,email", "address", id="twice, by two names"),
+    ],
+)
+async def test_a_column_that_can_not_be_is_named(
+    client: httpx.AsyncClient, kafka: FakeKafka, head: str, field: str
+) -> None:
+    answer = await post(client, f"{head}\nann@example.com,r,acme")
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["field"], error["line"], kafka.sent) == (422, field, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        pytest.param({"scpoe": "acme"}, "scpoe", id="misspelt"),
+        pytest.param({"email": "ann@example.com"}, "email", id="two addresses"),
+        pytest.param({"address": "x" * 400 + "@example.com"}, "address", id="too long"),
+        pytest.param({"address": "ann@example.com\n"}, "address", id="a line end in it"),
+    ],
+)
+async def test_a_field_that_can_not_be_is_named(
+    client: httpx.AsyncClient, kafka: FakeKafka, line: dict[str, str], field: str
+) -> None:
+    answer = await post(client, orjson.dumps({"address": "ann@example.com", "reason": "r"} | line))
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["field"], error["line"], kafka.sent) == (422, field, 1, [])
+
+
+@pytest.mark.parametrize("dry_run", [0, 1])
+async def test_the_first_hundred_bad_lines_are_named_and_all_are_counted(
+    client: httpx.AsyncClient, dry_run: int
+) -> None:
+    answer = await post(client, "address,reason\n" + f"{'x' * 200},\n" * 10_000, dry_run=dry_run)
+    said = answer.json()
+    assert (answer.status_code, said["bad"], len(said["errors"])) == (200 if dry_run else 422, 10_000, 100)
+    assert len(answer.content) <= MAX_ANSWER_BYTES
 
 
 async def test_up_to_10_000_lines_are_taken(client: httpx.AsyncClient, kafka: FakeKafka) -> None:

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake.postmark import AUTHORIZATION_HEADER, Credentials, load_credentials, verify
+from gateway.intake.postmark import (
+    AUTHORIZATION_HEADER,
+    Credentials,
+    load_credentials,
+    load_header_secrets,
+    verify,
+)
 from schemas.errors import ConfigError, SignatureInvalid
 
 # RFC 7617, section 2: the user "Aladdin" with the password "open sesame".
@@ -188,3 +194,36 @@ def test_one_changed_bit_is_noticed(position: int, bit: int) -> None:
     said = bytearray(RFC_SETTING.encode())
     said[position] ^= 1 << bit
     refused(basic(bytes(said)))
+
+
+SECRET = "a secret that nobody guesses"
+
+
+@pytest.mark.parametrize(
+    ("setting", "headers"),
+    [
+        pytest.param(f"X-Secret: {SECRET}", {"x-secret": SECRET}, id="a header of its own"),
+        pytest.param(f"Authorization: Bearer {SECRET}", {"Authorization": f"Bearer {SECRET}"}, id="a bearer"),
+        pytest.param(f"X-Old: {SECRET * 2},X-Secret: {SECRET}", {"X-Secret": f" {SECRET} "}, id="one of several"),
+    ],
+)
+def test_a_header_of_ones_own_lets_in(setting: str, headers: dict[str, str]) -> None:
+    verify(headers, (), load_header_secrets(setting))
+    verify(headers, load_credentials(RFC_SETTING), load_header_secrets(setting))
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Secret": "another, as long"}, {"X-Secret": ""}, {"X-Other": SECRET}])
+def test_another_value_of_the_header_does_not(headers: dict[str, str]) -> None:
+    secrets = load_header_secrets(f"X-Secret: {SECRET}")
+    with pytest.raises(SignatureInvalid) as caught:
+        verify(headers, (), secrets)
+    assert SECRET not in str(caught.value)
+    verify(basic(RFC_SETTING), load_credentials(RFC_SETTING), secrets)  # a password still does
+
+
+@pytest.mark.parametrize("setting", [SECRET, "X-Secret: short", "X Secret: " + SECRET, ": " + SECRET])
+def test_what_is_no_header_with_a_secret_is_no_configuration(setting: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_header_secrets(setting)
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(load_header_secrets(f"X-Secret: {SECRET}"))

@@ -1,12 +1,15 @@
 """`POST /v1/sends`: what is taken, what is written, and what is refused in which words."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import orjson
 import pytest
 
+from gateway.problems import MAX_ANSWER_BYTES, MAX_FAULTS
 from gateway.sends.reading import MAX_SENDS
 from gateway.sends.routes import MAX_BODY_BYTES
 from schemas.facts import decode_request
@@ -14,7 +17,7 @@ from schemas.identity import message_id_or_blank, sent_at_us, uuid7
 from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES
 from schemas.times import DAY_US, rfc3339
 from tests.building import a_place
-from tests.gateway.building import NOW_US, a_caller, a_message_id, a_send, a_token, records
+from tests.gateway.building import NOW_US, a_caller, a_message_id, a_send, a_token, records, told
 from tests.gateway.test_metrics import metric
 from tests.gateway.test_webhooks import FakeKafka
 
@@ -65,7 +68,7 @@ async def test_a_list_is_taken_in_its_order(client: httpx.AsyncClient, kafka: Fa
 
 
 async def test_contents_are_split_off(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
-    asked = a_send(content={"html": "<p>Ünïcode</p>", "text": None, "amp": "unknown"})
+    asked = a_send(content={"html": "<p>Ünïcode</p>", "text": None})
     assert (await post(client, asked)).status_code == 202
     message_id = asked["message_id"]
     content = {"account_id": "acme", "message_id": message_id, "html": "<p>Ünïcode</p>"}
@@ -86,9 +89,36 @@ async def test_an_id_in_capitals_is_lowered(client: httpx.AsyncClient, kafka: Fa
     assert records(kafka, "sends.requested")[0][1]["message_id"] == message_id
 
 
-async def test_unknown_fields_are_ignored(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
-    assert (await post(client, a_send(priority="high"))).status_code == 202
-    assert records(kafka, "sends.requested") == [(a_message_id(), a_send())]
+@pytest.mark.parametrize(
+    ("said", "field", "meant"),
+    [
+        pytest.param({"priority": "high"}, "priority", "there are", id="one that nothing is like"),
+        pytest.param({"subjcet": "Tomorrow"}, "subjcet", "`subject`", id="misspelt"),
+        pytest.param({"sender": "us@acme.example"}, "sender", "there are", id="as we call it inside"),
+        pytest.param({"priority": None}, "priority", "there are", id="null"),
+        pytest.param(
+            {"template": {"id": "t", "name": "n", "kind": "marketing", "unsubscribe_groop": "1"}},
+            "template.unsubscribe_groop",
+            "`unsubscribe_group`",
+            id="in the template",
+        ),
+        pytest.param({"recipient": {"kind": "client", "id": "c", "nam": "A"}}, "recipient.nam", "`name`", id="nested"),
+        pytest.param({"content": {"text": "x", "htlm": "<p>"}}, "content.htlm", "`html`", id="in the content"),
+    ],
+)
+async def test_an_unknown_field_is_named_with_the_one_that_may_be_meant(
+    client: httpx.AsyncClient, kafka: FakeKafka, said: dict[str, Any], field: str, meant: str
+) -> None:
+    answer = await post(client, a_send(**said))
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["field"], meant in error["problem"]) == (422, field, True)
+    assert kafka.sent == []
+
+
+async def test_metadata_has_any_names(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+    metadata = {"priority": "high", "to": "x\r\n", "": "", "ü": "1"}
+    assert (await post(client, a_send(metadata=metadata))).status_code == 202
+    assert records(kafka, "sends.requested")[0][1]["metadata"] == metadata
 
 
 @pytest.mark.parametrize("missing", [..., None], ids=["left out", "null"])
@@ -127,20 +157,87 @@ async def test_without_a_key_each_is_a_new_message(client: httpx.AsyncClient) ->
 
 
 @pytest.mark.parametrize(
-    "key",
+    ("key", "said", "field"),
     [
-        pytest.param("order-17", id="no UUID"),
-        pytest.param("9b2b1a64-6a3e-4a3e-8a2e-0d7d3c1f5a11", id="version 4"),
-        pytest.param(a_message_id(days_ago=31), id="too old"),
-        pytest.param("", id="blank"),
+        pytest.param(a_message_id(days_ago=31), {}, "Idempotency-Key", id="a UUID 7 that is too old"),
+        pytest.param("", {}, "Idempotency-Key", id="blank"),
+        pytest.param('""', {}, "Idempotency-Key", id="blank in quotes"),
+        pytest.param("x" * 256, {}, "Idempotency-Key", id="256 characters"),
+        pytest.param("order-17", {"requested_at": ...}, "requested_at", id="a text without a time"),
+        pytest.param("order-17", {"requested_at": "today"}, "requested_at", id="a text, and no time"),
+        pytest.param("order-17", {"requested_at": 17}, "requested_at", id="a text, and a number"),
+        pytest.param("order-17", {"requested_at": "2026-01-02T03:04:05Z"}, "requested_at", id="a time that is too old"),
+        pytest.param(str(UUID(int=4, version=4)), {"requested_at": ...}, "requested_at", id="a UUID of version 4"),
     ],
 )
-async def test_a_key_that_can_make_no_id_is_refused_by_its_name(
+async def test_a_key_that_can_make_no_id_is_refused_by_what_is_wrong_with_it(
+    client: httpx.AsyncClient, kafka: FakeKafka, key: str, said: dict[str, Any], field: str
+) -> None:
+    answer = await post(client, a_send(message_id=..., **said), Idempotency_Key=key)
+    assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (422, [field])
+    assert kafka.sent == []
+
+
+@pytest.mark.parametrize("key", ["order-17", str(UUID(int=4, version=4)), "x" * 255, '"order 17"', "ordér"])
+async def test_a_key_of_any_text_makes_an_id_of_the_time_of_its_request(
     client: httpx.AsyncClient, kafka: FakeKafka, key: str
 ) -> None:
-    answer = await post(client, a_send(message_id=...), Idempotency_Key=key)
-    assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (422, ["Idempotency-Key"])
-    assert kafka.sent == []
+    asked = [
+        a_send(message_id=..., to=to, requested_at=rfc3339(NOW_US - 7000)) for to in ("a@b.example", "b@b.example")
+    ]
+    headers = [(b"Idempotency-Key", key.encode("latin-1"))]
+    first, again = [await client.post("/v1/sends", json=asked, headers=headers) for _ in range(2)]
+    assert (first.status_code, first.json()) == (202, again.json())
+    assert len(set(ids(first))) == 2
+    assert {sent_at_us(known) for known in ids(first)} == {NOW_US - 7000}
+    assert kafka.sent[:2] == kafka.sent[2:]
+
+
+@pytest.mark.parametrize("key", ["order-17", KEY])
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"to": "bob@example.com"}, id="another To"),
+        pytest.param({"content": {"text": "Bye"}}, id="another content"),
+        pytest.param({"requested_at": rfc3339(NOW_US - 1000)}, id="another time"),
+    ],
+)
+async def test_a_key_with_another_body_is_a_conflict(
+    client: httpx.AsyncClient, kafka: FakeKafka, key: str, other: dict[str, Any]
+) -> None:
+    at = {"message_id": ..., "requested_at": rfc3339(NOW_US - DAY_US // 2)}
+    asked = a_send(**at, content={"text": "Hello"})
+    assert (await post(client, asked, Idempotency_Key=key)).status_code == 202
+    kafka.sent.clear()
+    answer = await post(client, [asked | other], Idempotency_Key=key)
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["field"], error["index"], kafka.sent) == (409, "Idempotency-Key", 0, [])
+    assert (await post(client, asked, Idempotency_Key=key)).status_code == 202
+    assert (await post(client, asked | other, Idempotency_Key=f"{key[:-1]}0")).status_code == 202
+
+
+async def test_a_key_is_its_account_s_own(kafka: FakeKafka) -> None:
+    async with a_caller(kafka, a_token("*")) as client:
+        for account in ("acme", "globex"):
+            answer = await post(client, a_send(message_id=..., account_id=account, to=account), Idempotency_Key="1")
+            assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("other", [{}, {"to": "bob@example.com"}, {"account_id": "globex"}])
+async def test_one_id_twice_in_a_list_is_refused(kafka: FakeKafka, other: dict[str, Any]) -> None:
+    asked = a_send(message_id=a_message_id(number=11))
+    async with a_caller(kafka, a_token("*")) as client:
+        answer = await post(client, [a_send(), asked, asked | other | {"message_id": asked["message_id"].upper()}])
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["index"], error["field"]) == (422, 2, "message_id")
+    assert ("index 1" in error["problem"], kafka.sent) == (True, [])
+
+
+async def test_an_id_that_the_key_of_its_list_makes_is_refused_too(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+    [made] = ids(await post(client, a_send(message_id=...), Idempotency_Key=KEY))
+    kafka.sent.clear()
+    answer = await post(client, [a_send(message_id=...), a_send(message_id=made)], Idempotency_Key=KEY)
+    assert (answer.status_code, answer.json()["errors"][0]["index"], kafka.sent) == (422, 1, [])
 
 
 async def test_a_key_that_makes_nothing_is_not_looked_at(client: httpx.AsyncClient) -> None:
@@ -154,11 +251,12 @@ BAD = [
     pytest.param({"message_id": 17}, "message_id", id="a number for an id"),
     pytest.param({"message_id": uuid7(1_577_836_799_999_000, b"x" * 10)}, "message_id", id="before 2020"),
     pytest.param({"message_id": "ffffffff-ffff-7000-8000-000000000000"}, "message_id", id="the year 10889"),
-    pytest.param({"message_id": a_message_id(days_ago=-1.01)}, "message_id", id="more than a day ahead"),
+    pytest.param({"message_id": a_message_id(days_ago=-1.5)}, "message_id", id="more than a day ahead"),
     pytest.param({"message_id": a_message_id(days_ago=30.01)}, "message_id", id="older than decisions are kept"),
     pytest.param({"account_id": "a b"}, "account_id", id="no account id"),
     pytest.param({"account_id": "*"}, "account_id", id="all accounts are none"),
-    pytest.param({"account_id": 17}, "account_id", id="a number for an account"),
+    pytest.param({"account_id": True}, "account_id", id="a truth value for an account"),
+    pytest.param({"requested_at": rfc3339(NOW_US - DAY_US * 2)}, "requested_at", id="asked for two days before its id"),
     pytest.param({"channel": "fax"}, "channel", id="unknown channel"),
     pytest.param({"channel": ...}, "channel", id="no channel"),
     pytest.param({"to": ""}, "to", id="empty To"),
@@ -173,6 +271,20 @@ BAD = [
     pytest.param({"requested_at": "2026-01-02T03:04:05"}, "requested_at", id="a time without zone"),
     pytest.param({"requested_at": rfc3339(NOW_US + DAY_US * 2)}, "requested_at", id="asked for in two days"),
     pytest.param({"metadata": {"a": 1}}, "metadata.a", id="metadata that is no text"),
+    pytest.param({"to": "x" * 309 + "@example.com"}, "to", id="a To of 321 characters"),
+    pytest.param({"to": "a\u0301" * 160 + "b"}, "to", id="a To of combining marks"),
+    pytest.param({"to": "ann@example.com\r\nBcc: bob@example.com"}, "to", id="a To that breaks the line"),
+    pytest.param({"to": "ann@example.com\n"}, "to", id="a line end behind a To"),
+    pytest.param({"to": "ann\0@example.com"}, "to", id="NUL in a To"),
+    pytest.param({"from": "us@example.com\rBcc: bob@example.com"}, "from", id="a sender that breaks the line"),
+    pytest.param({"subject": "Hello\nBcc: bob@example.com"}, "subject", id="a subject that breaks the line"),
+    pytest.param({"subject": "\0"}, "subject", id="NUL in a subject"),
+    pytest.param({"cc": ["ann@example.com", "x" * 321]}, "cc.1", id="a CC of 321 characters"),
+    pytest.param({"cc": ["ann@example.com", "b\rob@example.com"]}, "cc.1", id="a CC that breaks the line"),
+    pytest.param({"cc": ["ann@example.com", 0]}, "cc.1", id="a number for a CC"),
+    pytest.param({"cc": ["ann@example.com"] * 51}, "cc", id="51 CCs"),
+    pytest.param({"metadata": {"a": "x" * MAX_REQUEST_BYTES}}, "metadata", id="metadata without end"),
+    pytest.param({"metadata": json.loads("[" * 500 + "]" * 500)}, "metadata", id="metadata without end of depth"),
     pytest.param({"cc": "desk@example.com"}, "cc", id="a text for CCs"),
     pytest.param({"from": 1}, "from", id="a number for a sender"),
     pytest.param({"subject": "x" * 2_000_000}, "subject", id="2 MB of subject"),
@@ -201,13 +313,16 @@ async def test_a_bad_field_is_named_and_nothing_is_written(kafka: FakeKafka, sai
         pytest.param(b'{"to": "\xff"}', id="not UTF-8"),
         pytest.param(b'{"to": "\\ud83d"}', id="half an emoji"),
         pytest.param(b"[" * 100_000, id="depths"),
-        pytest.param(b"[]", id="no request at all"),
-        pytest.param(b"[" + b"{}," * MAX_SENDS + b"{}]", id="more than 1,000"),
     ],
 )
-async def test_what_is_no_json_or_no_list_that_can_be_is_refused(
-    client: httpx.AsyncClient, kafka: FakeKafka, body: bytes
-) -> None:
+async def test_what_is_no_json_is_400(client: httpx.AsyncClient, kafka: FakeKafka, body: bytes) -> None:
+    answer = await client.post("/v1/sends", content=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert ("JSON" in answer.json()["detail"], kafka.sent) == (True, [])
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[" + b"{}," * MAX_SENDS + b"{}]"], ids=["no request", "more than 1,000"])
+async def test_a_list_has_1_to_1_000_requests(client: httpx.AsyncClient, kafka: FakeKafka, body: bytes) -> None:
     answer = await client.post("/v1/sends", content=body)
     assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (422, ["body"])
     assert kafka.sent == []
@@ -250,7 +365,44 @@ async def test_another_account_answers_as_one_that_does_not_exist(
 ) -> None:
     there, nowhere = [await post(client, wrap(a_send(account_id=name))) for name in ("globex", "nobody")]
     assert there.status_code == nowhere.status_code == 404
-    assert (there.json(), kafka.sent) == (nowhere.json(), [])
+    assert (told(there), kafka.sent) == (told(nowhere), [])
+
+
+@pytest.mark.parametrize("account", [4711, 4711.0])
+async def test_an_account_given_as_a_number_is_judged_as_its_text(kafka: FakeKafka, account: float) -> None:
+    for accounts, status in (("acme",), 404), (("4711",), 202):
+        async with a_caller(kafka, a_token(*accounts)) as client:
+            assert (await post(client, a_send(account_id=account))).status_code == status
+    assert [request["account_id"] for _, request in records(kafka, "sends.requested")] == ["4711"]
+
+
+HOSTILE = [
+    pytest.param({"cc": [0] * 60_000}, id="numbers for CCs"),
+    pytest.param({"cc": ["x" * 321] * 700}, id="long CCs"),
+    pytest.param({"cc": ["\0" * 300] * 700}, id="CCs of what JSON escapes"),
+    pytest.param({"metadata": {"\1" * 30 + str(n): 0 for n in range(1000)}}, id="metadata that is no text"),
+    pytest.param({"x" * 1000 + str(n): 0 for n in range(200)}, id="unknown fields"),
+    pytest.param({"\1" * 1000 + str(n): 0 for n in range(30)}, id="unknown fields of what JSON escapes"),
+    pytest.param({"content": {f"{n}": 0 for n in range(10_000)}}, id="unknown parts of a content"),
+    pytest.param({"template": {f"{n}": 0 for n in range(10_000)}}, id="unknown parts of a template"),
+]
+
+
+@pytest.mark.parametrize("many", [1, 10])
+@pytest.mark.parametrize("said", HOSTILE)
+async def test_an_answer_is_bounded_whatever_is_wrong(
+    client: httpx.AsyncClient, kafka: FakeKafka, said: dict[str, Any], many: int
+) -> None:
+    answer = await post(client, [a_send(**said) for _ in range(many)])
+    assert (answer.status_code, len(answer.json()["errors"]) <= MAX_FAULTS) == (422, True)
+    assert len(answer.content) <= MAX_ANSWER_BYTES
+    assert kafka.sent == []
+
+
+async def test_the_first_hundred_bad_elements_are_named(client: httpx.AsyncClient) -> None:
+    answer = await post(client, [a_send(message_id=a_message_id(number=n), to="") for n in range(MAX_SENDS)])
+    assert [error["index"] for error in answer.json()["errors"]] == [*range(100)]
+    assert len(answer.json()["detail"]) < 1000
 
 
 async def test_contents_of_1_mib_are_taken_and_not_a_byte_more(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
@@ -285,7 +437,8 @@ async def test_without_acknowledgement_the_ids_are_named_to_repeat_with(
 
 
 async def test_what_is_taken_a_worker_takes(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
-    asked = a_send(to="Ünïcode 👩🏽", subject="\x00\u2028", requested_at="2026-01-02 03:04:60.1234567+05:30")
+    at = rfc3339(NOW_US)[:17].replace("T", " ") + "60.1234567+05:30"
+    asked = a_send(to="Ünïcode 👩🏽", subject="\t\u2028", requested_at=at)
     assert (await post(client, asked)).status_code == 202
     [(_, _, value, _)] = kafka.sent
     decode_request(value, a_place(received_us=NOW_US), decision_days=30)
@@ -295,3 +448,22 @@ async def test_what_is_taken_a_worker_takes(client: httpx.AsyncClient, kafka: Fa
 async def test_a_parameter_that_can_not_be_is_refused(client: httpx.AsyncClient, kafka: FakeKafka, query: str) -> None:
     answer = await client.post(f"/v1/sends?{query}", json=a_send())
     assert (answer.status_code, kafka.sent) == (400, [])
+
+
+async def test_where_the_topic_takes_less_the_ids_are_named_to_repeat_with(
+    client: httpx.AsyncClient, kafka: FakeKafka
+) -> None:
+    kafka.refuses = {"sends.requested"}
+    answer = await post(client, [a_send(message_id=..., content={"text": "x"}), a_send()])
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+    assert answer.json()["detail"].startswith("Stored in part")
+    [made, given] = answer.json()["items"]
+    assert made["message_id"].encode() == kafka.sent[0][1]
+    assert given == {"account_id": "acme", "message_id": a_message_id()}
+
+
+async def test_a_key_that_is_given_twice_is_refused(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+    answer = await client.post(
+        "/v1/sends", json=a_send(message_id=...), headers=[("Idempotency-Key", "a"), ("idempotency-key", "b")]
+    )
+    assert (answer.status_code, answer.json()["code"], kafka.sent) == (400, "repeated-parameter", [])

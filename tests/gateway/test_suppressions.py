@@ -1,20 +1,21 @@
 """Suppress, release, opt in: the command that is written, and who may write it for which scope."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
-from projections import migrate
+from gateway.suppressions.commands import channel_of
 from projections.store import Store
 from projections.suppressions.columns import changes_table
 from schemas.gate_facts import decode_command
 from schemas.suppressions import SuppressionCommand, SuppressionState
+from schemas.times import rfc3339
 from tests.building import a_place
-from tests.gateway.building import a_caller, a_token, records
+from tests.gateway.building import NOW_US, a_caller, a_token, records, told
 from tests.gateway.test_webhooks import FakeKafka
+from tests.stores import fresh_store
 
 ROUTES = {"/v1/suppressions": "suppress", "/v1/suppressions/release": "release", "/v1/suppressions/opt-in": "opt_in"}
 TOPIC = "suppressions.commands"
@@ -37,7 +38,7 @@ async def client(kafka: FakeKafka) -> AsyncIterator[httpx.AsyncClient]:
 async def test_what_is_asked_for_is_written_with_who_asked_and_why(
     client: httpx.AsyncClient, kafka: FakeKafka, path: str, action: str
 ) -> None:
-    answer = await client.post(path, json=ASKED | {"note": "ticket 17", "actor": "somebody else"})
+    answer = await client.post(path, json=ASKED | {"note": "ticket 17"})
     assert answer.status_code == 202
     [(key, command)] = records(kafka, TOPIC)
     assert key == "email:ann@xn--bcher-kva.example"
@@ -79,6 +80,13 @@ async def test_a_command_is_one_that_the_gate_takes(client: httpx.AsyncClient, k
         pytest.param({"reason": 17}, "reason", id="a number for a reason"),
         pytest.param({"scope": "a b"}, "scope", id="a scope that is no account"),
         pytest.param({"scope": ["acme"]}, "scope", id="a list for a scope"),
+        pytest.param({"scpoe": "acme"}, "scpoe", id="a misspelt scope, which would widen it"),
+        pytest.param({"actor": "somebody else"}, "actor", id="another's name"),
+        pytest.param({"at": None}, "at", id="a field that is not the caller's, though it says nothing"),
+        pytest.param({"address": "x" * 309 + "@example.com"}, "address", id="321 characters"),
+        pytest.param({"address": "ann@example.com\n"}, "address", id="a line end behind it"),
+        pytest.param({"address": "+1415\r555\n0100", "channel": "sms"}, "address", id="a number that breaks the line"),
+        pytest.param({"address": "ann@example.com\0"}, "address", id="NUL"),
         pytest.param({"group": "12"}, "group", id="a group without an opt-in"),
         pytest.param({"sender": "+1"}, "sender", id="a sender without an opt-in"),
     ],
@@ -91,9 +99,21 @@ async def test_a_bad_field_is_named_and_nothing_is_written(
     assert kafka.sent == []
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"no JSON", b'"ann@example.com"'])
-async def test_what_is_no_object_is_no_command(client: httpx.AsyncClient, body: bytes) -> None:
-    assert (await client.post("/v1/suppressions", content=body)).status_code == 422
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(("body", "status"), [(b"", 400), (b"no JSON", 400), (b"[]", 422), (b'"ann@example.com"', 422)])
+async def test_what_is_no_json_is_400_and_what_is_no_object_is_422(
+    client: httpx.AsyncClient, path: str, body: bytes, status: int
+) -> None:
+    assert (await client.post(path, content=body)).status_code == status
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_a_misspelt_scope_does_not_widen_the_command(
+    client: httpx.AsyncClient, kafka: FakeKafka, path: str
+) -> None:
+    answer = await client.post(path, json=ASKED | {"scpoe": "acme"})
+    assert (answer.status_code, "did you mean `scope`?" in answer.json()["detail"]) == (422, True)
+    assert kafka.sent == []
 
 
 async def test_a_command_without_end_is_too_large(client: httpx.AsyncClient) -> None:
@@ -112,10 +132,12 @@ async def test_a_command_without_end_is_too_large(client: httpx.AsyncClient) -> 
         pytest.param(["acme"], "*", 403, id="the platform takes a token of all"),
         pytest.param(["acme"], "globex", 404, id="another account"),
         pytest.param(["acme"], "nobody", 404, id="an account that does not exist"),
+        pytest.param(["acme"], 4711, 404, id="another account, given as a number"),
+        pytest.param(["4711"], 4711, "4711", id="an account given as a number"),
     ],
 )
 async def test_the_scope_is_one_that_the_token_has(
-    kafka: FakeKafka, path: str, accounts: list[str], scope: str | None, found: str | int
+    kafka: FakeKafka, path: str, accounts: list[str], scope: str | int | None, found: str | int
 ) -> None:
     asked = ASKED | {"scope": scope} if scope else ASKED
     async with a_caller(kafka, a_token(*accounts, role="support")) as client:
@@ -131,7 +153,7 @@ async def test_another_account_answers_as_one_that_does_not_exist(kafka: FakeKaf
         there, nowhere = [
             await client.post("/v1/suppressions", json=ASKED | {"scope": name}) for name in ("globex", "nobody")
         ]
-    assert there.json() == nowhere.json()
+    assert told(there) == told(nowhere)
 
 
 async def test_without_acknowledgement_nothing_is_promised(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
@@ -162,17 +184,14 @@ def a_state(address: str, channel: str = "email", **scopes: bool) -> Suppression
 
 @pytest.fixture(scope="module")
 def store(clickhouse_url: str) -> Iterator[Store]:
-    store = Store(clickhouse_url, database=f"suppressions_{uuid4().hex[:12]}")
-    migrate.apply(store)
-    states = [
-        a_state("ann@example.com", acme=True, everywhere=False),
-        a_state("bob@example.com", everywhere=True),
-        a_state("+14155550100", "sms", acme=False),
-    ]
-    store.insert("suppression_changes", changes_table(states))
-    yield store
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
+    with fresh_store(clickhouse_url) as store:
+        states = [
+            a_state("ann@example.com", acme=True, everywhere=False),
+            a_state("bob@example.com", everywhere=True),
+            a_state("+14155550100", "sms", acme=False),
+        ]
+        store.insert("suppression_changes", changes_table(states))
+        yield store
 
 
 @pytest.mark.clickhouse
@@ -199,3 +218,50 @@ async def test_the_answer_says_what_was_so_before(
         answer = await client.post(f"/v1/suppressions{path}", json=asked)
     assert (answer.status_code, answer.json()["was_suppressed"]) == (202, was)
     assert len(kafka.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "channel"),
+    [
+        ("+14155550100", "sms"),
+        (" (415) 555-0100", "sms"),
+        ("whatsapp:+14155550100", "sms"),
+        ("RCS:+14155550100", "sms"),
+        ("tel: +14155550100", "sms"),
+        ("sms:+14155550100", "sms"),
+        ("sms@example.com", "email"),
+        ("1ann@example.com", "email"),
+    ],
+)
+def test_the_channel_is_told_from_the_address_where_it_is_left_out(address: str, channel: str) -> None:
+    assert channel_of(address) == channel
+
+
+class OnlyCommands(Store):
+    """A store that knows so many commands, and nothing else of any address."""
+
+    many = 1
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        command = {"action": "release", "scope": "acme", "group": "", "sender": "", "reason": "", "note": ""}
+        command |= {"actor": "jo", "at": rfc3339(NOW_US)}
+        return [command | {"command_id": f"c{n}"} for n in range(self.many)] if "FROM commands" in sql else []
+
+
+async def test_an_address_that_only_a_command_is_about_is_known(kafka: FakeKafka) -> None:
+    store = OnlyCommands("http://127.0.0.1:1")
+    async with a_caller(kafka, a_token("*", role="viewer"), store) as client:
+        answer = await client.get("/v1/suppressions/email/ann@example.com")
+    assert answer.status_code == 200
+    assert [command["command_id"] for command in answer.json()["commands"]] == ["c0"]
+    assert (answer.json()["scopes"], answer.json()["history"]) == ([], [])
+
+
+@pytest.mark.parametrize(("many", "complete"), [(1000, True), (1001, False)])
+async def test_what_is_not_shown_is_not_hidden(kafka: FakeKafka, many: int, complete: bool) -> None:
+    store = OnlyCommands("http://127.0.0.1:1")
+    store.many = many
+    async with a_caller(kafka, a_token("*", role="viewer"), store) as client:
+        said = (await client.get("/v1/suppressions/email/ann@example.com")).json()
+    assert (len(said["commands"]), said["commands"][-1]["command_id"]) == (1000, f"c{many - 1}")
+    assert said["complete"] is complete

@@ -275,3 +275,41 @@ def test_a_wrong_token_is_a_config_error_that_names_its_place_and_not_the_token(
 def test_a_setting_is_tokens_or_a_config_error(text: str) -> None:
     with suppress(ConfigError):
         load_auth_tokens(text)
+
+
+SHARED_KEY = b"the shared key of a webhook rule"
+
+
+def sign_by_rule(url: str, said: str, key: bytes = SHARED_KEY) -> dict[str, str]:
+    return {SIGNATURE_HEADER: b64encode(hmac.digest(key, (url + said).encode(), "sha256")).decode()}
+
+
+def test_a_webhook_rule_signs_with_its_shared_key_and_sha_256() -> None:
+    headers = sign_by_rule(URL, "MessageSidSM1MessageStatusdeliveredTo+14155550123")
+    verify(FORM, headers, URL, (), [b"an older key", SHARED_KEY])
+    verify(FORM, headers, URL, load_auth_tokens(TOKEN), [SHARED_KEY])
+
+
+@pytest.mark.parametrize(
+    ("headers", "tokens", "shared_keys"),
+    [
+        pytest.param(sign_by_rule(URL, "MessageSidSM1"), TOKEN, [SHARED_KEY], id="another form"),
+        pytest.param(
+            sign_by_rule(URL, "MessageSidSM1MessageStatusdeliveredTo+14155550123", TOKEN.encode()),
+            TOKEN,
+            [SHARED_KEY],
+            id="the token is no shared key",
+        ),
+        pytest.param(
+            {SIGNATURE_HEADER: sign(URL, token=SHARED_KEY.decode())}, TOKEN, [SHARED_KEY], id="the key is no token"
+        ),
+        pytest.param(
+            sign_by_rule(URL, "MessageSidSM1MessageStatusdeliveredTo+14155550123"), TOKEN, [], id="no shared key is set"
+        ),
+    ],
+)
+def test_a_key_counts_for_its_own_algorithm_alone(
+    headers: dict[str, str], tokens: str, shared_keys: list[bytes]
+) -> None:
+    with pytest.raises(SignatureInvalid):
+        verify(FORM, headers, URL, load_auth_tokens(tokens), shared_keys)

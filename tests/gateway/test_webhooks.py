@@ -1,19 +1,23 @@
 """Webhooks in: what is answered when, with a Kafka that does as it is told."""
 
 import hmac
+import threading
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
-from aiokafka.errors import KafkaTimeoutError
 
+from gateway import deadlines
 from gateway.app import create_app
-from gateway.intake import webhooks
+from gateway.intake import twilio, webhooks
+from gateway.intake.sendgrid import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from processors.engine import Output
 from projections.store import Store
+from schemas.errors import BrokerError, ConfigError, RecordRefused
 from schemas.identity import message_id_or_blank
 from schemas.settings import GatewaySettings, read
 from schemas.telemetry import Telemetry
@@ -33,14 +37,30 @@ class FakeKafka:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, bytes, dict[str, bytes]]] = []
         self.fails = False
+        self.refuses: set[str] = set()
+        """Topics that take none of the records, since each is larger than their max.message.bytes."""
+        self.healthy = True
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
-    async def send_and_wait(self, topic: str, value: bytes, *, key: bytes, headers: list[tuple[str, bytes]]) -> None:
+    async def metadata(self) -> frozenset[str]:
         if self.fails:
-            raise KafkaTimeoutError
-        self.sent.append((topic, key, value, dict(headers)))
+            raise BrokerError("Kafka does not answer", "nowhere", "make it answer")
+        return frozenset()
+
+    async def send_all(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
+        if self.fails:
+            raise BrokerError("Kafka does not acknowledge", outputs[0].topic, "make it answer")
+        refused = {n: "too large" for n, output in enumerate(outputs) if output.topic in self.refuses}
+        for output in outputs:
+            if output.topic not in self.refuses:
+                self.sent.append((output.topic, output.key or b"", output.value or b"", dict(output.headers)))
+        if refused:
+            raise RecordRefused("Kafka refuses records", "a topic", refused)
+
+    async def send_batches(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
+        await self.send_all(outputs, within_seconds=within_seconds)
 
 
 def settings(**said: Any) -> GatewaySettings:
@@ -147,7 +167,8 @@ async def test_without_a_length_the_body_is_counted(client: httpx.AsyncClient, k
         for _ in range(10):
             yield b"x" * (1 << 20)
 
-    answer = await client.post("/webhooks/sendgrid", content=endless())
+    headers = {TIMESTAMP_HEADER: "1", SIGNATURE_HEADER: sign_sendgrid(PRIVATE, "1", b"")}
+    answer = await client.post("/webhooks/sendgrid", content=endless(), headers=headers)
     assert (answer.status_code, kafka.sent) == (413, [])
 
 
@@ -198,7 +219,6 @@ async def test_a_path_is_kept_as_it_was_spelled(client: httpx.AsyncClient, kafka
 @pytest.mark.parametrize(
     ("public_url", "url"),
     [
-        pytest.param("", "http://inside:8480/webhooks/twilio", id="none: the Host header's"),
         pytest.param(
             "https://example.com/hooks/", "https://example.com/hooks/webhooks/twilio", id="a path before ours"
         ),
@@ -243,3 +263,92 @@ async def test_unverified_intake_needs_its_explicit_flag(kafka: FakeKafka, provi
     async with a_client(kafka, insecure_webhooks=True) as client:
         assert (await client.post(f"/webhooks/{provider}", content=b"[]")).status_code == 204
     assert [sent[0] for sent in kafka.sent] == [f"webhooks.{provider}"]
+
+
+def test_twilio_without_the_url_that_it_signs_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match="PUBLIC_URL"):
+        webhooks.providers(settings(public_url=""))
+
+
+@pytest.mark.parametrize("said", [{"twilio_auth_tokens": ""}, {"insecure_webhooks": True}])
+def test_who_checks_no_signature_of_twilio_needs_no_url(said: dict[str, Any]) -> None:
+    assert len(webhooks.providers(settings(public_url="", **said))) == 3
+
+
+async def test_the_header_that_verified_is_the_one_that_is_kept(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+    signature = sign_sendgrid(PRIVATE, "1732441500", b"[]")
+    headers = [(TIMESTAMP_HEADER, " "), (TIMESTAMP_HEADER, "1732441500")]
+    headers += [(SIGNATURE_HEADER, ""), (SIGNATURE_HEADER, signature)]
+    assert (await client.post("/webhooks/sendgrid", content=b"[]", headers=headers)).status_code == 204
+    said = kafka.sent[0][3]
+    assert (said["signature"], said["signed_at"]) == (signature.encode(), b"1732441500")
+
+
+IMPOSSIBLE = [
+    pytest.param("twilio", {}, id="twilio: none"),
+    pytest.param("twilio", {"X-Twilio-Signature": "x"}, id="twilio: one letter"),
+    pytest.param("twilio", {"X-Twilio-Signature": "A" * 28}, id="twilio: no padding"),
+    pytest.param("twilio", {"X-Twilio-Signature": "A" * 26 + "%="}, id="twilio: no base64"),
+    pytest.param("twilio", {"X-Twilio-Signature": "A" * 8000}, id="twilio: too long"),
+    pytest.param("sendgrid", {}, id="sendgrid: none"),
+    pytest.param("sendgrid", {SIGNATURE_HEADER: "AAAA", TIMESTAMP_HEADER: "1"}, id="sendgrid: no DER"),
+    pytest.param("sendgrid", {SIGNATURE_HEADER: "M" * 8000, TIMESTAMP_HEADER: "1"}, id="sendgrid: too long"),
+    pytest.param("sendgrid", {SIGNATURE_HEADER: "MEUC", TIMESTAMP_HEADER: "1" * 4000}, id="sendgrid: a long time"),
+    pytest.param("postmark", {}, id="postmark: none"),
+    pytest.param("postmark", {"Authorization": "Basic x"}, id="postmark: no password"),
+    pytest.param("postmark", {"Authorization": f"Basic {b64encode(b'a:b').decode()}"}, id="postmark: another"),
+]
+
+
+@pytest.mark.parametrize(("provider", "headers"), IMPOSSIBLE)
+async def test_no_byte_of_a_body_is_asked_for_that_nobody_can_have_signed(
+    client: httpx.AsyncClient, provider: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        asked.append("a chunk")
+        yield b"x"
+
+    monkeypatch.setattr(twilio, "form_pairs", lambda _: asked.append("parsed"))
+    assert (await client.post(f"/webhooks/{provider}", content=body(), headers=headers)).status_code == 401
+    assert asked == []
+
+
+async def test_a_large_post_is_checked_beside_the_loop(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[bool] = []
+
+    def form_pairs(text: str) -> list[tuple[str, str]]:
+        checked.append(threading.current_thread() is threading.main_thread())
+        return []
+
+    monkeypatch.setattr(twilio, "form_pairs", form_pairs)
+    headers = {"X-Twilio-Signature": "A" * 27 + "="}
+    for size in (1000, 100_000):
+        answer = await client.post("/webhooks/twilio", content=b"a" * size, headers=headers)
+        assert answer.status_code == 401
+    assert checked[0] is True
+    assert checked[-1] is False
+
+
+async def test_a_signed_post_that_its_topic_does_not_take_is_to_be_sent_again(
+    client: httpx.AsyncClient, kafka: FakeKafka
+) -> None:
+    kafka.refuses = {"webhooks.sendgrid"}
+    answer = await post(client, b"[]")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    metrics = (await client.get("/metrics")).text
+    assert 'sendledger_webhooks_total{provider="sendgrid",status="503"} 1' in metrics
+
+
+async def test_without_time_left_kafka_is_not_blamed(kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_client(kafka) as client:
+        with monkeypatch.context() as late:
+            late.setattr(deadlines, "remaining", lambda: 0.0)
+            answer = await post(client, b"[]")
+        metrics = (await client.get("/metrics")).text
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "timed-out", "5")
+    assert kafka.sent == []
+    assert 'sendledger_errors_total{of="deadline"} 1' in metrics

@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from processors.engine import TP, FaultLimit, RecordBatch
 from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import LedgerWriter
-from projections import migrate
 from projections.messages.columns import dispatches_table, events_table, state_table
 from projections.messages.law import Known, fold
 from projections.messages.matching import Candidate, Pair, ProviderId, owner_of
 from projections.store import Store
-from schemas.errors import StoreError
+from projections.suppressions.queries import evidence_events
+from schemas.errors import StoreError, StoreRefused
 from schemas.events import Event
 from schemas.facts import Dispatch, Request
 from schemas.identity import fact_id, uuid7
@@ -29,19 +29,11 @@ from tests.building import ACCOUNT, NOW_US, FakeRecord, a_place, a_request, an_e
 from tests.ledger.test_writing import FakeLetters
 from tests.local.waiting import until
 from tests.projections.test_messages_in_clickhouse import COLUMNS, plain
+from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
 
 Fact = Event | Dispatch | Request
-
-
-@pytest.fixture(scope="module")
-def store(clickhouse_url: str) -> Iterator[Store]:
-    store = Store(clickhouse_url, database=f"matching_{uuid4().hex[:12]}")
-    migrate.apply(store)
-    yield store
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
 
 
 def an_orphan(kind: str, provider_id: str, **said: Any) -> Event:
@@ -54,7 +46,7 @@ def a_dispatch(provider_id: str, message_id: str) -> Dispatch:
 
 
 def new_id() -> str:
-    return uuid7(NOW_US + random.randrange(10**9) * 1000, uuid4().bytes)
+    return uuid7(NOW_US - random.randrange(10**9) * 1000, uuid4().bytes)
 
 
 def write(store: Store, facts: Sequence[Fact], *, look: bool = True) -> None:
@@ -132,14 +124,18 @@ class Case:
 
     def __init__(self, chance: random.Random, *, both: bool, told: bool) -> None:
         self.provider_id = uuid4().hex
-        addresses = ["ann@example.com", "bob@example.com"]
+        channel = chance.choice(["email", "sms"])
+        addresses = {"email": ["ann@example.com", "bob@example.com"], "sms": ["+15550000001", "+15550000002"]}[channel]
+        others = {"email": ["cc@example.com", ""], "sms": ["rcs:+15550000001", "15550000002", ""]}[channel]
         self.ids = [new_id(), new_id()][: 2 if both else 1]
         self.dispatches = [a_dispatch(self.provider_id, i) for i in self.ids]
         self.requests = (
-            [a_request(message_id=i, to=to) for i, to in zip(self.ids, addresses, strict=False)] if told else []
+            [a_request(message_id=i, channel=channel, to=to) for i, to in zip(self.ids, addresses, strict=False)]
+            if told
+            else []
         )
         self.events = [
-            an_orphan(kind, self.provider_id, address=chance.choice([*addresses, "cc@example.com", ""]), natural_us=n)
+            an_orphan(kind, self.provider_id, address=chance.choice([*addresses, *others]), natural_us=n)
             for n, kind in enumerate(chance.choices(["delivered", "bounced", "opened", "deferred"], k=4))
         ]
 
@@ -227,8 +223,8 @@ def test_both_sides_at_once_never_miss_each_other(store: Store) -> None:
     """Two workers, thousands of pairs, each written at one moment from two sides; no sweep helps."""
     pairs = [(an_orphan("delivered", uuid4().hex), new_id()) for _ in range(4_000)]
     with ThreadPoolExecutor(2) as sides:
-        for at in range(0, len(pairs), 20):
-            some = pairs[at : at + 20]
+        for at in range(0, len(pairs), 40):
+            some = pairs[at : at + 40]
             events: list[Fact] = [event for event, _ in some]
             dispatches: list[Fact] = [a_dispatch(event.provider_message_id, i) for event, i in some]
             list(sides.map(lambda facts: write(store, facts), (events, dispatches)))
@@ -262,7 +258,7 @@ def test_a_worker_that_dies_while_it_matches_is_made_good_by_the_next(
     provider_id, first, second = uuid4().hex, new_id(), new_id()
     address = f"{uuid4().hex}@example.com"
     event = an_orphan("bounced", provider_id, address=address)
-    dying = DyingStore(clickhouse_url, database=store.database)
+    dying = DyingStore(clickhouse_url, database=store.tables)
     meeting = {ProviderId("sendgrid", provider_id)}
     steps: list[list[Fact]] = [
         [a_request(message_id=first, to="ann@example.com"), a_dispatch(provider_id, first), event],
@@ -354,3 +350,102 @@ async def test_the_sweep_finds_what_waited_for_a_request(store: Store) -> None:
     stop.set()
     await sweeping
     assert timeline(store, second) == {event.event_id}
+
+
+def rows_read(store: Store) -> int:
+    """How many rows the server has read from tables, since it was started. Nobody else asks it meanwhile."""
+    counts = store.tuples("SELECT sum(value) FROM system.events WHERE event = 'SelectedRows'")
+    return int(counts[0][0])
+
+
+LOG = 400_000
+
+
+@pytest.fixture(scope="module")
+def long_log(clickhouse_url: str) -> Iterator[Store]:
+    """A database whose log has many events, each of a message of its own under an id of its own."""
+    with fresh_store(clickhouse_url) as store:
+        store.command(
+            "INSERT INTO events (account_id, message_id, event_id, type, provider, provider_message_id, address)"
+            " SELECT 'acme', generateUUIDv7(number), reinterpretAsFixedString(generateUUIDv4(number)),"
+            " if(number % 50 = 0, 'bounced', 'delivered'), 'sendgrid', hex(cityHash64(number)), 'ann@example.com'"
+            f" FROM numbers({LOG})",
+            database=store.tables,
+        )
+        store.command(
+            "INSERT INTO message_state (account_id, message_id, provider_ids)"
+            " SELECT account_id, message_id, [concat(provider, ':', provider_message_id)] FROM events",
+            database=store.tables,
+        )
+        before = rows_read(store)
+        store.tuples("SELECT max(address) FROM events")
+        assert rows_read(store) - before >= LOG, "the count counts"
+        yield store
+
+
+def test_a_sweep_reads_what_its_orphans_are_about_and_not_the_log(long_log: Store) -> None:
+    (held,) = long_log.rows("SELECT *, lower(hex(event_id)) AS id FROM events LIMIT 1")
+    # Each reads a granule of 1,024 rows at the most, wherever in the log it might be.
+    unknown = [an_orphan("delivered", uuid4().hex) for _ in range(60)]
+    copy = an_orphan("delivered", held["provider_message_id"], event_id=held["id"], received_us=NOW_US)
+    matched, message_id = an_orphan("bounced", uuid4().hex), new_id()
+    write(long_log, [*unknown, copy, matched, a_dispatch(matched.provider_message_id, message_id)], look=False)
+    before = rows_read(long_log)
+    assert Matcher(long_log).sweep(3_600) == 1
+    assert rows_read(long_log) - before < LOG / 5
+    assert timeline(long_log, message_id) == {matched.event_id}
+    before = rows_read(long_log)
+    assert orphaned(long_log, [*unknown, copy, matched]) == {event.event_id for event in unknown}
+    assert rows_read(long_log) - before < LOG / 5
+
+
+def test_evidence_is_read_by_its_ids_and_not_from_the_log(long_log: Store) -> None:
+    ids = [row[0] for row in long_log.tuples("SELECT lower(hex(event_id)) FROM events WHERE type = 'bounced' LIMIT 2")]
+    before = rows_read(long_log)
+    query = evidence_events(["acme"], [*ids, *(uuid4().hex for _ in range(300))])
+    assert {row["event_id"] for row in long_log.rows(query.sql, query.parameters)} == set(ids)
+    assert rows_read(long_log) - before < LOG / 5
+
+
+def test_more_ids_than_one_field_takes_are_settled(store: Store) -> None:
+    pairs = [(an_orphan("delivered", f"{uuid4().hex}{'x' * 60}"), new_id()) for _ in range(3_000)]
+    facts: list[Fact] = [event for event, _ in pairs]
+    facts += [a_dispatch(event.provider_message_id, message_id) for event, message_id in pairs]
+    write(store, facts)
+    assert orphaned(store, [event for event, _ in pairs]) == set()
+
+
+class RefusingStore(Store):
+    """Refuses each question in which some id is."""
+
+    refused = ""
+
+    def tuples(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
+        if self.refused in cast(list[str], (parameters or {}).get("ids", [])):
+            raise StoreRefused("no", "here", "none")
+        return super().tuples(sql, parameters)
+
+
+def test_an_id_that_can_not_be_asked_for_keeps_no_other_from_being_settled(store: Store, clickhouse_url: str) -> None:
+    # Four chunks, of which the second is refused.
+    ids = sorted(f"{uuid4().hex}{'x' * 900}" for _ in range(500))
+    pairs = [(an_orphan("delivered", ids[number]), new_id()) for number in (0, 200, 499)]
+    write(store, [event for event, _ in pairs], look=False)
+    write(store, [a_dispatch(event.provider_message_id, message_id) for event, message_id in pairs], look=False)
+    refusing = RefusingStore(clickhouse_url, database=store.tables)
+    refusing.refused = ids[200]
+    with pytest.raises(StoreRefused):
+        Matcher(refusing).settle(ProviderId("sendgrid", one) for one in ids)
+    refusing.close()
+    assert orphaned(store, [event for event, _ in pairs]) == {pairs[1][0].event_id}
+
+
+@pytest.mark.parametrize("size", [1_001, 200_000])
+def test_an_id_that_no_provider_gives_matches_nothing_and_stops_nothing(store: Store, size: int) -> None:
+    event, message_id = an_orphan("delivered", "x" * size, natural_us=size), new_id()
+    named = event._replace(account_id=ACCOUNT, message_id=new_id())
+    write(store, [event, a_dispatch(event.provider_message_id, message_id)])
+    assert orphaned(store, [event]) == {event.event_id}
+    assert timeline(store, message_id) == set()
+    write(store, [named])
+    assert orphaned(store, [event]) == set(), "its message is known by our own ids"

@@ -9,11 +9,11 @@ import orjson
 import pytest
 
 from processors.dead_letters import Letter
-from processors.engine import TP, FaultLimit, RecordBatch, TooManyFaults
+from processors.engine import TP, EveryRecordFails, FaultLimit, RecordBatch, TooManyFaults
 from processors.ledger import reading
 from processors.ledger.writing import LedgerWriter
 from schemas.errors import BrokerError, StoreError, StoreRefused
-from schemas.events import Headers, Parsed, Place
+from schemas.events import Bad, Headers, Parsed, Place
 from schemas.examples import EXAMPLES
 from schemas.telemetry import Telemetry
 from tests.building import ACCOUNT, MESSAGE, FakeRecord
@@ -99,9 +99,41 @@ async def test_a_record_that_our_code_fails_on_is_parked_alone(monkeypatch: pyte
 
 
 async def test_too_many_faults_of_our_own_end_the_worker() -> None:
-    store, letters = FakeStore(refused=frozenset(ADDRESSES)), FakeLetters()
+    store, letters = FakeStore(refused=frozenset(ADDRESSES - {"user0@example.com"})), FakeLetters()
     with pytest.raises(TooManyFaults):
         await write(a_writer(store, letters, FaultLimit(most=5)), RECORDS)
+    assert letters.parked == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 20])
+async def test_a_store_that_refuses_every_record_blames_none(size: int) -> None:
+    store, letters = FakeStore(), FakeLetters()
+    writer = a_writer(store, letters)
+    await write(writer, RECORDS)
+    store.refused = frozenset(ADDRESSES)
+    for _ in range(3):
+        with pytest.raises(EveryRecordFails, match="one that went through before fails now"):
+            await write(writer, RECORDS[-size:])
+    store.refused = frozenset()
+    await write(writer, RECORDS[-size:])
+    assert letters.parked == []
+
+
+async def test_a_refused_record_that_comes_alone_is_parked_where_another_still_goes_through() -> None:
+    store, letters = FakeStore(), FakeLetters()
+    writer = a_writer(store, letters)
+    await write(writer, RECORDS[:1])
+    store.refused = frozenset({"user7@example.com"})
+    await write(writer, [RECORDS[7]])
+    assert [(x.record.offset, x.bad.reason) for x in letters.parked] == [(7, "store_refused")]
+
+
+async def test_malformed_mail_proves_nothing_of_the_store() -> None:
+    """It goes through without a row, whatever the store says."""
+    store, letters = FakeStore(refused=frozenset(ADDRESSES)), FakeLetters()
+    malformed = FakeRecord("webhooks.sendgrid", b"{", offset=99)
+    with pytest.raises(EveryRecordFails):
+        await write(a_writer(store, letters), [*RECORDS[:3], malformed])
     assert letters.parked == []
 
 
@@ -113,6 +145,21 @@ async def test_malformed_mail_alone_never_ends_the_worker() -> None:
     )
     assert {x.bad.reason for x in letters.parked} == {"body_not_json"}
     assert len(letters.parked) == 50
+
+
+async def test_too_many_mistakes_of_an_adapter_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter turns its own mistake into a letter, so that it costs one element; a hundred are a bad release."""
+
+    def failing(value: bytes, place: Place, headers: Headers) -> Parsed:
+        return Parsed([], [Bad("element_failed", "KeyError", value, 0)])
+
+    monkeypatch.setattr(reading, "_ADAPTERS", dict(reading._ADAPTERS) | {"webhooks.sendgrid": failing})
+    store, letters = FakeStore(), FakeLetters()
+    writer = a_writer(store, letters, FaultLimit(most=30))
+    await write(writer, RECORDS)
+    with pytest.raises(TooManyFaults):
+        await write(writer, RECORDS)
+    assert len(letters.parked) == len(RECORDS)
 
 
 async def test_a_store_that_is_away_is_the_engines_to_wait_for() -> None:

@@ -227,8 +227,47 @@ class TestErrors:
         with pytest.raises(httpx.RemoteProtocolError):
             http.post("/", content=sql)
 
+    @pytest.mark.parametrize("name", ["query_id", "session_id", "default_format", "database"])
+    def test_no_argument_gets_into_the_headers_of_an_answer(self, http: httpx.Client, name: str) -> None:
+        answer = http.post("/", params={name: "x\r\nX-Injected: 1"}, content="SELECT 1")
+        assert (answer.status_code, answer.headers["X-ClickHouse-Exception-Code"]) == (400, "36")
+        assert "X-Injected" not in answer.headers
+
+    def test_a_value_is_taken_up_to_the_size_that_a_server_takes(self, http: httpx.Client) -> None:
+        def ask(size: int) -> httpx.Response:
+            form = {"query": (None, "SELECT length({text:String})"), "param_text": (None, "x" * size)}
+            return http.post("/", files=form)
+
+        assert ask(131_072).text == "131072\n"
+        refused = ask(131_074)
+        assert (refused.status_code, refused.headers["X-ClickHouse-Exception-Code"]) == (500, "1000")
+
 
 class TestSessions:
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "INSERT INTO {table} VALUES (1, 'x')",
+            "INSERT INTO {table} FORMAT CSV\n1,x\n",
+            "DROP TABLE {table}",
+            "ALTER TABLE {table} DELETE WHERE 1",
+            "WITH 1 AS one INSERT INTO {table} SELECT one, 'x'",
+            "/* select */ TRUNCATE TABLE {table}",
+        ],
+    )
+    def test_a_get_cannot_write_in_a_session_either(
+        self, http: httpx.Client, client: Client, table: str, sql: str
+    ) -> None:
+        client.command(f"INSERT INTO {table} VALUES (7, 'kept')")
+        answer = http.get("/", params={"query": sql.format(table=table), "session_id": "reads"})
+        assert answer.headers["X-ClickHouse-Exception-Code"] in ("164", "62")
+        assert rows_and_sum(client, table) == (1, 7)
+
+    def test_a_get_reads_in_its_session(self, http: httpx.Client) -> None:
+        http.post("/", params={"session_id": "got"}, content="CREATE TEMPORARY TABLE mine (a UInt8)")
+        for sql in ("SELECT count() FROM mine", " ( SELECT count() FROM mine )", "WITH 0 AS a SELECT a"):
+            assert http.get("/", params={"session_id": "got", "query": sql}).text == "0\n"
+
     def test_a_temporary_table_belongs_to_its_session(self, http: httpx.Client) -> None:
         http.post("/", params={"session_id": "one"}, content="CREATE TEMPORARY TABLE mine (a UInt8)")
         assert http.post("/", params={"session_id": "one"}, content="SELECT count() FROM mine").text == "0\n"
@@ -255,9 +294,10 @@ class TestSessions:
         with http.stream(
             "POST", "/", params={"session_id": "busy"}, content="SELECT * FROM system.numbers FORMAT TSV"
         ) as first:
-            next(first.iter_bytes())
+            chunks = first.iter_bytes()  # kept: an iterator that is dropped closes its answer, and the session is free
+            assert (first.status_code, bool(next(chunks))) == (200, True)
             second = http.post("/", params={"session_id": "busy"}, content="SELECT 1")
-        assert (second.status_code, second.headers["X-ClickHouse-Exception-Code"]) == (423, "373")
+        assert (second.status_code, second.headers.get("X-ClickHouse-Exception-Code")) == (423, "373"), second.text
 
 
 @pytest.fixture(scope="module")

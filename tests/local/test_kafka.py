@@ -140,15 +140,20 @@ class TestFetching:
 @pytest.mark.kafka
 class TestBroker:
     @pytest.fixture
-    async def broker(self, tmp_path: Path) -> AsyncIterator[Supervisor]:
+    def data_dir(self, tmp_path: Path) -> Path:
+        """Named as people name folders, which is neither a word of Java's properties nor Latin-1."""
+        return tmp_path / "my data = büro ☂ \\"
+
+    @pytest.fixture
+    async def broker(self, data_dir: Path) -> AsyncIterator[Supervisor]:
         """A broker of the test's own."""
-        part = kafka_part(tmp_path, free_port_base())
-        supervisor = Supervisor(tmp_path, [part], backoff=lambda: Backoff(first=0.01))
+        part = kafka_part(data_dir, free_port_base())
+        supervisor = Supervisor(data_dir, [part], backoff=lambda: Backoff(first=0.01))
         await supervisor.start()
         yield supervisor
         await supervisor.stop()
 
-    async def test_kill_9_and_restart_keep_acknowledged_records(self, broker: Supervisor, tmp_path: Path) -> None:
+    async def test_kill_9_and_restart_keep_acknowledged_records(self, broker: Supervisor, data_dir: Path) -> None:
         port = broker.parts[0].ports[0]
         sent = [b"record %d" % number for number in range(1000)]
         await make_topic(port, "kept")
@@ -163,7 +168,7 @@ class TestBroker:
         await until(lambda: broker.pid("kafka") not in {None, killed}, "another broker process")
         await until(lambda: answers_metadata(port), "the broker")
         assert await read_all(port, "kept", len(sent)) == sent
-        assert f"cluster.id={CLUSTER_ID}" in (tmp_path / "kafka" / "log" / "meta.properties").read_text()
+        assert f"cluster.id={CLUSTER_ID}" in (data_dir / "kafka" / "log" / "meta.properties").read_text()
 
     async def test_a_record_of_8_mib_is_taken(self, broker: Supervisor) -> None:
         port = broker.parts[0].ports[0]

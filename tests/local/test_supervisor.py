@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.folders import make_private
 from deploy.local.supervisor import MARK, Backoff, Part, Supervisor, mark
 from schemas.errors import ConfigError
 from tests.local.parts import a_failing_part, a_part, diary
@@ -191,3 +192,40 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+class TestPrivacy:
+    """What lies in a data directory is mail, addresses and keys."""
+
+    async def test_what_a_stack_makes_is_for_its_user_alone(self, supervise: Supervise, tmp_path: Path) -> None:
+        supervisor = Supervisor(tmp_path / "a b" / "data", [a_part(tmp_path, "one")])
+        await supervisor.start()
+        await supervisor.stop()
+        data_dir = supervisor.data_dir
+        assert {path.name: mode(path) for path in data_dir.iterdir()} == {"logs": 0o700, "run": 0o700}
+        assert (mode(data_dir), mode(tmp_path / "diary")) == (0o700, 0o600), "the part wrote its diary"
+
+    def test_what_was_made_before_is_closed(self, tmp_path: Path) -> None:
+        data_dir = tmp_path / "data"
+        for name in ("kafka", "clickhouse", "worker", "logs", "run"):
+            (data_dir / name).mkdir(mode=0o755, parents=True)
+        (data_dir / "dev.env").touch(0o600)
+        make_private(data_dir)
+        assert {mode(path) for path in (data_dir, *data_dir.iterdir()) if path.is_dir()} == {0o700}
+
+    def test_a_folder_that_holds_other_things_too_stays_open_and_what_is_ours_is_closed(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.txt").touch()
+        tmp_path.chmod(0o755)
+        make_private(tmp_path)
+        make_private(tmp_path)
+        assert (mode(tmp_path), mode(tmp_path / "logs"), mode(tmp_path / "run")) == (0o755, 0o700, 0o700)
+
+    def test_a_folder_that_can_not_be_is_a_matter_of_configuration(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(ConfigError, match="Not a directory") as raised:
+            make_private(tmp_path / "file" / "data")
+        assert "--data-dir" in raised.value.mend
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777

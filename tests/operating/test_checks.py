@@ -11,8 +11,9 @@ from cli.doctor import kafka
 from cli.doctor.checks import CONFIGURATION, DOWN, WRONG, Check, State, exit_code, fail, ok, warn
 from cli.doctor.clickhouse import _clock, _version
 from cli.doctor.examine import examine, text
-from cli.doctor.kafka import judge_topics
-from processors.broker import FoundTopic
+from cli.doctor.kafka import judge_topics, judge_unread
+from processors.broker import FoundGroup, FoundTopic
+from processors.lag import PartitionLag
 from schemas.errors import ConfigError
 from schemas.settings import Settings, TopicSettings, read
 from schemas.topics import ALL, SENDS_CONTENT, SENDS_REQUESTED, Topic
@@ -174,3 +175,26 @@ def test_addresses_of_kafka_that_can_not_be_are_refused_by_name(servers: str) ->
 )
 def test_addresses_of_kafka_are_taken(servers: str) -> None:
     assert read(TopicSettings, kafka_bootstrap=servers).kafka_bootstrap == servers
+
+
+def behind(partition: int, lag: int) -> PartitionLag:
+    return PartitionLag("ledger", "webhooks.twilio", partition, None, lag, lag)
+
+
+def test_records_in_a_partition_that_no_worker_has_are_told() -> None:
+    groups = {"ledger": FoundGroup(1, frozenset({("webhooks.twilio", 0)}))}
+    check = judge_unread(groups, [behind(0, 5), behind(1, 7), behind(2, 0)])
+    assert check.state is State.WARN
+    assert "webhooks.twilio-1 (7 records, group ledger)" in check.what
+    assert "webhooks.twilio-0" not in check.what
+    assert "webhooks.twilio-2" not in check.what
+
+
+@pytest.mark.parametrize("group", [FoundGroup(), FoundGroup(2)], ids=["nobody there", "assigning"])
+def test_where_no_worker_runs_or_partitions_move_nothing_is_said_of_them(group: FoundGroup) -> None:
+    assert judge_unread({"ledger": group}, [behind(1, 7)]).state is State.OK
+
+
+def test_of_many_partitions_without_a_worker_a_few_are_named() -> None:
+    check = judge_unread({"ledger": FoundGroup(1, frozenset())}, [behind(n, 1) for n in range(9)])
+    assert "and 4 more" in check.what

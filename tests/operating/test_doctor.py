@@ -16,8 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from cli.doctor.checks import CONFIGURATION, DOWN, WRONG, Check, State, exit_code
 from cli.doctor.examine import examine, text
 from processors.topics import make_topics
-from projections import migrate
-from projections.store import Store
+from projections.store import Store, generations, migrate
 from schemas.errors import RequestError
 from schemas.settings import PREFIX, Settings, TopicSettings, read
 from schemas.topics import SUPPRESSIONS_CHANGED
@@ -26,6 +25,7 @@ from tests.local.endpoints import EndpointProcess
 from tests.local.ports import free_port_base
 from tests.operating.commands import sendledger
 from tests.operating.test_topics import remove
+from tests.stores import a_store, drop
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse]
 
@@ -80,11 +80,9 @@ async def topics_made(kafka_bootstrap: str) -> TopicSettings:
 
 @pytest.fixture(scope="module")
 def database(clickhouse_url: str) -> Iterator[str]:
-    store = Store(clickhouse_url, database=f"doctor_{uuid4().hex[:12]}")
-    migrate.apply(store)
+    store = a_store(clickhouse_url)
     yield store.database
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
+    drop(store)
 
 
 @pytest.fixture
@@ -122,7 +120,8 @@ class TestHealthy:
         assert list(checks) == [
             *("settings.topics", "settings.migrate", "settings.ledger", "settings.gate", "settings.gateway"),
             *("keys.sendgrid", "keys.twilio", "keys.postmark", "webhooks.verified"),
-            *("kafka", "topics.exist", "topics.settings", "topics.partitions", "topics.copies", "workers", "lag"),
+            *("kafka", "topics.exist", "topics.settings", "topics.partitions", "topics.copies"),
+            *("workers", "lag", "unread"),
             *("clickhouse", "clickhouse.version", "clickhouse.clock", "database", "migrations", "parts"),
             *("gateway", "gateway.public"),
         ]
@@ -198,7 +197,7 @@ class TestSettings:
         assert "SENDLEDGER_TWILIO_AUTH_TOKENS" in checks["keys.twilio"].mend
 
     async def test_twilio_needs_the_public_address(self, doctor: Doctor) -> None:
-        assert (await doctor.but(public_url=None).looks())["public_url"].state is State.WARN
+        assert (await doctor.but(public_url=None).looks())["public_url"].state is State.FAIL
 
 
 class TestKafka:
@@ -273,7 +272,7 @@ class TestClickHouse:
         with a_database(clickhouse_url) as store:
             checks = await doctor.but(clickhouse_database=store.database).looks()
         assert failures(checks) == {"migrations": WRONG}
-        assert checks["migrations"].what.startswith("not applied: messages, ")
+        assert checks["migrations"].what.startswith("not applied: events, ")
         assert checks["migrations"].mend == "run `sendledger migrate`"
 
     async def test_a_migration_that_was_changed_is_named(self, doctor: Doctor, clickhouse_url: str) -> None:
@@ -281,7 +280,7 @@ class TestClickHouse:
             migrate.apply(store)
             store.command(
                 "INSERT INTO schema_migrations (version, name, checksum) SELECT 1, 'messages', 'another'",
-                database=store.database,
+                database=store.tables,
             )
             checks = await doctor.but(clickhouse_database=store.database).looks()
         assert failures(checks) == {"migrations": CONFIGURATION}
@@ -294,7 +293,7 @@ class TestClickHouse:
                 "CREATE TABLE torn (n UInt32) ENGINE = MergeTree ORDER BY n PARTITION BY n",
                 "INSERT INTO torn SELECT number FROM numbers(301) SETTINGS max_partitions_per_insert_block = 0",
             ):
-                store.command(sql, database=store.database)
+                store.command(sql, database=store.tables)
             checks = await doctor.but(clickhouse_database=store.database).looks()
         assert checks["parts"].state is State.WARN
         assert "torn has 301" in checks["parts"].what
@@ -357,10 +356,10 @@ async def make(bootstrap: str, topic: NewTopic) -> None:
 @contextmanager
 def a_database(url: str) -> Iterator[Store]:
     """An empty database, for a moment."""
-    store = Store(url, database=f"doctor_{uuid4().hex[:12]}")
-    store.command(f"CREATE DATABASE {store.database}")
+    store = Store(url, database=f"doctor_{uuid4().hex[:12]}", generation=generations.FIRST)
+    for database in (store.database, store.tables):
+        store.command(f"CREATE DATABASE {database}")
     try:
         yield store
     finally:
-        store.command(f"DROP DATABASE {store.database}")
-        store.close()
+        drop(store)

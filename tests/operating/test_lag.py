@@ -131,6 +131,57 @@ async def test_who_catches_up_is_waited_for_and_who_does_not_is_told(topics: Top
     assert waiting.result() == 0
 
 
+async def test_traffic_that_never_stops_is_not_waited_for(topics: Topics, name: str) -> None:
+    await topics.make(name, partitions=1)
+    await topics.fill_n(name, 4, partitions=1)
+    group, behind = Group(name, (name,)), []
+
+    async def read_all_but_the_newest() -> None:
+        while True:
+            end = (await lag(topics.bootstrap, [group])).partitions[0].end
+            await topics.fill_n(name, 2, partitions=1)
+            await commit(topics.bootstrap, name, {(name, 0): end})
+            behind.append((await lag(topics.bootstrap, [group])).total)
+
+    reading = asyncio.create_task(read_all_but_the_newest())
+    try:
+        assert await catch_up(topics.bootstrap, [group], within_seconds=60) == 0
+    finally:
+        reading.cancel()
+    assert behind
+    assert set(behind) == {2}, "at no time had the group read all that there was"
+
+
+async def test_what_a_reader_writes_of_what_it_read_is_waited_for_too(topics: Topics, name: str) -> None:
+    second = f"{name}-2"
+    for topic in (name, second):
+        await topics.make(topic, partitions=1)
+    await topics.fill_n(name, 3, partitions=1)
+    groups = [Group(name, (name,)), Group(second, (second,))]
+    waiting = asyncio.create_task(catch_up(topics.bootstrap, groups, within_seconds=60))
+    await topics.fill_n(second, 3, partitions=1)
+    await commit(topics.bootstrap, name, {(name, 0): 3})
+    said: list[int] = []
+    # The first targets are reached, and the second group has three records to read of what the first one wrote.
+    assert await catch_up(topics.bootstrap, groups, within_seconds=0, say=said.append) == 3
+    assert (said, waiting.done()) == ([3], False)
+    await commit(topics.bootstrap, second, {(second, 0): 3})
+    assert await waiting == 0
+
+
+async def test_an_open_transaction_is_waited_for(topics: Topics, name: str) -> None:
+    await topics.make(name, partitions=1)
+    await topics.fill_n(name, 3, partitions=1)
+    await commit(topics.bootstrap, name, {(name, 0): 3})
+    group = Group(name, (name,))
+    async with a_transaction(topics.bootstrap, name) as producer:
+        await (await producer.send(name, b"x", partition=0))
+        assert (await lag(topics.bootstrap, [group])).total == 0
+        assert await catch_up(topics.bootstrap, [group], within_seconds=0) == 1
+    await commit(topics.bootstrap, name, {(name, 0): 5})
+    assert await catch_up(topics.bootstrap, [group], within_seconds=60) == 0
+
+
 async def test_a_topic_that_does_not_exist_has_none(topics: Topics, name: str) -> None:
     assert await lag(topics.bootstrap, [Group(name, (name,)), Group(f"{name}-2")]) == Lag(())
     assert name not in await topics.names()
@@ -167,10 +218,10 @@ class TestCommand:
         await commit(topics.bootstrap, name, {(name, 0): 1})
         env = {"SENDLEDGER_KAFKA_BOOTSTRAP": topics.bootstrap}
         ended = await sendledger("lag", "--group", name, env=env, folder=tmp_path)
-        head, row, total = ended.out.splitlines()
+        head, row, group, total = ended.out.splitlines()
         assert head.split() == ["group", "topic", "partition", "committed", "end", "lag"]
         assert row.split() == [name, name, "0", "1", "3", "2"]
-        assert (ended.code, total) == (0, "total 2")
+        assert (ended.code, group, total) == (0, f"group {name}: 2 to read, in 1 of 1 partitions", "total 2")
 
     async def test_a_group_that_there_is_not_is_found_wrong(self, topics: Topics, name: str, tmp_path: Path) -> None:
         env = {"SENDLEDGER_KAFKA_BOOTSTRAP": topics.bootstrap}

@@ -9,7 +9,7 @@ from cli.operating import published
 from schemas.asyncapi import document
 from schemas.errors import RequestError
 from schemas.json_schemas import json_schemas
-from tests.operating.commands import sendledger
+from tests.operating.commands import in_process
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_another_form_is_refused() -> None:
 
 
 async def test_the_command_needs_no_settings(tmp_path: Path) -> None:
-    ended = await sendledger("schemas", "--json", env={}, folder=tmp_path)
+    ended = await in_process("schemas", "--json", env={}, folder=tmp_path)
     assert (ended.code, ended.err, len(ended.out.splitlines())) == (0, "", 1)
     assert {"SendRequest", "SuppressionState", "DeadLetterHeaders"} <= ended.json()["schemas"].keys()
-    refused = await sendledger("schemas", "--format", "yaml", env={}, folder=tmp_path)
+    refused = await in_process("schemas", "--format", "yaml", env={}, folder=tmp_path)
     assert (refused.code, refused.out) == (2, "")

@@ -7,29 +7,27 @@ import getpass
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processors.topics import make_topics
-from projections import migrate
-from projections.store import Store
 from projections.suppressions.columns import changes_table
 from schemas.gate_facts import decode_command
 from schemas.settings import TopicSettings, read
 from schemas.suppressions import SuppressionCommand, SuppressionState
 from schemas.topics import SUPPRESSIONS_COMMANDS
 from tests.building import a_place
-from tests.operating.commands import Ended, sendledger
+from tests.operating.commands import Ended, in_process, sendledger
+from tests.stores import a_store, drop
 
 NOWHERE = "127.0.0.1:1"
 
 
 async def run(folder: Path, kafka: str, *words: str) -> Ended:
     env = {"SENDLEDGER_KAFKA_BOOTSTRAP": kafka, "SENDLEDGER_CLICKHOUSE_URL": f"http://{NOWHERE}"}
-    return await sendledger(*words, env=env, folder=folder)
+    return await (in_process if kafka == NOWHERE else sendledger)(*words, env=env, folder=folder)
 
 
 async def written(bootstrap: str, command_id: str) -> tuple[str, dict[str, Any]]:
@@ -80,7 +78,8 @@ async def test_the_command_is_written_with_who_gave_it_and_why(
     ended = await run(tmp_path, kafka_bootstrap, *words, "--reason", "she asked by phone", "--json")
     assert ended.code == 0, ended.err
     shown = ended.json()
-    assert (shown["address"], shown["was_suppressed"]) == (key.partition(":")[2], None)
+    was = shown["was_opted_out" if words[0] == "opt-in" else "was_suppressed"]
+    assert (shown["address"], was) == (key.partition(":")[2], None)
     found_key, command = await written(kafka_bootstrap, shown["command_id"])
     SuppressionCommand.model_validate(command)
     assert command.pop("at")
@@ -98,7 +97,7 @@ async def test_the_command_is_written_with_who_gave_it_and_why(
         pytest.param(["suppress", "ann@example.com"], "reason", id="no reason"),
         pytest.param(["release", "ann@example.com", "--reason", "r", "--scope", "a b"], "scope", id="no scope"),
         pytest.param(["opt-in", "ann@example.com", "--reason", "r", "--channel", "fax"], "channel", id="no channel"),
-        pytest.param(["suppress", "ann@example.com", "--reason", b"\xff"], "UTF-8", id="not UTF-8"),
+        pytest.param(["suppress", "ann@example.com", "--reason", "\udcff"], "UTF-8", id="not UTF-8"),
     ],
 )
 async def test_what_can_not_be_is_a_usage_error(tmp_path: Path, words: list[str], named: str) -> None:
@@ -107,7 +106,7 @@ async def test_what_can_not_be_is_a_usage_error(tmp_path: Path, words: list[str]
 
 
 async def test_without_settings_it_is_the_configuration(tmp_path: Path) -> None:
-    ended = await sendledger("suppress", "ann@example.com", "--reason", "r", env={}, folder=tmp_path)
+    ended = await in_process("suppress", "ann@example.com", "--reason", "r", env={}, folder=tmp_path)
     assert (ended.code, "SENDLEDGER_KAFKA_BOOTSTRAP" in ended.err) == (3, True)
 
 
@@ -129,17 +128,26 @@ def a_state(address: str, channel: str, reason: str, scope: str = "*", suppresse
 @pytest.fixture(scope="module")
 def listed(clickhouse_url: str) -> Iterator[dict[str, str]]:
     """The settings of a store that has three suppressions."""
-    store = Store(clickhouse_url, database=f"suppressing_{uuid4().hex[:12]}")
-    migrate.apply(store)
+    store = a_store(clickhouse_url)
     states = [
         a_state("ann@example.com", "email", "complaint"),
         a_state("bob@example.com", "email", "manual", "acme", suppressed=False),
         a_state("+14155550100", "sms", "bounces"),
     ]
     store.insert("suppression_changes", changes_table(states))
+    for sql in (
+        "opt_outs SELECT 'email', 'cat@example.com', 3, 'demo', '12', '', 'unsubscribed', now()",
+        "opt_outs SELECT 'sms', '+14155550111', 1, '*', '', '+14155550199', 'sms_stop', now()",
+        "commands (command_id, action, channel, address, scope, reason, note, actor, at) SELECT"
+        " '1', 'suppress', 'email', 'bob@example.com', 'acme', 'he asked\\x1b[2J', 'ticket 17', 'cli:jo', now()",
+        "commands (command_id, action, channel, address, scope, reason, note, actor, at) SELECT"
+        " '2', 'release', 'email', 'bob@example.com', 'demo', 'by mistake', '', 'cli:jo', now()",
+        "commands (command_id, action, channel, address, scope, reason, note, actor, at) SELECT"
+        " '3', 'opt_in', 'email', 'dan@example.com', '*', 'he asked', '', 'cli:jo', now()",
+    ):
+        store.command(f"INSERT INTO {sql}", database=store.tables)
     yield {"SENDLEDGER_CLICKHOUSE_URL": clickhouse_url, "SENDLEDGER_CLICKHOUSE_DATABASE": store.database}
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
+    drop(store)
 
 
 @pytest.mark.clickhouse
@@ -161,6 +169,88 @@ async def test_the_list_has_what_is_asked_for(
 ) -> None:
     ended = await sendledger("suppressions", *words, "--json", env=listed, folder=tmp_path)
     assert (ended.code, [orjson.loads(line)["address"] for line in ended.out.splitlines()]) == (0, found), ended.err
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        pytest.param("ann@example.com", ["Suppressed everywhere since 2026-01-02", ": complaint"], id="suppressed"),
+        pytest.param(
+            "Cat@Example.com", ["Not suppressed; opted out of group 12 of account demo since"], id="of a group"
+        ),
+        pytest.param("+1 415 555 0111", ["Not suppressed; opted out of messages of +14155550199 since"], id="by STOP"),
+        pytest.param(
+            "bob@example.com",
+            [
+                "Not suppressed\n",
+                "Released in account acme at 2026-01-02",
+                "by jo; it was manual since",
+                "suppress in account acme by cli:jo: he asked\\x1b[2J (ticket 17)",
+            ],
+            id="released, with what people wrote",
+        ),
+    ],
+)
+async def test_of_one_address_all_is_told(
+    listed: dict[str, str], tmp_path: Path, address: str, said: list[str]
+) -> None:
+    ended = await in_process("suppressions", address, env=listed, folder=tmp_path)
+    assert ended.code == 0
+    for piece in said:
+        assert piece in ended.out
+
+
+@pytest.mark.clickhouse
+async def test_for_programs_the_opt_outs_and_commands_of_an_address_are_objects(
+    listed: dict[str, str], tmp_path: Path
+) -> None:
+    ended = await in_process("suppressions", "cat@example.com", "--json", env=listed, folder=tmp_path)
+    [out] = map(orjson.loads, ended.out.splitlines())
+    assert (out["opted_out"], out["scope"], out["group"]) == (True, "demo", "12")
+    ended = await in_process("suppressions", "bob@example.com", "--json", env=listed, folder=tmp_path)
+    [scope, command] = map(orjson.loads, ended.out.splitlines())
+    assert (scope["suppressed"], scope["commands"][0]["note"]) == (False, "ticket 17")
+    assert (command["command_id"], command["scope"]) == ("2", "demo"), "a command about another scope"
+
+
+@pytest.mark.clickhouse
+async def test_for_programs_a_command_is_told_where_no_scope_is_known(listed: dict[str, str], tmp_path: Path) -> None:
+    ended = await in_process("suppressions", "dan@example.com", "--json", env=listed, folder=tmp_path)
+    [command] = map(orjson.loads, ended.out.splitlines())
+    assert (command["address"], command["action"], command["actor"]) == ("dan@example.com", "opt_in", "cli:jo")
+
+
+@pytest.mark.clickhouse
+async def test_the_history_of_an_address_is_its_changes(listed: dict[str, str], tmp_path: Path) -> None:
+    ended = await in_process("suppressions", "bob@example.com", "--history", "--json", env=listed, folder=tmp_path)
+    [change] = map(orjson.loads, ended.out.splitlines())
+    assert (change["scope"], change["suppressed"], change["actor"]) == ("acme", False, "jo")
+    assert change["changed_at"].startswith("2026-01-02T03:04:05")
+    without = await in_process("suppressions", "--history", env=listed, folder=tmp_path)
+    assert (without.code, without.out) == (2, "")
+
+
+@pytest.mark.kafka
+@pytest.mark.clickhouse
+async def test_an_opt_in_says_whether_there_was_anything_to_lift(
+    listed: dict[str, str], kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+    env = listed | {"SENDLEDGER_KAFKA_BOOTSTRAP": kafka_bootstrap}
+
+    async def opt_in(address: str, *more: str) -> Ended:
+        words = ("opt-in", address, "--scope", "demo", "--reason", "she asked", *more)
+        return await in_process(*words, env=env, folder=tmp_path)
+
+    nothing = await opt_in("ann@example.com")
+    group = await opt_in("cat@example.com")
+    another = await opt_in("cat@example.com", "--group", "13")
+    assert "There is no opt-out to lift" in nothing.out
+    assert "was_suppressed" not in nothing.out
+    assert "Lifts the opt-out" in group.out
+    assert "There is no opt-out to lift" in another.out
+    assert "No message or policy of an account 'demo' is known" in nothing.err
 
 
 @pytest.mark.clickhouse

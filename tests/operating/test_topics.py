@@ -9,6 +9,7 @@ from schemas.settings import TopicSettings, read
 from schemas.topics import ALL, SUPPRESSIONS_CHANGED
 from tests.engine.topics import Topics
 from tests.local.ports import free_port_base
+from tests.local.waiting import until
 
 pytestmark = pytest.mark.kafka
 
@@ -18,6 +19,11 @@ async def remove(bootstrap: str, topic: str) -> None:
     await admin.start()
     await admin.delete_topics([topic])
     await admin.close()
+
+    async def gone() -> bool:
+        return topic not in await Topics(bootstrap).names()
+
+    await until(gone, "the broker to have deleted the topic")
 
 
 async def test_what_is_missing_is_made_and_named_once(kafka_bootstrap: str) -> None:

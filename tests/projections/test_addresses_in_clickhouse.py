@@ -2,7 +2,6 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from projections import migrate
 from projections.bounces.columns import bounces_table
 from projections.messages.columns import events_table, state_table
 from projections.messages.law import BOUNCES
@@ -24,20 +22,6 @@ from tests.building import NOW_US, a_request, an_event
 pytestmark = pytest.mark.clickhouse
 
 ANN, BOB = "ann@example.com", "bob@example.com"
-
-
-@pytest.fixture(scope="module")
-def store(clickhouse_url: str) -> Iterator[Store]:
-    store = Store(clickhouse_url, database=f"addresses_{uuid4().hex[:12]}")
-    migrate.apply(store)
-    yield store
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
-
-
-@pytest.fixture
-def account() -> str:
-    return f"acct-{uuid4().hex[:12]}"
 
 
 def bounced(store: Store, account: str) -> dict[str, dict[str, Any]]:
@@ -110,6 +94,18 @@ def test_a_bounce_without_an_address_is_the_tos(store: Store, account: str) -> N
     assert bounced(store, account).keys() == {ANN}
 
 
+@pytest.mark.parametrize("address", ["rcs:+15550000001", "15550000001", ""])
+@pytest.mark.parametrize("provider", ["twilio", "sendgrid"])
+def test_a_bounced_sms_bounced_at_its_to(store: Store, account: str, provider: str, address: str) -> None:
+    message_id = new_id()
+    request = a_request(account_id=account, message_id=message_id, channel="sms", to="+15550000001")
+    store.insert("message_state", state_table(events_table([]), [request]))
+    event = an_event("failed", account_id=account, message_id=message_id, provider=provider, address=address)
+    store.insert("bounces", bounces_table([event]))
+    rows = bounced(store, account)
+    assert {to: (row["channel"], row["recipient_id"]) for to, row in rows.items()} == {"+15550000001": ("sms", "c1")}
+
+
 @pytest.mark.parametrize("type_", list(EventType))
 @pytest.mark.parametrize(("provider", "channel"), [("sendgrid", "email"), ("postmark", "email"), ("twilio", "sms")])
 def test_the_server_makes_the_bounces_that_the_matcher_makes(
@@ -167,11 +163,49 @@ def test_the_newest_version_of_an_address_is_in_force(store: Store, *, turned: b
         "SELECT scope, suppressed, actor FROM suppressions WHERE address = {a:String} ORDER BY scope", {"a": address}
     )
     assert [tuple(row) for row in now] == [("*", False, "support"), ("acme", True, "")]
-    history = store.tuples(
+    assert history_of(store, address) == [(1, "*", True), (2, "acme", True), (3, "*", False)]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_a_version_that_states_no_scope_voids_the_one_before(
+    store: Store, account: str, order: tuple[int, int]
+) -> None:
+    address = f"{uuid4().hex}@example.com"
+    event = an_event("bounced", account_id=account, message_id=new_id(), address=address)
+    store.insert("bounces", bounces_table([event]))
+    states = {1: a_state(address, 1, a_scope("*"), a_scope(account)), 2: a_state(address, 2)}
+    for version in order:
+        store.insert("suppression_changes", changes_table([states[version]]))
+    assert store.tuples("SELECT * FROM suppressions WHERE address = {a:String}", {"a": address}) == []
+    assert not bounced(store, account)[address]["suppressed"]
+    assert history_of(store, address) == [(1, "*", True), (1, account, True), (2, "*", False), (2, account, False)]
+
+
+def test_a_scope_that_vanishes_and_comes_back_are_two_changes(store: Store) -> None:
+    address = f"{uuid4().hex}@example.com"
+    released = a_scope("acme", suppressed=False, released=RELEASED)
+    states = [
+        a_state(address, 1, a_scope("*"), released),
+        a_state(address, 2, a_scope("globex")),
+        a_state(address, 4, a_scope("*"), a_scope("globex")),
+    ]
+    for state in reversed(states):
+        store.insert("suppression_changes", changes_table([state]))
+    assert history_of(store, address) == [
+        (1, "*", True),
+        (1, "acme", False),
+        (2, "*", False),
+        (2, "globex", True),
+        (4, "*", True),
+    ], "what was released before and is not stated any more is no change"
+
+
+def history_of(store: Store, address: str) -> list[tuple[object, ...]]:
+    rows = store.tuples(
         "SELECT version, scope, suppressed FROM suppression_history WHERE address = {a:String} ORDER BY version, scope",
         {"a": address},
     )
-    assert [tuple(row) for row in history] == [(1, "*", True), (2, "acme", True), (3, "*", False)]
+    return [tuple(row) for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,18 @@
 """What was sent: one content a message, kept for so many days after its Date Sent."""
 
 import time
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
-from projections import migrate
 from projections.messages.columns import contents_table, events_table, state_table
-from projections.store import Store
+from projections.store import Store, migrate
 from schemas.facts import Content
 from schemas.identity import uuid7
 from schemas.times import DAY_US
 from tests.building import ACCOUNT, NOW_US, a_place
 
 pytestmark = pytest.mark.clickhouse
-
-
-@pytest.fixture(scope="module")
-def store(clickhouse_url: str) -> Iterator[Store]:
-    store = Store(clickhouse_url, database=f"contents_{uuid4().hex[:12]}")
-    migrate.apply(store)
-    yield store
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
 
 
 def write(store: Store, *contents: Content) -> None:
@@ -56,7 +45,7 @@ def test_a_content_expires_and_its_message_still_says_that_it_had_one(store: Sto
     old, young = (uuid7(now_us - days * DAY_US, uuid4().bytes) for days in (8, 6))
     assert migrate.keep_contents(store, 7)
     write(store, *(Content(ACCOUNT, i, "<p>hi</p>", "", a_place(topic="sends.content")) for i in (old, young)))
-    store.command("OPTIMIZE TABLE contents FINAL", database=store.database)
+    store.command("OPTIMIZE TABLE contents FINAL", database=store.tables)
     assert kept(store, old, young) == {young: "<p>hi</p>"}
     had = store.tuples("SELECT has_content FROM messages WHERE email_id = {id:UUID}", {"id": old})
     assert [tuple(row) for row in had] == [(True,)]

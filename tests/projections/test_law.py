@@ -60,6 +60,20 @@ def test_the_sub_status_of_an_sms_is_twilios_word(kind: str, status: str, sub_st
     assert (failed.sub_status, failed.classification) == (sub_status, status)
 
 
+@pytest.mark.parametrize(
+    ("reason", "sub_status"),
+    [
+        ("Spam Content", "content"),
+        ("Spam Content (if Spam Checker app is enabled)", "content"),
+        (" spam content: score 7.1, HTML_ONLY", "content"),
+        ("No Spam Content", "other"),
+        ("Spam Reporting Address", "spam"),
+    ],
+)
+def test_spam_content_with_whatever_follows_is_about_the_content(reason: str, sub_status: str) -> None:
+    assert row(events=[an_event("dropped", reason=reason)]).sub_status == sub_status
+
+
 def test_a_machine_open_proves_delivery_and_is_no_open() -> None:
     opened = row(events=[an_event("opened", machine=True)])
     assert (opened.status, opened.opens, opened.machine_opens, opened.opened_at) == ("Delivered", 0, 1, None)
@@ -69,6 +83,18 @@ def test_an_event_of_a_cc_changes_nothing_of_the_message() -> None:
     alone = row(requests=[a_request()])
     with_cc = row(requests=[a_request()], events=[an_event("bounced", address="cc@example.com")])
     assert replace(with_cc, provider="", provider_message_id="") == alone
+
+
+@pytest.mark.parametrize("address", ["rcs:+15550000001", "15550000001", "ANN", ""])
+def test_an_event_of_an_sms_is_its_tos_however_the_address_is_spelled(address: str) -> None:
+    texted = row(requests=[a_request(channel="sms", to="+15550000001")], events=[an_event("failed", address=address)])
+    assert texted.status == "Bounced"
+
+
+@pytest.mark.parametrize("kind", ["bounced", "delivered", "deferred", "complained", "subscription_changed"])
+def test_only_opens_and_clicks_are_a_machines(kind: str) -> None:
+    flagged, plain = an_event(kind, machine=True), an_event(kind, machine=False)
+    assert row(events=[flagged]) == row(events=[plain])
 
 
 def test_until_a_request_tells_the_to_every_address_counts() -> None:
@@ -81,9 +107,15 @@ def test_a_refusal_is_shown_whatever_the_provider_says() -> None:
 
 
 def test_of_two_copies_the_one_received_first_is_kept() -> None:
+    first = an_event("bounced", code="550", received_us=NOW_US)
+    second = first._replace(code="551", received_us=NOW_US + SECOND)
+    assert row(events=[second, first]).code == "550"
+
+
+def test_of_two_copies_one_with_a_code_goes_first_as_of_two_events() -> None:
     first = an_event("bounced", code="", received_us=NOW_US)
     second = first._replace(code="550", received_us=NOW_US + SECOND)
-    assert row(events=[second, first]).code == ""
+    assert row(events=[second, first]).code == "550"
 
 
 def test_a_repeated_delivered_is_no_delivery_after_the_bounce() -> None:

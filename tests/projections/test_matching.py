@@ -1,5 +1,6 @@
 """Whose an event is that names no message: the rules, without a store."""
 
+import orjson
 import pytest
 
 from projections.messages.matching import (
@@ -16,7 +17,8 @@ from projections.messages.matching import (
 )
 from schemas.events import Event
 from schemas.identity import message_id_or_blank, sent_at_us
-from tests.building import NOW_US, an_event
+from schemas.providers import postmark
+from tests.building import NOW_US, a_place, an_event
 
 ANN, BOB = Pair("acme", "m-ann"), Pair("acme", "m-bob")
 UNDER = ProviderId("sendgrid", "abc")
@@ -99,6 +101,20 @@ def test_a_change_of_a_suppression_list_has_a_log_row_of_its_own() -> None:
         "Ann@Example.com",
         "ann@example.com",
     )
+
+
+@pytest.mark.parametrize("changed_at", [None, "", "yesterday", "1999-01-01T00:00:00Z", "2199-01-01T00:00:00Z"])
+def test_a_change_without_a_time_has_one_row_however_often_it_is_delivered(changed_at: str | None) -> None:
+    change = {"RecordType": "SubscriptionChange", "Recipient": "ann@example.com", "ServerID": 7, "MessageStream": "out"}
+    change |= {"SuppressSending": True, "SuppressionReason": "HardBounce", "Origin": "Recipient"}
+    body = orjson.dumps(change if changed_at is None else change | {"ChangedAt": changed_at})
+    places = [a_place(topic="webhooks.postmark", received_us=NOW_US + n * 3_600_000_000) for n in range(2)]
+    (first,), (second,) = (postmark.to_events(body, place, ()).events for place in places)
+    assert (first.event_id, first.occurred_us) != (second.event_id, second.occurred_us)
+    rows = [of_everybody(event) for event in (first, second)]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    assert rows[0].message_id == rows[1].message_id
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from projections import migrate
 from projections.accounts import queries as accounts
 from projections.bounces import queries as bounces
 from projections.messages import queries
 from projections.messages.arrow_types import STATE
+from projections.store import migrate
 from projections.suppressions import queries as suppressions
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, StoreRefused
 
 AXES = [name for name in STATE if name not in ("account_id", "message_id")]
 SUBCOLUMN = re.compile(rf"\b(?:{'|'.join(AXES)})\.\w+")
@@ -18,11 +18,17 @@ SUBCOLUMN = re.compile(rf"\b(?:{'|'.join(AXES)})\.\w+")
 
 def statements() -> list[str]:
     built = [
-        queries.messages_page(queries.Filter(["a"], 1, 2, ["Bounced"], "a@b.c"), limit=1, after=queries.Cursor(1, "x")),
+        queries.messages_page(
+            queries.Filter(["a"], 1, 2, ["Bounced"], ["a@b.c"]), limit=1, after=queries.Cursor(1, "x", "a")
+        ),
         queries.messages_with_id(["a"], "x"),
-        queries.timeline("a", "x"),
+        queries.timeline("a", "x", limit=1, after=queries.EventCursor(1, 2, "x")),
         accounts.accounts_like("x", limit=1),
         accounts.accounts_named(["a"]),
+        accounts.policy("a"),
+        accounts.preference("a", "client", "x"),
+        suppressions.opt_outs(["a"], "email", ["x"]),
+        suppressions.commands(["x"]),
         suppressions.suppressions_page(
             suppressions.Filter(["a"], "email", "*", True, "manual", ["x"]), limit=1, after=suppressions.Cursor(*"xyz")
         ),
@@ -44,16 +50,69 @@ def test_no_part_of_an_axis_is_read_as_a_subcolumn(sql: str) -> None:
 
 
 def test_the_rule_above_would_find_one() -> None:
-    assert SUBCOLUMN.findall("SELECT decision.outcome FROM message_state FINAL")
+    assert SUBCOLUMN.findall("SELECT intent.outcome FROM message_state FINAL")
 
 
 def test_every_statement_of_a_migration_may_run_again() -> None:
     again = re.compile(
         r"\A(?:CREATE (?:TABLE|(?:MATERIALIZED )?VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW"
-        r"|ALTER TABLE \w+ (?:ADD|DROP) \w+ IF )"
+        r"|ALTER TABLE \w+ (?:ADD|DROP) \w+ IF |INSERT INTO \w+ SELECT\b)"
     )
     every = (s for m in (*migrate.known(), *migrate.views()) for s in m.statements)
     assert [s[:60] for s in every if not again.match(s)] == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE OR REPLACE VIEW messages AS SELECT 1",
+        "create view if not exists bounced_emails as select 1",
+        "DROP VIEW IF EXISTS suppressions",
+    ],
+)
+def test_a_migration_of_a_view_that_has_a_file_is_refused(statement: str) -> None:
+    """The file would undo it at once, and everybody would believe it applied."""
+    with pytest.raises(ConfigError, match=r"0009_new\.sql.*projections/store/views/\w+\.sql"):
+        migrate.refuse_views(migrate.Migration(9, "new", "", (statement,)))
+
+
+def test_a_materialized_view_is_a_migrations_own() -> None:
+    statement = "CREATE MATERIALIZED VIEW IF NOT EXISTS bounces_of_all TO bounces AS SELECT 1"
+    migrate.refuse_views(migrate.Migration(9, "new", "", (statement,)))
+
+
+class Refusing:
+    """A store that has nothing applied, and refuses each statement about the table `holders`."""
+
+    database = "x"
+    tables = "x_g1"
+
+    def tuples(self, sql: str, parameters: object = None) -> list[tuple[object, ...]]:
+        return [(0,)]
+
+    def insert(self, table: str, rows: object) -> None:
+        pass
+
+    def command(self, sql: str, *, database: str | None = None) -> None:
+        if sql.startswith("CREATE TABLE IF NOT EXISTS holders"):
+            raise StoreRefused("ClickHouse refuses: Code: 62", "http://clickhouse:8123", "Mend the statement")
+
+
+def test_an_error_of_a_migration_names_file_and_statement() -> None:
+    named = r"0005_holders\.sql, statement 1 \(CREATE TABLE IF NOT EXISTS holders"
+    with pytest.raises(StoreRefused, match=named):
+        migrate.apply(Refusing())  # type: ignore[arg-type]  # answers what is asked of it
+
+
+def test_what_a_migration_inserts_twice_joins() -> None:
+    every = [s for m in migrate.known() for s in m.statements]
+    tables = {found[1] for s in every if (found := re.match(r"INSERT INTO (\w+)", s))}
+    joining = {
+        found[1]
+        for s in every
+        if (found := re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", s)) and re.search(r"(Replacing|Aggregating)Merge", s)
+    }
+    assert tables <= joining
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
@@ -63,6 +122,7 @@ def test_migrations_are_numbered_without_gaps() -> None:
 def test_an_applied_migration_that_changed_is_refused() -> None:
     class Changed:
         database = "x"
+        tables = "x_g1"
 
         def tuples(self, sql: str, parameters: object = None) -> list[tuple[object, ...]]:
             return [(1,)] if "system.tables" in sql else [(1, "another checksum")]

@@ -1,9 +1,34 @@
 """The store's errors: what is waited out, and what is a record's own fault."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from projections.store import Store
 from schemas.errors import ConfigError, StoreError, StoreRefused
+
+
+@pytest.mark.clickhouse
+def test_a_row_without_a_column_says_what_to_do(clickhouse_url: str) -> None:
+    store = Store(clickhouse_url, database="default")
+    (row,) = store.rows("SELECT 1 AS one")
+    store.close()
+    assert (row["one"], row.get("two")) == (1, None)
+    with pytest.raises(StoreError, match=r"no column 'two'.*sendledger migrate"):
+        row["two"]
+
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive and UTC, as the driver's are
+MICRO = timedelta(microseconds=1)
+EARLIEST = datetime(1, 1, 1)  # noqa: DTZ001
+LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001
 
 
 @pytest.mark.clickhouse
@@ -43,3 +68,123 @@ def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None
         Store(url)
     assert "pass" not in str(refused.value).replace("user:password", "").replace("a slash in the password", "")
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.clickhouse
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-(10**16), 3 * 10**17)), max_size=9))
+def test_no_stored_time_makes_a_read_raise(clickhouse_url: str, stored: list[int | None]) -> None:
+    """What Python has no time for is read as the nearest that it has."""
+    store = Store(clickhouse_url, database="default")
+    sql = (
+        "SELECT number, if(text = '', NULL, fromUnixTimestamp64Micro(toInt64(text), 'UTC')) AS at,"
+        " fromUnixTimestamp64Milli(281474976710655, 'UTC') AS far, [text] AS said FROM"
+        " (SELECT number, {texts:Array(String)}[number + 1] AS text FROM numbers({n:UInt8})) ORDER BY number"
+    )
+    texts = ["" if us is None else str(us) for us in stored]
+    rows = store.rows(sql, {"texts": texts, "n": len(stored)})
+    store.close()
+    assert [row["said"] for row in rows] == [[text] for text in texts]
+    assert all(row["far"] == LATEST for row in rows)
+    for us, row in zip(stored, rows, strict=True):
+        near = None if us is None else max(min(us, (LATEST - EPOCH) // MICRO), (EARLIEST - EPOCH) // MICRO)
+        assert row["at"] == (None if near is None else EPOCH + near * MICRO)
+
+
+@contextmanager
+def answering(status: int, body: str, *, code: str | None = None) -> Iterator[str]:
+    """A server that answers everything so; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            if code is not None:
+                self.send_header("X-ClickHouse-Exception-Code", code)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(body.encode())
+            self.close_connection = True
+
+        do_GET = do_POST  # noqa: N815 - the handler's own name
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def said(number: int, name: str) -> str:
+    return f"Code: {number}. DB::Exception: Code: 27 is in the text. ({name}) (version 26.9.1.1)"
+
+
+def asked(url: str) -> None:
+    store = Store(url)
+    try:
+        store.rows("SELECT 1")
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        *[(745, "SERVER_OVERLOADED"), (75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR"), (173, "CANNOT_ALLOCATE_MEMORY")],
+        *[(201, "QUOTA_EXCEEDED"), (218, "TABLE_IS_DROPPED"), (254, "NO_ACTIVE_REPLICAS"), (499, "S3_ERROR")],
+        *[(286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"), (1000, "POCO_EXCEPTION"), (1001, "STD_EXCEPTION")],
+        *[(1002, "UNKNOWN_EXCEPTION"), (241, "MEMORY_LIMIT_EXCEEDED"), (252, "TOO_MANY_PARTS"), (49, "LOGICAL_ERROR")],
+        *[(60, "UNKNOWN_TABLE"), (47, "UNKNOWN_IDENTIFIER"), (516, "AUTHENTICATION_FAILED"), (9_999, "A_LATER_ONE")],
+    ],
+)
+def test_the_servers_own_trouble_is_waited_out(number: int, name: str) -> None:
+    with answering(500, said(number, name), code=str(number)) as url, pytest.raises(StoreError):
+        asked(url)
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        *[(6, "CANNOT_PARSE_TEXT"), (62, "SYNTAX_ERROR"), (117, "INCORRECT_DATA"), (376, "CANNOT_PARSE_UUID")],
+        *[(395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"), (457, "BAD_QUERY_PARAMETER")],
+    ],
+)
+def test_what_a_value_or_a_statement_is_to_blame_for_is_refused(number: int, name: str) -> None:
+    with answering(400, said(number, name), code=str(number)) as url, pytest.raises(StoreRefused):
+        asked(url)
+
+
+@pytest.mark.parametrize(
+    "body", ["error code: 502", "Code: 62. DB::Exception: as a proxy repeats it", "<html>Bad Gateway</html>", ""]
+)
+@pytest.mark.parametrize("status", [404, 413, 502, 504])
+def test_an_answer_without_a_code_is_not_clickhouses(status: int, body: str) -> None:
+    with answering(status, body) as url, pytest.raises(StoreError):
+        asked(url)
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(60, "UNKNOWN_TABLE"), (201, "QUOTA_EXCEEDED"), (452, "SETTING_CONSTRAINT_VIOLATION")]
+)
+def test_what_an_operator_must_mend_says_so(number: int, name: str) -> None:
+    with answering(500, said(number, name), code=str(number)) as url, pytest.raises(StoreError, match="grants"):
+        asked(url)
+
+
+@pytest.mark.clickhouse
+def test_a_row_that_does_not_fit_is_refused(clickhouse_url: str) -> None:
+    store = Store(clickhouse_url, database="default")
+    store.command("CREATE TABLE IF NOT EXISTS fitting (id UUID) ENGINE = Memory", database="default")
+    try:
+        with pytest.raises(StoreRefused):
+            store.insert("fitting", pa.table({"id": ["no id"]}))
+    finally:
+        store.command("DROP TABLE fitting", database="default")
+        store.close()

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
 from typing import Any, Final
-from uuid import uuid4
 
 from cli.verifying.alone import compare_columns_alone
 from cli.verifying.difference import Difference
@@ -24,7 +23,6 @@ from processors.dead_letters import Letter
 from processors.engine import TP, FaultLimit, RecordBatch
 from processors.ledger import writing
 from processors.ledger.matching import Matcher
-from projections import migrate
 from projections.store import Store
 from schemas.telemetry import Telemetry
 from schemas.times import DAY_US
@@ -33,6 +31,7 @@ from simulator.oracle import Oracle
 from simulator.posts import Plan, plan
 from simulator.stories import Setting
 from tests.building import FakeRecord
+from tests.stores import a_store, drop
 
 __all__ = ["Told", "differences", "tell"]
 
@@ -93,11 +92,10 @@ def _batches(records: Sequence[FakeRecord]) -> list[RecordBatch]:
 
 def differences(clickhouse_url: str, told: Told, *, acknowledged_first: bool = False) -> list[Difference]:
     """Run the ledger over all that is told, and return what `verify` would list."""
-    store = Store(clickhouse_url, database=f"sabotage_{uuid4().hex[:12]}")
+    store = a_store(clickhouse_url)
     try:
-        migrate.apply(store)
         # Rows that have merged by chance would hide what is read unmerged.
-        store.command("SYSTEM STOP MERGES message_state", database=store.database)
+        store.command("SYSTEM STOP MERGES message_state", database=store.tables)
         letters = asyncio.run(_run(store, told.groups, acknowledged_first=acknowledged_first))
         found: defaultdict[str, set[str]] = defaultdict(set)
         for letter in letters:
@@ -111,8 +109,7 @@ def differences(clickhouse_url: str, told: Told, *, acknowledged_first: bool = F
             *events_told_twice(store),
         ]
     finally:
-        store.command(f"DROP DATABASE IF EXISTS {store.database}")
-        store.close()
+        drop(store)
 
 
 async def _run(store: Store, groups: Sequence[list[RecordBatch]], *, acknowledged_first: bool) -> list[Letter]:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger import test_matching
 from tests.sabotage.pipeline import Told, differences, tell
-from tests.sabotage.sabotages import ACKNOWLEDGED_FIRST, SABOTAGES
+from tests.sabotage.sabotages import ACKNOWLEDGED_FIRST, SABOTAGES, WITHDRAWN_STAYS
+from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
 
@@ -28,6 +30,16 @@ def test_honest_code_shows_nothing(clickhouse_url: str, told: Told) -> None:
 def test_a_sabotage_shows(clickhouse_url: str, told: Told, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     SABOTAGES[name](monkeypatch)
     assert differences(clickhouse_url, told, acknowledged_first=name == ACKNOWLEDGED_FIRST) != []
+
+
+def test_a_withdrawn_match_that_is_read_from_the_state_shows(
+    clickhouse_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WITHDRAWN_STAYS(monkeypatch)
+    with fresh_store(clickhouse_url) as store, pytest.raises(AssertionError, match="Bounced"):
+        test_matching.test_a_later_second_dispatch_sends_an_event_to_its_own_message_though_nobody_told_the_firsts_to(
+            store
+        )
 
 
 @pytest.mark.parametrize("name", SABOTAGES)

@@ -1,16 +1,29 @@
 """The key of an address: what meets under one key, what does not, and that a key is its own key."""
 
+import unicodedata
+from collections.abc import Callable
+from typing import Literal
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.addresses import address_key, domain_of, email_key, phone_key
+from schemas.addresses import MAX_ADDRESS_CHARACTERS, address_key, domain_of, email_key, phone_key
+from schemas.events import Place
+from schemas.providers import ADAPTERS
 
 LOCAL = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-LABEL = st.text(st.sampled_from("abcXYZ019-äßöüéğıİσςΣıñ中文日本الБб"), min_size=1, max_size=8)
+LABEL = st.text(st.sampled_from("abcXYZ019-äßẞöüéğıİσςΣıñ中文日本الБб.。\u0301\u200d"), min_size=1, max_size=8)
 DOMAIN = st.lists(LABEL, min_size=1, max_size=3).map(".".join)
 EMAIL = st.builds("{}@{}".format, LOCAL, DOMAIN)
-ANY_TEXT = st.text(max_size=30) | EMAIL
+PHONE_PART = st.sampled_from(["sms:", "RCS:", "tel", ":", " ", "whatsapp:", "+", "1", "-", "x"])
+PHONE = st.lists(PHONE_PART, max_size=8).map("".join)
+ANY_TEXT = st.text(max_size=30) | EMAIL | PHONE
+
+
+@given(st.text(st.sampled_from("aA.@ \t\x1c\x7f-b"), max_size=9))
+def test_text_of_ascii_has_the_key_that_it_has_beside_other_letters(text: str) -> None:
+    assert email_key(text) == email_key("\u00e9" + text.strip())[1:]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +43,17 @@ ANY_TEXT = st.text(max_size=30) | EMAIL
         pytest.param("no address", "no address", id="text that is no address has a key, too"),
         pytest.param("anna@\u2603.\u2603\u200d", "anna@\u2603.\u2603\u200d", id="a domain that IDNA refuses stays"),
         pytest.param("", "", id="blank"),
+        pytest.param("anna@maßanfertigung.de", "anna@xn--maanfertigung-cdb.de", id="ß stays ß in a domain"),
+        pytest.param("anna@MAẞANFERTIGUNG.DE", "anna@xn--maanfertigung-cdb.de", id="the capital of ß is ß"),
+        pytest.param("anna@massanfertigung.de", "anna@massanfertigung.de", id="and never the domain with ss"),
+        pytest.param("Maß@maß.de", "mass@xn--ma-hia.de", id="a local part is folded, a domain is not"),
+        pytest.param("anna@βόλος.com", "anna@xn--nxasmm1c.com", id="a final sigma stays one"),
+        pytest.param("anna@βόλοσ.com", "anna@xn--nxasmq6b.com", id="and is not another sigma"),
+        pytest.param("anna@x.com.", "anna@x.com", id="the root dot"),
+        pytest.param("anna@Bücher.example.", "anna@xn--bcher-kva.example", id="the root dot after IDNA"),
+        pytest.param("anna@bücher。example。", "anna@xn--bcher-kva.example", id="ideographic full stops are dots"),
+        pytest.param("anna@x.com..", "anna@x.com..", id="two dots are no root dot"),
+        pytest.param("anna@\u212aelvin.com", "anna@kelvin.com", id="a letter that lowers into ASCII"),
     ],
 )
 def test_email_key(text: str, key: str) -> None:
@@ -47,6 +71,17 @@ def test_email_key(text: str, key: str) -> None:
         pytest.param("SalonAnna", "salonanna", id="a sender of letters"),
         pytest.param("24-7 Taxi", "24-7 taxi", id="a sender of letters keeps its dash"),
         pytest.param("", "", id="blank"),
+        pytest.param("sms:+14155550100", "+14155550100", id="a prefix of the same number: sms"),
+        pytest.param("rcs:+14155550100", "+14155550100", id="a prefix of the same number: rcs"),
+        pytest.param("tel:+1-415-555-0100", "+14155550100", id="a prefix of the same number: tel"),
+        pytest.param("mms:+14155550100", "+14155550100", id="a prefix of the same number: mms"),
+        pytest.param(" RCS : +1 (415) 555-0100", "+14155550100", id="with blanks and capitals"),
+        pytest.param("sms:tel:+14155550100", "+14155550100", id="two of them"),
+        pytest.param("sms:WhatsApp:+1415", "whatsapp:+1415", id="before another identity"),
+        pytest.param("Messenger:1234567", "messenger:1234567", id="an identity of its own"),
+        pytest.param("rcs:salon_anna", "salon_anna", id="an agent's name"),
+        pytest.param("sms: ", "sms:", id="a prefix alone"),
+        pytest.param("telephone", "telephone", id="no prefix, but letters that begin like one"),
     ],
 )
 def test_phone_key(text: str, key: str) -> None:
@@ -85,3 +120,60 @@ def test_case_and_blanks_around_it_never_matter_in_ascii(text: str) -> None:
 @pytest.mark.parametrize(("key", "domain"), [("a@x.com", "x.com"), ("a@b@x.com", "x.com"), ("+1415", ""), ("", "")])
 def test_domain_of(key: str, domain: str) -> None:
     assert domain_of(key) == domain
+
+
+LONG_TEXT = st.integers(MAX_ADDRESS_CHARACTERS - 5, MAX_ADDRESS_CHARACTERS + 5).flatmap(
+    lambda size: st.sampled_from(["a", "\u0301", "\u0390", "\u1e9e", "\u0130", "1", "@", "."]).map(lambda c: c * size)
+)
+
+
+@given(LONG_TEXT, st.sampled_from(["", "@x.com", "+1", "sms:"]))
+def test_a_key_is_its_own_key_and_no_longer_than_an_address(long: str, around: str) -> None:
+    for text in (long + around, around + long):
+        for key in (email_key(text), phone_key(text)):
+            assert len(key) <= MAX_ADDRESS_CHARACTERS
+            assert (email_key(key), phone_key(key)) == (key, key) or len(text) <= MAX_ADDRESS_CHARACTERS
+        assert email_key(email_key(text)) == email_key(text)
+        assert phone_key(phone_key(text)) == phone_key(text)
+
+
+@pytest.mark.parametrize("key_of", [email_key, phone_key])
+def test_a_text_too_long_has_a_key_of_fixed_size_that_is_no_address(key_of: Callable[[str], str]) -> None:
+    longest = "a" * (MAX_ADDRESS_CHARACTERS - 6) + "@x.com"
+    assert key_of(longest) == longest
+    key, other = key_of("a" + longest), key_of("b" + longest)
+    assert key.startswith("too-long:")
+    assert len(key) == len(other) == len("too-long:") + 32
+    assert key != other
+    assert domain_of(key) == ""
+
+
+@pytest.mark.parametrize("key_of", [email_key, phone_key])
+def test_a_text_too_long_is_never_normalised(key_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To put combining marks in order takes quadratic time: 129,000 of them took 13 seconds."""
+    sizes: list[int] = []
+    normalize = unicodedata.normalize
+
+    def measured(form: Literal["NFC"], text: str) -> str:
+        sizes.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", measured)
+    key_of("\u0301\u0316" * 100_000)
+    key_of("a@" + "\u0301\u0316" * 100_000)
+    assert sizes == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "body"),
+    [
+        ("sendgrid", '{"event":"bounce","email":"%s"}'),
+        ("postmark", '{"RecordType":"Bounce","Type":"HardBounce","Email":"%s"}'),
+        ("twilio", "MessageStatus=failed&To=%s"),
+    ],
+)
+def test_an_event_about_a_text_too_long_is_kept_with_the_text(provider: str, body: str) -> None:
+    text = "x" * MAX_ADDRESS_CHARACTERS + "@example.com"
+    (event,) = ADAPTERS[provider]((body % text).encode(), Place("t", 0, 0, 1_780_000_000_000_000), ()).events
+    assert event.address == email_key(text)
+    assert text in event.extra

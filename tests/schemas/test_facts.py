@@ -1,6 +1,7 @@
 """Our own records: what is accepted, and that the published models and the workers' decoders mean the same."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -11,9 +12,11 @@ from pydantic import ValidationError
 
 from schemas.errors import RecordInvalid
 from schemas.events import Place
-from schemas.facts import decode_decision, decode_dispatch, decode_request, event_of
+from schemas.facts import decode_content, decode_decision, decode_dispatch, decode_request, event_of
 from schemas.identity import uuid7
-from schemas.records import SendDecision, SendDispatched, SendRequest
+from schemas.provider_ids import sendgrid_id_key, sendgrid_id_key_of
+from schemas.providers import ADAPTERS
+from schemas.records import Record, SendDecision, SendDispatched, SendRequest
 from schemas.times import DAY_US, rfc3339
 
 NOW_US = 1_780_000_000_000_000
@@ -154,8 +157,40 @@ def test_a_decision_about_another_message_is_invalid() -> None:
         decode_decision(orjson.dumps(DECISION | {"account_id": "other"}), PLACE)
 
 
-def test_a_dispatch_id_is_cut_as_the_events_ids_are() -> None:
-    assert decode_dispatch(orjson.dumps(DISPATCHED), PLACE).provider_message_id == "abc"
+@pytest.mark.parametrize(
+    ("provider", "given_id", "body"),
+    [
+        ("sendgrid", "abc", b'[{"event":"delivered","sg_message_id":"abc.recvd-1.0"}]'),
+        ("sendgrid", "abc.filter0001", b'[{"event":"delivered","sg_message_id":"abc.recvd-1.0"}]'),
+        ("sendgrid", " <abc@ismtpd-5.example> ", b'[{"event":"bounce","smtp-id":"<abc@geopod-7>"}]'),
+        ("sendgrid", "abc@ismtpd-5.example", b'[{"event":"delivered","sg_message_id":"abc.stfilter-1.0"}]'),
+        ("twilio", " SM1 ", b"MessageSid=SM1&MessageStatus=sent"),
+        (
+            "postmark",
+            "883953F4-6105-42A2-A16A-77A8EAC79483 ",
+            b'{"RecordType":"Open","MessageID":"883953f4-6105-42a2-a16a-77a8eac79483"}',
+        ),
+    ],
+)
+def test_a_dispatch_meets_its_events_in_whatever_form_its_id_is_given(
+    provider: str, given_id: str, body: bytes
+) -> None:
+    record = DISPATCHED | {"provider": provider, "provider_message_id": given_id}
+    dispatch = decode_dispatch(orjson.dumps(record), PLACE)
+    (event,) = ADAPTERS[provider](body, PLACE, ()).events
+    assert dispatch.provider_message_id == event.provider_message_id != ""
+
+
+@pytest.mark.parametrize(
+    ("provider", "given_id"),
+    [("sendgrid", "<@geopod>"), ("sendgrid", ".recvd-1"), ("postmark", "00000000-0000-0000-0000-000000000000")],
+)
+def test_a_dispatch_whose_id_is_none_is_invalid(provider: str, given_id: str) -> None:
+    """Under a blank id it would meet every event that names no message."""
+    record = DISPATCHED | {"provider": provider, "provider_message_id": given_id}
+    assert not model_accepts(SendDispatched, record)
+    with pytest.raises(RecordInvalid, match="provider_message_id: "):
+        decode_dispatch(orjson.dumps(record), PLACE)
 
 
 def test_the_event_of_a_decision_tells_why() -> None:
@@ -164,7 +199,26 @@ def test_the_event_of_a_decision_tells_why() -> None:
     assert orjson.loads(event.extra)["evidence"] == ["p1"]
 
 
-_odd = st.sampled_from([None, "", " ", "x", 1, True, 1.5, [], ["x"], [1], {}, {"k": "v"}, {"k": None}, "a@example.com"])
+_numbers: list[Any] = [0, 1, -1, 4711.0, 1.5, -0.0, 1e22, 1e-7, 2**63, 2**64 - 1]
+_odd = st.sampled_from(
+    [
+        None,
+        "",
+        " ",
+        "x",
+        True,
+        [],
+        ["x"],
+        [1],
+        [1.0, "1"],
+        [True],
+        {},
+        {"k": "v"},
+        {"k": None},
+        "a@example.com",
+        *_numbers,
+    ]
+)
 
 
 @st.composite
@@ -228,3 +282,93 @@ def test_model_and_decoder_mean_the_same(record: dict[str, Any]) -> None:
     model = SendRequest.model_validate_json(orjson.dumps(record))
     again = decode(orjson.loads(model.model_dump_json(by_alias=True)))
     assert again == decode(record)
+
+
+@given(_nearly(DECISION) | _nearly(DISPATCHED))
+def test_model_and_decoder_mean_the_same_by_a_decision_and_a_dispatch(record: dict[str, Any]) -> None:
+    kind: type[Record] = SendDispatched if "dispatched_at" in record else SendDecision
+    read: Callable[[bytes, Place], Any] = decode_dispatch if kind is SendDispatched else decode_decision
+    value = orjson.dumps(record)
+    if decoder_accepts(lambda v: read(v, PLACE), record):
+        assert read(kind.model_validate_json(value).model_dump_json(by_alias=True).encode(), PLACE) == read(
+            value, PLACE
+        )
+
+
+@pytest.mark.parametrize(("number", "text"), [(4711, "4711"), (4711.0, "4711"), (0, "0"), (-5, "-5"), (1.5, "1.5")])
+def test_an_id_or_a_group_that_is_a_number_is_taken_as_its_text(number: float, text: str) -> None:
+    def with_ids(given_id: object) -> dict[str, Any]:
+        return FULL | {
+            "account_id": given_id,
+            "template": FULL["template"] | {"id": given_id, "unsubscribe_group": given_id},
+            "recipient": FULL["recipient"] | {"id": given_id},
+            "appointment_id": given_id,
+        }
+
+    request = decode(with_ids(number))
+    ids = (request.account_id, request.template_id, request.unsubscribe_group, request.recipient_id)
+    assert (*ids, request.appointment_id) == (text,) * 5
+    assert request == decode(with_ids(text))
+
+
+def test_an_id_of_a_dispatch_or_a_decision_may_be_a_number() -> None:
+    dispatch = DISPATCHED | {"provider": "twilio", "provider_message_id": 4711}
+    assert decode_dispatch(orjson.dumps(dispatch), PLACE).provider_message_id == "4711"
+    assert decode_decision(orjson.dumps(DECISION | {"evidence": [7, "p1"]}), PLACE).evidence == ("7", "p1")
+
+
+@pytest.mark.parametrize("path", ["template.id", "template.unsubscribe_group", "recipient.id", "appointment_id"])
+def test_a_truth_value_is_no_id(path: str) -> None:
+    record = copy.deepcopy(FULL)
+    *above, last = path.split(".")
+    holder = record[above[0]] if above else record
+    holder[last] = True
+    assert not model_accepts(SendRequest, record)
+    with pytest.raises(RecordInvalid):
+        decode(record)
+
+
+@pytest.mark.parametrize(
+    ("offset_us", "valid"), [(-DAY_US, True), (DAY_US, True), (-DAY_US - 1, False), (-40 * 365 * DAY_US, False)]
+)
+def test_a_request_is_made_within_a_day_of_its_id(offset_us: int, valid: bool) -> None:
+    """Else it would evade a block that holds since yesterday, or the end of a trial."""
+    requested_at = rfc3339(NOW_US + offset_us)
+    told = orjson.dumps(DECISION | {"request": FULL | {"requested_at": requested_at}})
+    if valid:
+        assert decode(REQUEST | {"requested_at": requested_at}).requested_us == NOW_US + offset_us
+        assert decode_decision(told, PLACE).request.requested_us == NOW_US + offset_us
+        return
+    for read in (lambda: decode(REQUEST | {"requested_at": requested_at}), lambda: decode_decision(told, PLACE)):
+        with pytest.raises(RecordInvalid) as caught:
+            read()
+        assert caught.value.detail == "requested_at: is more than a day from the time of the message_id"
+
+
+@pytest.mark.parametrize("record", [DECISION, DISPATCHED, {"text": "Hi"}], ids=["decision", "dispatch", "content"])
+def test_the_time_in_an_id_is_no_more_than_a_day_ahead_in_any_record(record: dict[str, Any]) -> None:
+    at_us = NOW_US - 2 * DAY_US
+    late = PLACE._replace(received_us=at_us)
+    said = {"message_id": REQUEST["message_id"], "account_id": "acme"} | record
+    said |= {name: rfc3339(at_us) for name in ("decided_at", "dispatched_at") if name in said}
+    read: Callable[[bytes, Place], Any] = {"decided_at": decode_decision, "dispatched_at": decode_dispatch}.get(
+        next((name for name in said if name.endswith("_at")), ""), decode_content
+    )
+    with pytest.raises(RecordInvalid, match="ahead"):
+        read(orjson.dumps(said), late)
+
+
+ID_PARTS = st.lists(
+    st.sampled_from(["<", ">", "@", ".filter", ".recvd-1", ".stfilter", "filter", "recvd", "a", "b.c", " ", "."]),
+    max_size=6,
+).map("".join)
+
+
+@given(ID_PARTS, ID_PARTS)
+def test_the_id_of_an_event_is_in_the_form_in_which_a_dispatch_compares(sg_message_id: str, smtp_id: str) -> None:
+    key = sendgrid_id_key_of(sg_message_id, smtp_id)
+    assert key in {sendgrid_id_key(sg_message_id), sendgrid_id_key(smtp_id)}
+    assert sendgrid_id_key_of(sg_message_id, "") == sendgrid_id_key(sg_message_id)
+    local = sendgrid_id_key(smtp_id)
+    if local and sg_message_id.strip().startswith(local):
+        assert key == local

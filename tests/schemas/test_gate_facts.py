@@ -62,6 +62,7 @@ CASES: dict[str, tuple[dict[str, Any], type[Record], Callable[[bytes, Place], An
 }
 ODD = st.sampled_from(
     [None, "", " ", "x", "*", "a/b", 0, 1, -1, 2.0, 10**30, True, NOW, [], ["x"], [1], {}, {"k": "v"}, "email", "staff"]
+    + [1.5, -0.0, 1e22, 4711, 4711.0, 2**64 - 1, [1, "1", 1.0], [True], [None]]
     + ["suppress", {"reason": "", "since": NOW}, {"reason": "r"}, {"reason": 1, "since": NOW}]
 )
 
@@ -145,9 +146,34 @@ def test_what_is_wrong_is_named_also_if_only_the_log_knows_it(case: str, change:
     assert caught.value.detail.startswith(f"{named}: ")
 
 
+@pytest.mark.parametrize(
+    ("field", "limit"),
+    [("command_id", 320), ("sender", 320), ("group", 320), ("actor", 320), ("reason", 1_000), ("note", 10_000)],
+)
+def test_a_text_of_a_command_has_a_greatest_length(field: str, limit: int) -> None:
+    longest, too_long = COMMAND | {field: "é" * limit}, COMMAND | {field: "é" * (limit + 1)}
+    assert getattr(decode_command(orjson.dumps(longest), PLACE), field) == "é" * limit
+    SuppressionCommand.model_validate(longest)
+    with pytest.raises(ValidationError, match=field):
+        SuppressionCommand.model_validate(too_long)
+    with pytest.raises(RecordInvalid) as caught:
+        decode_command(orjson.dumps(too_long), PLACE)
+    assert caught.value.detail == f"{field}: has {limit + 1} characters; it may have {limit}"
+
+
 @pytest.mark.parametrize("decode", [decode_policy, decode_preference, decode_command])
 @pytest.mark.parametrize(("value", "reason"), [(b"{", "record_not_json"), (b"[]", "record_invalid")])
 def test_what_is_no_object_is_named(decode: Callable[[bytes, Place], Any], value: bytes, reason: str) -> None:
     with pytest.raises(RecordInvalid) as caught:
         decode(value, PLACE)
     assert caught.value.reason == reason
+
+
+def test_an_id_or_a_group_that_is_a_number_is_taken_as_its_text() -> None:
+    policy = decode_policy(orjson.dumps(POLICY | {"account_id": 7, "disabled_templates": [4711, "t1", 4711.0]}), PLACE)
+    assert (policy.account_id, policy.disabled_templates) == ("7", ("4711", "t1"))
+    said = PREFERENCE | {"account_id": 7, "recipient_id": 0, "declined_templates": [2, 1]}
+    preference = decode_preference(orjson.dumps(said), PLACE)
+    assert (preference.account_id, preference.recipient_id, preference.declined_templates) == ("7", "0", ("1", "2"))
+    command = decode_command(orjson.dumps(COMMAND | {"command_id": 1, "scope": 7, "group": 0, "sender": 32665}), PLACE)
+    assert (command.command_id, command.scope, command.group, command.sender) == ("1", "7", "0", "32665")

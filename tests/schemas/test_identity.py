@@ -41,11 +41,19 @@ def test_what_is_no_message_id_is_blank(text: str) -> None:
     assert message_id_or_blank(text) == ""
 
 
-@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=16))
+YEAR_2200_MS = 7_258_118_400_000
+
+
+@given(st.integers(0, YEAR_2200_MS - 1), st.binary(min_size=10, max_size=16))
 def test_a_made_message_id_is_valid_and_tells_its_time(milliseconds: int, entropy: bytes) -> None:
     made = uuid7(milliseconds * 1000, entropy)
     assert message_id_or_blank(made) == made
     assert sent_at_us(made) == milliseconds * 1000
+
+
+@given(st.integers(YEAR_2200_MS, 2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_an_id_of_2200_or_later_is_none(milliseconds: int, entropy: bytes) -> None:
+    assert message_id_or_blank(uuid7(milliseconds * 1000, entropy)) == ""
 
 
 @given(st.lists(st.integers(0, 2**48 - 1), min_size=2, max_size=2), st.binary(min_size=10, max_size=10))

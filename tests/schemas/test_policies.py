@@ -80,7 +80,7 @@ def test_a_policy_is_valid(said: dict[str, Any]) -> None:
         pytest.param({"sms_enabled": 1}, "sms_enabled", id="one is a number"),
         pytest.param({"disabled_templates": "t1"}, "disabled_templates", id="one template is no list"),
         pytest.param({"disabled_templates": None}, "disabled_templates", id="null is not the default"),
-        pytest.param({"disabled_templates": [1]}, "disabled_templates.0", id="a template is a text"),
+        pytest.param({"disabled_templates": [True]}, "disabled_templates.0", id="a truth value is no id"),
         pytest.param({"trial_started_at": "2026-11-24"}, "trial_started_at", id="a day is no time"),
         pytest.param({"updated_at": None}, "updated_at", id="updated at no time"),
     ],
@@ -96,7 +96,7 @@ def test_a_policy_is_refused_and_the_field_is_named(said: dict[str, Any], named:
     [
         pytest.param({"recipient_kind": "owner"}, "recipient_kind", id="no kind of recipient"),
         pytest.param({"recipient_id": " "}, "recipient_id", id="whose wish is it"),
-        pytest.param({"recipient_id": 17}, "recipient_id", id="an id is a text"),
+        pytest.param({"recipient_id": True}, "recipient_id", id="a truth value is no id"),
         pytest.param({"declined_templates": {}}, "declined_templates", id="a list is a list"),
         pytest.param({"invitation_opted_in": None}, "invitation_opted_in", id="null is not the default"),
         pytest.param({"updated_at": "now"}, "updated_at", id="now is no time"),

@@ -4,6 +4,7 @@ The numbers of traps are those of the list that this adapter was built against; 
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from schemas.addresses import email_key
 from schemas.events import Bad, Event, Place
-from schemas.providers.postmark import CONTENT_CHARACTERS, message_id_key, to_events
+from schemas.provider_ids import postmark_id_key
+from schemas.providers.postmark import CONTENT_CHARACTERS, to_events
 from schemas.times import DAY_US
 
 SENT_US = 1_795_511_000_000_000  # 2026-11-24T09:03:20Z
@@ -134,6 +136,14 @@ def test_type_of_a_bounce(name: str, type_: str, fault: str) -> None:
     assert bounce_of(f" {name.upper()} ").type == bounce_of(name.lower()).type == type_
 
 
+@pytest.mark.parametrize("name", ["SoftBounce/Undeliverable", " softbounce/undeliverable"])
+def test_a_type_by_its_old_name_is_the_type_and_stays_visible(name: str) -> None:
+    event = bounce_of(name)
+    assert (event.type, event.code, event.fault) == ("bounced", "SoftBounce", "mailbox")
+    assert extra_of(event)["Type"] == name
+    assert event.event_id == bounce_of("SoftBounce").event_id
+
+
 @pytest.mark.parametrize("type_", [None, "", "  ", 1, True, ["HardBounce"]], ids=repr)
 def test_a_bounce_without_a_type_is_unknown(type_: object) -> None:
     assert bounce_of(type_).type == "unknown"
@@ -193,11 +203,12 @@ def test_a_code_has_the_vendors_spelling(said: str, code: str) -> None:
         pytest.param(f" {MESSAGE_ID}\n", MESSAGE_ID, id="blanks"),
         pytest.param("PM-Abc_7", "PM-Abc_7", id="no UUID: nobody says that its letters have no case"),
         pytest.param("", "", id="blank"),
+        pytest.param("00000000-0000-0000-0000-000000000000", "", id="the nil UUID is no id"),
     ],
 )
 def test_message_id_compares_with_that_of_the_dispatch(text: str, key: str) -> None:
-    assert message_id_key(text) == key
-    assert message_id_key(key) == key
+    assert postmark_id_key(text) == key
+    assert postmark_id_key(key) == key
     assert event_of(MessageID=text).provider_message_id == key
 
 
@@ -206,6 +217,20 @@ def test_trap_18_a_missing_message_id_stays_visible(missing: object) -> None:
     event = change_of(MessageID=missing, Metadata={})
     assert (event.provider_message_id, event.message_id, event.address) == ("", "", "anna@example.com")
     assert extra_of(event)["MessageID"] == missing
+
+
+@pytest.mark.parametrize("spell", [str.upper, str.title, str.lower])
+def test_the_names_of_our_ids_are_met_in_any_case(spell: Callable[[str], str]) -> None:
+    event = event_of(Metadata={spell(name): value for name, value in OURS.items()})
+    assert (event.account_id, event.message_id) == (OURS["sl_account"], MESSAGE)
+    assert "Metadata" not in extra_of(event)
+
+
+def test_a_change_with_the_nil_uuid_names_no_message() -> None:
+    nil = "00000000-0000-0000-0000-000000000000"
+    event = change_of(MessageID=nil, Metadata={})
+    assert (event.provider_message_id, extra_of(event)["MessageID"]) == ("", nil)
+    assert event.event_id == change_of(MessageID=None, Metadata={}).event_id
 
 
 def test_our_ids_come_from_metadata() -> None:

@@ -4,6 +4,7 @@ The numbers of traps are those of the list that this adapter was built against; 
 """
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from schemas.addresses import email_key
 from schemas.events import Bad, Event, Place
 from schemas.faults import enhanced_code_in, fault_of_enhanced_code
-from schemas.providers.sendgrid import cut_message_id, cut_smtp_id, to_events
+from schemas.provider_ids import sendgrid_id_key
+from schemas.providers.sendgrid import to_events
 from schemas.times import DAY_US
 
 SENT = 1_795_511_000  # 2026-11-24T09:03:20Z
@@ -135,13 +137,14 @@ def test_trap_11_an_account_alert_names_no_message_and_no_address() -> None:
         pytest.param("a.b-c_d.filter0", "a.b-c_d", id="dots before it"),
         pytest.param("a.recvd-1.filter2", "a", id="the first of two"),
         pytest.param("a.filter2.recvd-1", "a", id="the first of two, the other way"),
+        pytest.param("abc.stfilter-1.2", "abc", id="another filter"),
         pytest.param(" abc ", "abc", id="blanks"),
         pytest.param("", "", id="blank"),
     ],
 )
 def test_sg_message_id_is_cut(text: str, cut: str) -> None:
-    assert cut_message_id(text) == cut
-    assert cut_message_id(cut) == cut
+    assert sendgrid_id_key(text) == cut
+    assert sendgrid_id_key(cut) == cut
     assert without("smtp-id", sg_message_id=text).provider_message_id == cut
 
 
@@ -157,7 +160,7 @@ def test_sg_message_id_is_cut(text: str, cut: str) -> None:
     ],
 )
 def test_smtp_id_is_cut(text: str, cut: str) -> None:
-    assert cut_smtp_id(text) == cut
+    assert sendgrid_id_key(text) == cut
     assert event_of(sg_message_id=None, **{"smtp-id": text}).provider_message_id == cut
 
 
@@ -166,6 +169,27 @@ def test_trap_2_a_delayed_bounce_is_named_by_its_smtp_id(missing: object) -> Non
     event = event_of("bounce", sg_message_id=missing, **{"smtp-id": "<pW9xkD3mQ2y@geopod>"})
     assert event.provider_message_id == "pW9xkD3mQ2y"
     assert event.event_id == event_of("bounce").event_id
+
+
+@pytest.mark.parametrize(
+    ("sg_message_id", "smtp_id", "key"),
+    [
+        pytest.param("abc.d.recvd-1", "<abc.d@geopod>", "abc.d", id="both say the same"),
+        pytest.param("abc.d.e1.7.0", "<abc.d@ismtpd-5>", "abc.d", id="a tail that nobody announced"),
+        pytest.param("abc.recvd-1", "<xyz@own.example>", "abc", id="the sender's own Message-ID"),
+        pytest.param("filter0425p1mdw1.13037.57F9A1BA1.0", "<abc@ismtpd-5>", "abc", id="a drop of 2016"),
+        pytest.param("recvd-6f7d9c-x2k4p-1", "<abc@geopod>", "abc", id="the same since 2024"),
+        pytest.param("filter0425p1mdw1.13037.57F9A1BA1.0", "", "filter0425p1mdw1.13037.57F9A1BA1.0", id="alone"),
+        pytest.param("", "<abc@geopod>", "abc", id="a delayed bounce"),
+        pytest.param("abc.recvd-1", "<>", "abc", id="an smtp-id without anything in it"),
+        pytest.param("", "", "", id="neither"),
+    ],
+)
+def test_which_of_the_two_ids_counts(sg_message_id: str, smtp_id: str, key: str) -> None:
+    event = event_of(sg_message_id=sg_message_id, **{"smtp-id": smtp_id})
+    assert event.provider_message_id == key
+    assert extra_of(event)["smtp-id"] == smtp_id
+    assert ("sg_message_id" in extra_of(event)) == (sg_message_id != "" and not sg_message_id.startswith(key))
 
 
 def test_an_smtp_id_that_was_not_needed_is_kept() -> None:
@@ -194,10 +218,59 @@ def test_half_a_pair_is_no_pair_and_stays_visible(said: dict[str, Any]) -> None:
     assert extra_of(event) == {"sl_account": "salon-anna", "sl_message": MESSAGE} | said
 
 
+@pytest.mark.parametrize(
+    ("account", "message"), [("SL_ACCOUNT", "SL_MESSAGE"), ("Sl_Account", "sl_message"), ("sl_account", "SL_Message")]
+)
+@pytest.mark.parametrize("holder", [None, "custom_args", "unique_args"])
+def test_our_ids_are_met_in_any_case_and_where_custom_args_are_nested(
+    account: str, message: str, holder: str | None
+) -> None:
+    ids = {account: "salon-anna", message: MESSAGE}
+    element = {name: value for name, value in an_element().items() if not name.startswith("sl_")}
+    event = parsed(element | (ids if holder is None else {holder: ids | {"visit": 1}}))
+    assert (event.account_id, event.message_id) == ("salon-anna", MESSAGE)
+    assert extra_of(event) == ({} if holder is None else {holder: {"visit": 1}})
+
+
+def test_our_ids_beside_the_event_come_before_nested_ones() -> None:
+    event = event_of(custom_args={"sl_account": "other", "sl_message": MESSAGE.replace("0", "1")})
+    assert (event.account_id, event.message_id) == ("salon-anna", MESSAGE)
+
+
+def test_of_two_spellings_ours_comes_first() -> None:
+    assert event_of(SL_ACCOUNT="other").account_id == "salon-anna"
+
+
+@pytest.mark.parametrize(
+    ("message", "known"),
+    [
+        pytest.param("0699e991-a7ff-7473-9e3a-265e16eee03f", True, id="the last of 2199"),
+        pytest.param("0699e991-a800-7473-9e3a-265e16eee03f", False, id="the first of 2200"),
+        pytest.param("ffffffff-ffff-7fff-bfff-ffffffffffff", False, id="the last of all"),
+    ],
+)
+def test_a_message_id_beyond_2200_counts_as_absent(message: str, known: bool) -> None:
+    assert bool(event_of(sl_message=message).message_id) is known
+
+
 def test_trap_7_custom_args_with_other_names_are_never_ours() -> None:
     event = without("sl_account", "sl_message", account_id="salon-anna", message_id=MESSAGE)
     assert (event.account_id, event.message_id) == ("", "")
     assert extra_of(event) == {"account_id": "salon-anna", "message_id": MESSAGE}
+
+
+@given(
+    st.lists(
+        st.sampled_from(["550 ", "550-", "Exim ", "said ", "5.1.1", "4.2.2", "4.96.2", " ", ".", "x", "\n"]), max_size=9
+    )
+)
+def test_an_enhanced_code_has_the_form_of_one_and_stands_in_the_text(parts: list[str]) -> None:
+    text = "".join(parts)
+    code = enhanced_code_in(text)
+    assert code in ({"5.1.1", "4.2.2", ""})
+    assert code in text
+    if re.search(r"(?<![\w.])550[ -]5\.1\.1(?![\d]|\.\d)", text) and "4.2.2" not in text:
+        assert code == "5.1.1"
 
 
 # When
@@ -211,6 +284,8 @@ def test_trap_7_custom_args_with_other_names_are_never_ours() -> None:
         pytest.param(SENT * 1000 + 372, SENT * 1_000_000 + 372_000, id="trap 4: milliseconds"),
         pytest.param(f"{SENT * 1000}", SENT * 1_000_000, id="trap 4: milliseconds as text"),
         pytest.param(SENT + 0.5, SENT * 1_000_000 + 500_000, id="a fraction"),
+        pytest.param("2026-11-24T09:03:20Z", SENT * 1_000_000, id="RFC 3339"),
+        pytest.param("2026-11-24T10:03:20.25+01:00", SENT * 1_000_000 + 250_000, id="RFC 3339 with an offset"),
         pytest.param(SENT + 60 + 86_400, RECEIVED_US + DAY_US, id="a day ahead"),
     ],
 )
@@ -297,11 +372,38 @@ def test_codes(said: dict[str, Any], code: str, enhanced_code: str) -> None:
         ("5.1.1234", ""),
         ("5.11.2026", ""),
         ("Exim 4.96", ""),
+        ("Delivery 5.1.1 failed", "5.1.1"),
+        ("after RCPT TO 5.1.1", "5.1.1"),
+        ("MAIL FROM 5.1.8", "5.1.8"),
+        ("Message 5.2.3 too big", "5.2.3"),
+        ("10.1.2.250 5.1.1 then 550 5.7.1", "5.7.1"),
         ("v4.9.3", ""),
         ("3.1.1 and 1.2.3", ""),
         ("5.1", ""),
         ("5.\u0661.1", ""),
         ("10.4.2.2 said 4.2.2", "4.2.2"),
+        ("Exim 4.96.2: 5.1.1 no such user", "5.1.1"),
+        ("CommuniGate Pro SMTP 5.1.16", ""),
+        ("CommuniGate Pro SMTP 5.1.16 ready; 550 5.7.1 no", "5.7.1"),
+        ("Postfix 2.5.1 said: 5.1.1", "5.1.1"),
+        ("exim/4.1.2 (5.2.2)", "5.2.2"),
+        ("hMailServer-5.6.7", ""),
+        ("by mx.example.com (qmail version 4.2.1)", ""),
+        ("4.2.2 first, then 550 5.1.1", "5.1.1"),
+        ("4.2.2 first, then 550-5.1.1", "5.1.1"),
+        ("250 2.0.0 OK", "2.0.0"),
+        ("SMTP error 5.1.1", "5.1.1"),
+        ("Status 5.1.1", "5.1.1"),
+        ("Error: 5.1.1", "5.1.1"),
+        ("host mx.example.com said 5.1.1 unknown", "5.1.1"),
+        ("user unknown 5.1.1", "5.1.1"),
+        ("Remote server returned '550 5.4.1 denied'", "5.4.1"),
+        ("550 5.8.1", ""),
+        ("550 5.1.1000", ""),
+        ("550 5.7.999", "5.7.999"),
+        ("x550 5.2.2, 5.1.1", "5.2.2"),
+        ("Exim 4.1.2\nExim 4.1.3", ""),
+        ("550 Exim 4.1.2", ""),
     ],
 )
 def test_an_enhanced_code_is_found_among_other_numbers(text: str, code: str) -> None:
@@ -435,6 +537,24 @@ def test_trap_6_a_value_of_any_json_type_becomes_text(value: object, text: str) 
     assert event.extra == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "group", "extra"),
+    [
+        pytest.param("unsubscribe", "", {"asm_group_id": 10}, id="all mail of the account"),
+        pytest.param(" Unsubscribe", "", {"asm_group_id": 10}, id="in any case"),
+        pytest.param("group_unsubscribe", "10", {}, id="the group"),
+        pytest.param("group_resubscribe", "10", {}, id="the group again"),
+    ],
+)
+def test_a_group_that_an_unsubscribe_of_all_mail_carries_is_not_what_was_left(
+    name: str, group: str, extra: dict[str, Any]
+) -> None:
+    event = event_of(event=name, asm_group_id=10)
+    assert event.group == group
+    assert extra_of(event) == extra
+    assert event.event_id != event_of(event=name).event_id
+
+
 @pytest.mark.parametrize("value", ["cats", ["cats", "dogs"], []], ids=repr)
 def test_trap_5_category_stays_as_it_was_sent(value: object) -> None:
     assert extra_of(event_of(category=value)) == {"category": value}
@@ -462,6 +582,7 @@ def test_an_event_knows_its_place() -> None:
         pytest.param({"event": " Click "}, id="capitals in the name"),
         pytest.param({"email": " ANNA@example.COM"}, id="trap 13: capitals in the address"),
         pytest.param({"timestamp": str(SENT)}, id="a time as text"),
+        pytest.param({"timestamp": "2026-11-24T09:03:20.000Z"}, id="a time in RFC 3339"),
         pytest.param({"timestamp": SENT * 1000}, id="a time in milliseconds"),
         pytest.param({"attempt": "1"}, id="trap 6: a number as text"),
         pytest.param({"asm_group_id": 10.0}, id="a number as a float"),
@@ -673,3 +794,9 @@ def test_no_field_is_lost(name: str, field: str) -> None:
 def test_our_remark_about_the_time_hides_a_custom_arg_of_its_name_only_where_the_time_is_absurd() -> None:
     assert extra_of(event_of(occurred_at="noon")) == {"occurred_at": "noon"}
     assert extra_of(event_of(occurred_at="noon", timestamp=None)) == {"occurred_at": "received_at"}
+
+
+def test_a_field_without_a_name_is_not_taken_for_our_ids() -> None:
+    element = {name: value for name, value in an_element().items() if not name.startswith("sl_")}
+    event = parsed(element | {"": MESSAGE})
+    assert (event.account_id, event.message_id, extra_of(event)) == ("", "", {"": MESSAGE})

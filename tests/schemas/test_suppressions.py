@@ -71,7 +71,8 @@ def test_a_command_is_valid(said: dict[str, Any]) -> None:
         pytest.param({"scope": ["acme"]}, "scope", id="one scope"),
         pytest.param({"command_id": ""}, "command_id", id="no id"),
         pytest.param({"reason": None}, "reason", id="null is no reason"),
-        pytest.param({"group": 12}, "group", id="groups are texts here"),
+        pytest.param({"group": True}, "group", id="a truth value is no group"),
+        pytest.param({"command_id": False}, "command_id", id="a truth value is no id"),
         pytest.param({"at": "today"}, "at", id="today is no time"),
     ],
 )

@@ -81,6 +81,7 @@ def test_epoch_us_takes_anything(value: object) -> None:
         pytest.param("2026-11-24T09:30:00.1234569Z", NOV_24_US + 123_456, id="Postmark's seven digits are cut"),
         pytest.param("2026-11-24T05:30:00.5000000-04:00", NOV_24_US + 500_000, id="an offset to the west"),
         pytest.param("2026-11-24T15:00:00+05:30", NOV_24_US, id="an offset to the east"),
+        pytest.param("2026-11-25T09:29:00+23:59", NOV_24_US, id="the largest offset"),
         pytest.param("2016-12-31T23:59:60Z", 1_483_228_800_000_000, id="a leap second is the next second"),
         pytest.param("1970-01-01T00:00:00Z", 0, id="the beginning"),
     ],
@@ -92,6 +93,12 @@ def test_rfc3339_us(text: str, us: int) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "now", "2026-11-24", "2026-11-24T09:30:00", "2026-02-30T00:00:00Z", "2026-11-24T25:00:00Z"]
+    + [
+        "2026-11-24T09:30:00+24:00",
+        "2026-11-24T09:30:00-23:60",
+        "2026-11-24T09:30:00+99:99",
+        "2026-11-24T09:30:00+5:30",
+    ]
     + ["2026-11-24T09:30:61Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "٢٠٢٦-11-24T09:30:00Z"],
 )
 def test_what_is_no_rfc3339_time_is_none(text: str) -> None:
@@ -111,6 +118,14 @@ def test_rfc3339_us_agrees_with_datetime(at: datetime) -> None:
 @given(st.from_regex(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\.[0-9]{6}Z", fullmatch=True))
 def test_our_own_form_means_what_any_other_spelling_of_it_means(text: str) -> None:
     assert rfc3339_us(text) == rfc3339_us(text.replace("Z", "+00:00"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 25), st.sampled_from("0123456789-:.TtWw+ ,/\u0663")), max_size=3))
+def test_the_form_of_our_own_times_is_read_as_any_other(changes: list[tuple[int, str]]) -> None:
+    text = list("2026-11-29T10:20:30.123456")
+    for at, character in changes:
+        text[at] = character
+    assert rfc3339_us("".join(text) + "Z") == rfc3339_us("".join(text) + "+00:00")
 
 
 @given(st.text(max_size=40))

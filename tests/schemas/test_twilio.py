@@ -196,6 +196,7 @@ def test_ids_in_the_url_never_make_a_text_an_event_of_a_message(body: str) -> No
         pytest.param(f"{IDS}&sl_account={ACCOUNT}", id="one of them twice"),
         pytest.param(f"{IDS}#rc=3&rp=all", id="a fragment, which no server is sent"),
         pytest.param(f"?&&{IDS[1:]}&bodySHA256=00", id="beside others"),
+        pytest.param(f"?SL_Account={ACCOUNT}&sl_MESSAGE={MESSAGE}", id="their names in any case"),
     ],
 )
 def test_our_ids_come_from_the_query_of_the_url(query: str) -> None:
@@ -218,7 +219,6 @@ def test_our_ids_come_from_the_query_of_the_url(query: str) -> None:
             f"?sl_account={ACCOUNT}&sl_message=0b1f6b3e-6c0e-4d6b-9e56-6a6d6c7f8a90",
             {"sl_account": ACCOUNT, "sl_message": "0b1f6b3e-6c0e-4d6b-9e56-6a6d6c7f8a90"},
         ),
-        (f"?SL_Account={ACCOUNT}&sl_message={MESSAGE}", {"sl_message": MESSAGE}),
         (f"#{IDS}", {}),
     ],
 )

@@ -1,7 +1,7 @@
 """A plan read by the product: adapters, records, law. What the oracle says is held against this.
 
-Matching by provider id is done here in a few lines, as CONTRACT section 2 has it: the dispatches under an id, and of
-several the one whose message's To is the event's address.
+Matching by provider id is done here in a few lines, as docs/adr/0007-matching.md has it: the dispatches under an id,
+and of several the one whose message's To is the event's address.
 """
 
 from collections import defaultdict

@@ -147,6 +147,10 @@ def test_a_state_that_is_not_as_it_must_be_is_found() -> None:
         ({2: right}, {"versions"}),
         ({1: right, 3: right}, {"versions"}),
         ({1: right | {"opt_outs": [out]}}, {"opt_outs"}),
+        (
+            {1: {"scopes": [{"scope": "acme", "suppressed": True}], "opt_outs": []}, 2: right},
+            {"scopes that stay stated"},
+        ),
         ({1: {"scopes": [right["scopes"][0] | {"reason": "bounces"}], "opt_outs": []}}, {"reason"}),
     ):
         assert {d.name for d in state_differences({"email:a@b": found}, oracle)} == what

@@ -75,7 +75,7 @@ def events_of(judged: Judged) -> dict[str, dict[str, list[int]]]:
     counted: dict[str, dict[str, list[int]]] = {}
     for (account, message_id), known in judged.known.items():
         requests = [decision.request for decision in known.decisions] or list(known.requests)
-        to_key = requests[0].to_key if requests else ""
+        to_key = requests[0].to_key if requests and requests[0].channel == "email" else ""  # an SMS has no CC
         counts = counted[f"{account}/{message_id}"] = {
             "requested": [len({request.content_hash for request in known.requests}), 0],
             "decided": [len({decision.decision_hash for decision in known.decisions}), 0],

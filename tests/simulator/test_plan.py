@@ -155,7 +155,8 @@ def test_every_address_is_one_that_nobody_has(told: list[Story]) -> None:
     for story in (*told, *gated):
         for telling in story.tellings:
             address = telling.meaning.address.removeprefix("whatsapp:")
-            if not address or address.startswith("+999") or address[5:10] == "55501":
+            number = f"+{address.lstrip('+')}"  # a callback may spell it without the plus
+            if not address or number.startswith("+999") or number[5:10] == "55501":
                 continue
             assert address.rpartition("@")[2] in (
                 *("example.com", "example.org", "example.net"),

@@ -1,6 +1,5 @@
 """A plan sent whole, both ways: straight into a real Kafka, and as posts to the gateway."""
 
-import asyncio
 from collections import Counter
 
 import httpx
@@ -18,6 +17,7 @@ from simulator.kafka import run_over_kafka
 from simulator.posts import Plan, plan
 from simulator.signing import Keys, new_key_pair
 from simulator.stories import Setting
+from tests.gateway.test_webhooks import FakeKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -89,18 +89,12 @@ async def test_the_gateway_takes_every_post_of_a_plan(bootstrap: str) -> None:
     assert sum(sent.posts.values()) == planned.totals.posts
 
 
-class _Gateway:
+class _Gateway(FakeKafka):
     """The product's gateway, with a Kafka that only counts."""
 
-    def __init__(self) -> None:
-        self.taken: Counter[bytes] = Counter()
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-
-    async def send_and_wait(self, topic: str, value: bytes, *, key: bytes, headers: object) -> None:
-        self.taken[value] += 1
-        await asyncio.sleep(0)
+    @property
+    def taken(self) -> Counter[bytes]:
+        return Counter(value for _, _, value, _ in self.sent)
 
     def transport(self) -> httpx.ASGITransport:
         settings = read(

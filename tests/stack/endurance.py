@@ -18,13 +18,13 @@ from uuid import uuid4
 
 from deploy.local.stack import Stack, local_stack
 from processors.topics import make_topics
-from projections import migrate
 from projections.store import Store
 from schemas.settings import TopicSettings, read
 from simulator.signing import new_key_pair
 from tests.local.ports import free_port_base
 from tests.local.waiting import until
 from tests.stack.programs import Program, answering, running
+from tests.stores import a_store, drop
 
 __all__ = ["Report", "endure"]
 
@@ -44,8 +44,7 @@ class Report:
 
 async def endure(stack: Stack, folder: Path, *, messages: int, seed: int, via: str, kills: int) -> Report:
     """Simulate, kill and verify; the topics of `stack` must be this run's alone."""
-    store = Store(stack.clickhouse_url, database=f"endurance_{uuid4().hex[:12]}")
-    migrate.apply(store)
+    store = a_store(stack.clickhouse_url)
     await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
     env, port = _environment(stack, store)
     report, started = Report(), time.monotonic()
@@ -72,16 +71,15 @@ async def endure(stack: Stack, folder: Path, *, messages: int, seed: int, via: s
                 await programs.enter_async_context(running(workers[1]))
                 await programs.enter_async_context(running(gates[1]))
             if number == kills * 2 // 3 and workers[1].process is not None:
-                await until(lambda: "ledger.assigned" in workers[1].log.read_text(), "the second ledger worker")
-                await until(lambda: "gate.assigned" in gates[1].log.read_text(), "the second gate worker")
+                await until(workers[1].is_assigned, "the second ledger worker")
+                await until(gates[1].is_assigned, "the second gate worker")
                 report.left_with = (await workers[1].end(), await gates[1].end())
         assert await simulating.process.wait() == 0, simulating.log.read_text()[-2000:]
         report.differences = await _verify(env, folder, oracle)
     report.events = int(store.tuples("SELECT count() FROM message_events")[0][0])
     report.rows = int(store.tuples("SELECT count() FROM messages")[0][0])
     report.seconds = time.monotonic() - started
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
+    drop(store)
     return report
 
 

@@ -39,6 +39,10 @@ class Program:
         async with asyncio.timeout(30):
             return await self.process.wait()
 
+    def is_assigned(self) -> bool:
+        """Whether a worker has said that it has its partitions. Before that nothing is promised of how it ends."""
+        return ".assigned" in self.log.read_text()
+
 
 @contextlib.asynccontextmanager
 async def running(program: Program) -> AsyncIterator[Program]:

@@ -18,7 +18,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from deploy.local.stack import Stack
 from gateway.tokens import issue
 from processors.topics import make_topics
-from projections import migrate
 from projections.messages.law import Known, MessageRow, fold
 from projections.store import Store
 from schemas.events import Event, Place
@@ -30,6 +29,7 @@ from tests.local.ports import free_port_base
 from tests.local.waiting import until
 from tests.projections.test_messages_in_clickhouse import plain
 from tests.stack.programs import Program, answering, running
+from tests.stores import a_store, drop
 
 pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.clickhouse]
 
@@ -72,8 +72,7 @@ class Ledger:
 @pytest.fixture(scope="module")
 async def ledger(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ledger]:
     """A gateway that runs; workers are the tests' to start."""
-    store = Store(stack.clickhouse_url, database=f"stack_{os.getpid()}")
-    migrate.apply(store)
+    store = a_store(stack.clickhouse_url)
     await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
     private, public = new_key_pair()
     port = free_port_base()
@@ -92,8 +91,7 @@ async def ledger(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     async with running(Program(["gateway"], env, folder / "gateway.log")):
         await until(lambda: answering(f"{url}/readyz"), "the gateway")
         yield Ledger(url, private, env, store, stack.kafka_bootstrap, folder, f"acct{random.randrange(10**9)}")
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
+    drop(store)
 
 
 @pytest.fixture
@@ -204,6 +202,7 @@ async def test_nothing_is_lost_or_counted_twice_when_workers_die(ledger: Ledger,
             if number == len(posts) // 3:
                 second = await programs.enter_async_context(running(ledger.worker(1)))
             if number == len(posts) * 2 // 3 and second is not None:
+                await until(second.is_assigned, "the second worker")
                 assert await second.end() == 0
 
         accepted = len({(e.message_id, e.event_id) for post in posts for e in events_of(post)})

@@ -1,37 +1,97 @@
-"""Bodies in and out: none, lz4, zstd, gzip, deflate, each possibly in several frames."""
+"""Bodies in and out: none, lz4, zstd, gzip, deflate, each possibly in several frames, none of them without bound."""
 
-import gzip
 import zlib
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import lz4.frame
 from backports import zstd
 
 from deploy.local.clickhouse.failures import Failure
 
-__all__ = ["Buffer", "choose_encoding", "decode", "encode"]
+__all__ = ["MAX_BODY_BYTES", "Buffer", "choose_encoding", "decode", "encode", "too_large"]
 
 Buffer = bytes | bytearray | memoryview
 
+MAX_BODY_BYTES: Final = 1 << 30
+"""What a body may have, as it comes and when it is plain: a thousandth of it may be all that was sent."""
+_LZ4_MOST: Final = 256
+"""An lz4 frame grows to less than so many times its size."""
 
-def decode(encoding: str, body: Buffer) -> Buffer:
-    """The plain body. Every frame of it: a client may send one per block. Truncated bodies raise Failure."""
+
+def too_large() -> Failure:
+    """The refusal of a body that is larger than any of ours."""
+    return Failure(307, "TOO_MANY_BYTES", f"Limit for the body exceeded: it may have {MAX_BODY_BYTES} bytes")
+
+
+def decode(encoding: str, body: Buffer, most: int = MAX_BODY_BYTES) -> Buffer:
+    """The plain body, of up to `most` bytes. Every frame of it: a client may send one per block.
+
+    Truncated bodies raise Failure, and so do those of more.
+    """
     if encoding in {"", "identity"} or not body:
         return body
     try:
         match encoding:
-            case "lz4":
+            case "lz4" if len(body) <= most // _LZ4_MOST:
                 return _lz4_frames(body)
+            case "lz4":
+                return _frames(lz4.frame.LZ4FrameDecompressor, body, most)
             case "zstd":
-                return bytes(zstd.decompress(body))
+                return _frames(zstd.ZstdDecompressor, body, most)
             case "gzip":
-                return gzip.decompress(body)
+                return _frames(lambda: _Zlib(31), body, most)
             case "deflate":
-                return zlib.decompress(body)
+                return _frames(lambda: _Zlib(15), body, most)
     except (EOFError, OSError, RuntimeError, ValueError, zlib.error, zstd.ZstdError) as error:
         raise Failure(354, "ZLIB_INFLATE_FAILED", f"Cannot decompress the {encoding} body: {error}") from error
     raise Failure(448, "UNKNOWN_COMPRESSION_METHOD", f"Unknown content encoding {encoding!r}")
+
+
+class _Decompressor(Protocol):
+    """As bz2, lzma, lz4 and zstd have it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
+    def decompress(self, data: Buffer, max_length: int = -1) -> bytes: ...
+
+
+class _Zlib:
+    """zlib's, in the same shape."""
+
+    def __init__(self, wbits: int) -> None:
+        self._zlib = zlib.decompressobj(wbits)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: Buffer, max_length: int = -1) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + bytes(data), max_length)
+
+
+def _frames(new: Callable[[], _Decompressor], body: Buffer, most: int) -> bytes:
+    """All frames, one after the other; no more than `most` bytes are ever made of them."""
+    plain, left, rest = [], most, body
+    while rest:
+        frame, data = new(), rest
+        while not frame.eof:
+            piece = frame.decompress(data, left + 1)
+            if len(piece) > left:
+                raise too_large()
+            if not piece and not data and not frame.eof:
+                raise EOFError("the body ends within a frame")
+            plain.append(piece)
+            left -= len(piece)
+            data = b""
+        rest = frame.unused_data or b""
+    return plain[0] if len(plain) == 1 else b"".join(plain)
 
 
 def _lz4_frames(body: Buffer) -> Buffer:

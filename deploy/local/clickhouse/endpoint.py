@@ -1,8 +1,8 @@
 """The ASGI application: bodies in, answers out, work in threads.
 
-A small answer is sent whole. A large one is streamed chunk by chunk, so a slow reader slows its query instead of
-filling our memory, and a reader that goes away ends it. An error after the first byte breaks the connection: the
-client sees a truncated body, never a short result.
+Nothing of a body is read before its sender is known. A small answer is sent whole. A large one is streamed chunk by
+chunk, so a slow reader slows its query instead of filling our memory, and a reader that goes away ends it. An error
+after the first byte breaks the connection: the client sees a truncated body, never a short result.
 """
 
 import asyncio
@@ -14,9 +14,11 @@ from typing import Any
 
 import structlog
 
+from deploy.local.clickhouse.codecs import MAX_BODY_BYTES, too_large
 from deploy.local.clickhouse.engine import Answer, Engine
-from deploy.local.clickhouse.exchange import read_exchange
+from deploy.local.clickhouse.exchange import Head, read_exchange, read_head
 from deploy.local.clickhouse.failures import Failure
+from deploy.local.clickhouse.users import User
 
 __all__ = ["Endpoint"]
 
@@ -73,12 +75,18 @@ class Endpoint:
         if _is_ping(scope):
             await _send_whole(send, Whole(200, {"Content-Type": "text/plain"}, b"Ok.\n"))
             return
-        body = await _read_body(receive)
+        try:
+            head = read_head(scope)
+            user = self._engine.authenticate(head.credentials)
+            body = await _read_body(receive)
+        except Failure as failure:
+            await _send_whole(send, _refusal(failure))
+            return
         if body is None:
             return
         loop = asyncio.get_running_loop()
         reader = Reader(send, loop)
-        work = loop.run_in_executor(self._threads, self._work, scope, body, reader)
+        work = loop.run_in_executor(self._threads, self._work, head, user, body, reader)
         gone = asyncio.create_task(_wait_for_disconnect(receive))
         try:
             either: set[asyncio.Future[Any]] = {work, gone}
@@ -90,10 +98,10 @@ class Endpoint:
         if whole:
             await _send_whole(send, whole)
 
-    def _work(self, scope: Scope, body: bytes, reader: Reader) -> Whole | None:
+    def _work(self, head: Head, user: User, body: bytes, reader: Reader) -> Whole | None:
         """Run one request, in a thread. A large answer is sent from here; a small one is returned."""
         try:
-            answer = self._engine.run(read_exchange(scope, body))
+            answer = self._engine.run(read_exchange(head, body), user)
         except Exception as error:  # whatever chDB raises has an answer
             return _refusal(Failure.of(error))
         with contextlib.closing(answer.chunks):
@@ -156,12 +164,16 @@ async def _send_whole(send: Send, whole: Whole) -> None:
 
 async def _read_body(receive: Receive) -> bytes | None:
     """The whole body, or None if the client went away before its end: then nothing is run."""
-    pieces = []
+    pieces: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > MAX_BODY_BYTES:
+            raise too_large()
         if not message.get("more_body", False):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

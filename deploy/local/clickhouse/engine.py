@@ -24,7 +24,7 @@ from deploy.local.clickhouse.codecs import encode
 from deploy.local.clickhouse.exchange import Exchange
 from deploy.local.clickhouse.failures import Failure
 from deploy.local.clickhouse.statements import Insert, Statement, find_insert
-from deploy.local.clickhouse.users import User, Users
+from deploy.local.clickhouse.users import Credentials, User, Users
 from schemas.errors import ConfigError
 
 __all__ = ["Answer", "Engine"]
@@ -115,18 +115,24 @@ class Engine:
         self._root.close()
         self._lock.close()
 
-    def run(self, exchange: Exchange) -> Answer:
-        """Run a request. Raises Failure, or whatever chDB raises, before there is an answer."""
-        user = self._users.authenticate(exchange.credentials)
+    def authenticate(self, credentials: Credentials) -> User:
+        """Return who asks. Raises Failure for nobody that we know."""
+        return self._users.authenticate(credentials)
+
+    def run(self, exchange: Exchange, user: User) -> Answer:
+        """Run a request of a user. Raises Failure, or whatever chDB raises, before there is an answer."""
         _refuse_pinned(user, exchange.settings)
         stack = contextlib.ExitStack()
         try:
             insert = find_insert(exchange.query, exchange.body)
             if insert:
+                _refuse_in_get(exchange)
                 connection = stack.enter_context(self._connection(exchange, user, None))
                 return self._answer(exchange, stack, "Null", iter(()), written=_insert(connection, insert))
             statement = Statement.of(exchange.query, exchange.body)
             user.check_statement(statement.masked)
+            if not statement.is_harmless:
+                _refuse_in_get(exchange)
             connection = stack.enter_context(self._connection(exchange, user, statement))
             answer = self._query(exchange, stack, connection, statement)
         except BaseException:
@@ -247,6 +253,12 @@ def _lock_path(path: Path) -> IO[bytes]:
     file.write(str(os.getpid()).encode())
     file.flush()
     return file
+
+
+def _refuse_in_get(exchange: Exchange) -> None:
+    """A GET reads. A connection of its own is read-only for it; a session's can't be made so for a single request."""
+    if exchange.method == "GET" and exchange.arguments.get("session_id"):
+        raise Failure(164, "READONLY", "Cannot execute query in readonly mode: a GET in a session only reads")
 
 
 def _refuse_pinned(user: User, settings: Mapping[str, str]) -> None:

@@ -1,18 +1,29 @@
-"""One HTTP request as the endpoint understands it, read from ASGI's words."""
+"""One HTTP request as the endpoint understands it, read from ASGI's words: first its head, which says who asks.
+
+A server takes no value of over `http_max_field_value_size` in a URL or a form. Nor does this: what is too long there
+must be noticed here.
+"""
 
 import base64
 import binascii
 import email
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from deploy.local.clickhouse.codecs import Buffer, choose_encoding, decode
 from deploy.local.clickhouse.failures import Failure
 from deploy.local.clickhouse.users import Credentials
 
-__all__ = ["Exchange", "read_exchange"]
+__all__ = ["Exchange", "Head", "read_exchange", "read_head"]
+
+MAX_FIELD_BYTES: Final = 131_072 + 1
+"""A server's default, which takes one byte more than it says."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_SAID_BACK: Final = ("query_id", "session_id", "default_format", "database", "quota_key")
+"""Arguments that stand in headers of the answer, or in its errors."""
 
 # Arguments that are no settings: ClickHouse's HTTPHandler knows the same ones.
 _RESERVED = frozenset(
@@ -42,11 +53,20 @@ _RESERVED = frozenset(
 
 
 @dataclass(frozen=True)
+class Head:
+    """A request without its body."""
+
+    method: str
+    headers: Mapping[str, str]
+    arguments: Mapping[str, str]
+    credentials: Credentials
+
+
+@dataclass(frozen=True)
 class Exchange:
     """What is asked, by whom, and in which shape the answer shall be."""
 
     method: str
-    credentials: Credentials
     query: bytes
     body: Buffer
     arguments: Mapping[str, str]
@@ -74,17 +94,24 @@ class Exchange:
         return self.arguments.get("wait_end_of_query") != "1"
 
 
-def read_exchange(scope: Mapping[str, Any], body: Buffer) -> Exchange:
-    """Decode the body and take the arguments apart. Runs in a worker thread: bodies are large."""
+def read_head(scope: Mapping[str, Any]) -> Head:
+    """Take the URL and the headers apart. Raises Failure for what may not be in them."""
     headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
     arguments = dict(parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True))
+    _check(arguments)
+    return Head(scope["method"], headers, arguments, _credentials(headers, arguments))
+
+
+def read_exchange(head: Head, body: Buffer) -> Exchange:
+    """Decode the body of a request whose sender is known. Runs in a worker thread: bodies are large."""
+    headers, arguments = head.headers, dict(head.arguments)
     body = decode(headers.get("content-encoding", "").lower(), body)
     if headers.get("content-type", "").startswith("multipart/form-data"):
         arguments |= _form_fields(headers["content-type"], body)
         body = b""
+        _check(arguments)
     return Exchange(
-        method=scope["method"],
-        credentials=_credentials(headers, arguments),
+        method=head.method,
         query=arguments.get("query", "").encode(),
         body=body,
         arguments=arguments,
@@ -94,6 +121,21 @@ def read_exchange(scope: Mapping[str, Any], body: Buffer) -> Exchange:
         if arguments.get("enable_http_compression") == "1"
         else "",
     )
+
+
+def _check(arguments: Mapping[str, str]) -> None:
+    for value in arguments.values():
+        # A character has four bytes at most: most values need no second look.
+        if len(value) > MAX_FIELD_BYTES // 4 and len(value.encode("utf-8", "surrogatepass")) > MAX_FIELD_BYTES:
+            said = "Poco::Exception. Code: 1000, e.code() = 0, HTML Form Exception: Field value too long"
+            raise Failure(1000, "POCO_EXCEPTION", said)
+    _refuse_control(arguments)
+
+
+def _refuse_control(arguments: Mapping[str, str]) -> None:
+    for name in _SAID_BACK:
+        if _CONTROL.search(arguments.get(name, "")):
+            raise Failure(36, "BAD_ARGUMENTS", f"{name} must not have control characters in it")
 
 
 def _credentials(headers: Mapping[str, str], arguments: Mapping[str, str]) -> Credentials:

@@ -15,6 +15,8 @@ _LITERAL = re.compile(
 _SEVERAL = re.compile(r";\s*\S")
 _FORMAT = re.compile(r"\sformat\s+(\w+)\s*(?:settings\s[^;]*)?;?\s*\Z", re.I)
 _READ = re.compile(r"[\s(]*(?:select|with)\b", re.I)
+_HARMLESS = re.compile(r"[\s(]*(?:select|with|show|describe|desc|exists|explain|set|use)\b", re.I)
+_WRITES = re.compile(r"\b(?:insert\s+into|into\s+outfile)\b", re.I)
 _SET = re.compile(r"\s*set\s", re.I)
 _USE = re.compile(r"\s*use\s", re.I)
 
@@ -96,6 +98,11 @@ class Statement:
     @property
     def reads(self) -> bool:
         return bool(_READ.match(self.masked))
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it certainly writes nothing: it begins as what reads or sets, and inserts nowhere on its way."""
+        return bool(_HARMLESS.match(self.masked)) and not _WRITES.search(self.masked)
 
     @property
     def sets(self) -> bool:

@@ -48,8 +48,8 @@ def known(*evidence: Evidence, rules: Rules = RULES) -> AddressState:
 
 
 def seen_as(*evidence: Evidence, rules: Rules = RULES) -> SuppressionView:
-    """What holds after all of it."""
-    return view(known(*evidence, rules=rules), rules)
+    """What holds after all of it, whatever was published on the way."""
+    return view(AddressState(known(*evidence, rules=rules).evidence), rules)
 
 
 def at_once(evidence: Sequence[Evidence], rules: Rules = RULES) -> AddressState:
@@ -106,7 +106,7 @@ def wished(reason: str, *, scope: str = ACCOUNT, group: str = "", sender: str = 
 _DAYS = st.integers(0, 24).map(lambda n: n / 2)
 _SCOPES = st.sampled_from(["*", "acme", "bold"])
 _GROUPS = st.sampled_from(["", "12", "broadcast"])
-_SENDERS = st.sampled_from([(), ("+1555",), ("+1555", "MG1"), ("MG1",)])
+_SENDERS = st.sampled_from([(), ("+1555",), ("+1555", "MG1"), ("MG1",), ("mg1",), ("+1 555", "+1666")])
 _LISTS = st.sampled_from(["1/outbound", "1/broadcast", "2/broadcast"])
 _SAID: dict[Kind, dict[str, st.SearchStrategy[Any]]] = {
     Kind.BOUNCE: {"message": st.sampled_from(["", "m1", "m2", "m3", "m4"])},

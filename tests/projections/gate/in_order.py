@@ -99,7 +99,7 @@ def _wishes(e: Evidence) -> list[Wish]:
     if e.kind == Kind.UNSUBSCRIBED:
         return [Wish(e.scope, e.group, "", e.list)]
     if e.kind == Kind.OPTED_OUT:
-        return [Wish(e.scope, "", sender, "sms") for sender in e.senders or ("",)]
+        return [Wish(e.scope, "", _same(sender), "sms") for sender in e.senders or ("",)]
     return []
 
 
@@ -107,7 +107,7 @@ def _taken_back(e: Evidence, wish: Wish) -> bool:
     if e.kind == Kind.RESUBSCRIBED:
         return wish.list != "sms" and (e.scope, e.group) == (wish.scope, wish.group)
     if e.kind == Kind.OPTED_IN:
-        return wish.list == "sms" and wish.sender in (e.senders or ("",))
+        return wish.list == "sms" and wish.sender in ("", *map(_same, e.senders))
     return e.kind == Kind.UNLISTED and e.list == wish.list
 
 
@@ -116,4 +116,9 @@ def _commanded(e: Evidence, wish: Wish) -> bool:
         return False
     if not e.group and not e.senders:
         return True
-    return (e.group != "" and e.group == wish.group) or (wish.sender != "" and wish.sender in e.senders)
+    return (e.group != "" and e.group == wish.group) or (wish.sender != "" and wish.sender in map(_same, e.senders))
+
+
+def _same(sender: str) -> str:
+    """A sender in one spelling: here only case and blanks differ."""
+    return sender.replace(" ", "").lower()

@@ -65,7 +65,10 @@ def test_what_an_email_event_says(kind: str, fields: dict[str, Any], expected: K
     ("kind", "fields", "expected"),
     [
         pytest.param("failed", {"code": "30005", "fault": "recipient"}, Kind.BOUNCE, id="no such number"),
+        pytest.param("failed", {"code": "21211", "fault": "unknown"}, Kind.BOUNCE, id="no number, whatever the fault"),
         pytest.param("failed", {"code": "30003", "fault": "mailbox"}, None, id="switched off"),
+        pytest.param("failed", {"code": "30008", "fault": "recipient"}, None, id="a fault that its text tells"),
+        pytest.param("failed", {"code": "", "fault": "recipient"}, None, id="a fault without a code"),
         pytest.param("failed", {"code": "30007", "fault": "sender"}, None, id="filtered"),
         pytest.param("failed", {"code": "21610", "fault": "unknown"}, Kind.OPTED_OUT, id="21610"),
         pytest.param("failed", {"code": "63014", "fault": "unknown"}, Kind.OPTED_OUT, id="63014"),
@@ -116,7 +119,7 @@ def test_a_wish_is_of_the_account_that_the_event_names(kind: str, group: str, ac
 @pytest.mark.parametrize(
     ("kind", "code", "extra", "senders"),
     [
-        pytest.param("opted_out", "", {"To": "+1 500 555-0006"}, ("+15005550006",), id="the number it was sent to"),
+        pytest.param("opted_out", "", {"To": "+1 500 555-0006"}, ("+1 500 555-0006",), id="the number it was sent to"),
         pytest.param(
             "opted_out",
             "",
@@ -124,7 +127,9 @@ def test_a_wish_is_of_the_account_that_the_event_names(kind: str, group: str, ac
             ("+15005550006", SERVICE),
             id="and the service",
         ),
-        pytest.param("opted_in", "", {"MessagingServiceSid": SERVICE.lower()}, (SERVICE,), id="a service in any case"),
+        pytest.param(
+            "opted_in", "", {"MessagingServiceSid": f" {SERVICE} "}, (SERVICE,), id="a service as it is written"
+        ),
         pytest.param("failed", "21610", {"From": "+15005550006", "To": "x"}, ("+15005550006",), id="what it came from"),
         pytest.param("opted_out", "", {"To": ["+15005550006", "+1"]}, ("+15005550006",), id="given twice"),
         pytest.param("opted_out", "", {"To": " "}, (), id="a blank"),
@@ -220,12 +225,25 @@ def test_the_other_adapters_give_what_is_read_here() -> None:
     assert (found.key.address, found.evidence.senders) == ("+14155550123", ("+15005550006", SERVICE))
 
 
+def test_an_unsubscribe_of_all_mail_is_the_accounts_whatever_group_or_stream_it_carries() -> None:
+    ours = {"sl_account": ACCOUNT, "sl_message": MESSAGE}
+    (sendgrids,) = sendgrid.to_events(
+        orjson.dumps({"event": "unsubscribe", "email": "ann@example.com", "asm_group_id": 10} | ours), PLACE
+    ).events
+    asked = {"RecordType": "Bounce", "Type": "Unsubscribe", "Email": "ann@example.com", "MessageStream": "outbound"}
+    (postmarks,) = postmark.to_events(orjson.dumps(asked | {"Metadata": ours}), PLACE).events
+    for event in (sendgrids, postmarks):
+        found = evidence_of(event)
+        assert found is not None
+        assert (found.evidence.kind, found.evidence.scope, found.evidence.group) == ("unsubscribed", ACCOUNT, "")
+
+
 @pytest.mark.parametrize(
     ("fields", "senders"),
     [
         pytest.param({}, (), id="names no sender"),
         pytest.param({"sender": ""}, (), id="a blank names none"),
-        pytest.param({"sender": "+1 500 555 0006"}, ("+15005550006",), id="a number"),
+        pytest.param({"sender": " +1 500 555 0006"}, ("+1 500 555 0006",), id="a number"),
         pytest.param({"sender": SERVICE}, (SERVICE,), id="a service"),
     ],
 )

@@ -74,6 +74,9 @@ def test_what_lifts_an_opt_out(lift: Evidence, of: Evidence, left: list[str]) ->
         pytest.param(seen(Kind.OPTED_IN, 2, senders=("+1555",)), [SERVICE], id="START to the number alone"),
         pytest.param(seen(Kind.OPTED_IN, 2, senders=("+1666",)), [NUMBER, SERVICE], id="START to another"),
         pytest.param(seen(Kind.OPTED_IN, 1, senders=("+1555", "MG1")), [NUMBER, SERVICE], id="at the same moment"),
+        pytest.param(seen(Kind.OPTED_IN, 2), [NUMBER, SERVICE], id="START to nobody"),
+        pytest.param(seen(Kind.OPTED_IN, 2, senders=("+1 555", "mg1")), [], id="START to both, written otherwise"),
+        pytest.param(seen(Kind.OPT_IN, 2, scope="*", senders=("mg1",)), [NUMBER], id="a command in another case"),
         pytest.param(
             seen(Kind.OPT_IN, 2, scope="*", senders=("MG1",)), [NUMBER], id="a command that names the service"
         ),
@@ -85,6 +88,29 @@ def test_what_lifts_an_opt_out(lift: Evidence, of: Evidence, left: list[str]) ->
 )
 def test_what_lifts_a_stop(lift: Evidence, left: list[tuple[str, str, str]]) -> None:
     assert wishes(STOP, lift) == left
+
+
+NAMELESS = seen(Kind.OPTED_OUT, 1)
+
+
+@pytest.mark.parametrize(
+    ("lift", "left"),
+    [
+        pytest.param(seen(Kind.OPTED_IN, 2, senders=("+1555",)), [], id="any START"),
+        pytest.param(seen(Kind.OPTED_IN, 2), [], id="one that names no sender either"),
+        pytest.param(seen(Kind.OPTED_IN, 1, senders=("+1555",)), [("*", "", "")], id="not of the same moment"),
+        pytest.param(seen(Kind.OPT_IN, 2, scope="*"), [], id="a command for all"),
+        pytest.param(seen(Kind.OPT_IN, 2, scope="*", senders=("+1555",)), [("*", "", "")], id="it names another"),
+    ],
+)
+def test_what_lifts_an_opt_out_that_names_no_sender(lift: Evidence, left: list[tuple[str, str, str]]) -> None:
+    assert wishes(NAMELESS, lift) == left
+
+
+def test_a_sender_is_told_as_it_was_written_first() -> None:
+    first = seen(Kind.OPTED_OUT, 1, senders=("+1 555", "MG7F"))
+    later = seen(Kind.OPTED_OUT, 2, senders=("+1555", "mg7f"))
+    assert wishes(first, later) == wishes(later, first) == [("*", "", "+1 555"), ("*", "", "MG7F")]
 
 
 def test_since_is_when_the_wish_began_after_it_was_last_lifted() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.gate.account import Accounts, decision_key
+from projections.gate.evidence import Evidence
 from projections.gate.published import Written
 from projections.gate.rows import (
     POLICY,
@@ -24,19 +25,20 @@ from projections.gate.rows import (
     row_of_address,
 )
 from projections.gate.rules import Rules
-from projections.gate.suppression import NOTHING, AddressState
+from projections.gate.suppression import NOTHING, UNPUBLISHED, AddressState, Published
 from projections.gate.trial import Usage
 from schemas.errors import ConfigError
 from schemas.gate_facts import FOR_EVER
 from tests.building import MESSAGE, NOW_US, a_request
-from tests.projections.gate.building import a_policy, a_preference, at_once, bounce, evidence_sets
+from tests.projections.gate.building import a_policy, a_preference, at_once, bounce, evidence_sets, known, seen_as
 from tests.projections.gate.test_decide import CAUSES, Given
 
 
-@given(evidence_sets(), st.integers(0, 2**40))
-def test_an_address_is_what_it_was(evidence: list[object], version: int) -> None:
-    state = AddressState(at_once(evidence).evidence, version)  # type: ignore[arg-type]  # evidence, says the strategy
-    assert address_of_row(row_of_address(state)) == state
+@given(evidence_sets(), evidence_sets(), st.integers(0, 2**40))
+def test_an_address_is_what_it_was(evidence: list[Evidence], earlier: list[Evidence], version: int) -> None:
+    for published in (UNPUBLISHED, Published.of(seen_as(*evidence)), Published.of(seen_as(*earlier))):
+        state = AddressState(at_once(evidence).evidence, version, published)
+        assert address_of_row(row_of_address(state)) == state
 
 
 @pytest.mark.parametrize("given_", [*CAUSES.values(), Given()], ids=[*CAUSES, "ok"])
@@ -64,7 +66,7 @@ def test_a_request_is_what_it_was(said: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("codec", [POLICY, PREFERENCE, REMEMBERED, REQUEST, RUN, RUNS, USAGE])
-@pytest.mark.parametrize("row", [b"", b"\x02\x90", b"{}"])
+@pytest.mark.parametrize("row", [b"", b"\x03\x90", b"{}"])
 def test_a_row_of_another_version_is_refused(codec: Codec[object], row: bytes) -> None:
     with pytest.raises(ConfigError, match="version"):
         codec.decode(row)
@@ -72,10 +74,18 @@ def test_a_row_of_another_version_is_refused(codec: Codec[object], row: bytes) -
         address_of_row(row)
 
 
+def test_a_row_of_an_address_without_what_was_published_is_refused_and_not_misread() -> None:
+    with pytest.raises(ConfigError, match="version 01; this gate knows 02"):
+        address_of_row(b"\x01\x92\x00\x90")
+
+
 def test_rows_are_small() -> None:
     """An address that bounced once, and a usual decision: what a million of them take follows."""
     event_id, message = "0f343b0931126a20f133d67c2b018a3b", "sendgrid:14c5d75ce93.dfd.64b469"
     assert len(row_of_address(at_once([bounce(1, message, id=event_id)]))) < 110
+    closed = known(*(bounce(n, f"{message}{n}", id=f"{n}{event_id[1:]}") for n in (1, 2, 3)))
+    assert closed.version == 1
+    assert len(row_of_address(closed)) - len(row_of_address(AddressState(closed.evidence))) < 40
     accounts = Accounts({})
     accounts.decide(a_request(), NOTHING, decided_us=NOW_US, rules=Rules())
     ((key, row),) = accounts.changes.items()

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projections.gate.addressing import AddressKey
 from projections.gate.evidence import LIFTS, Evidence, Kind
+from projections.gate.published import state_value
 from projections.gate.rows import row_of_address
 from projections.gate.rules import PER_MESSAGE, Rules
-from projections.gate.suppression import AddressState, ScopeView, join, step, view
-from projections.gate.thinning import thinned
+from projections.gate.suppression import AddressState, ScopeView, join, review, step, view
+from projections.gate.texts import MAX_CHARACTERS
+from projections.gate.thinning import MAX_ROW_BYTES, thinned
 from tests.projections.gate.building import (
     RULES,
     a_release,
@@ -110,6 +113,46 @@ def test_a_flood_fills_no_memory(flood: list[Evidence]) -> None:
     assert len(state.evidence) <= most
     assert len(row_of_address(state)) < 200 * most
     assert view(state, RULES) == view(AddressState(all_of(*flood)), RULES)
+
+
+LONG = "\x00" * MAX_CHARACTERS
+"""A text of which JSON makes six times as much."""
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param(
+            [seen(Kind.UNSUBSCRIBED, n / 100, scope=f"a{n}", group=f"{n}{LONG[6:]}") for n in range(6000)], id="groups"
+        ),
+        pytest.param(
+            [seen(Kind.OPTED_OUT, n / 100, senders=(f"{n}{LONG[6:]}", f"m{n}{LONG[6:]}")) for n in range(3000)],
+            id="senders",
+        ),
+        pytest.param(
+            [
+                seen(Kind.OPT_IN, n / 100, group=f"{n}{LONG[6:]}", senders=(LONG,), id=f"{n}{LONG[6:]}", actor=LONG)
+                for n in range(2000)
+            ],
+            id="commands",
+        ),
+        pytest.param(
+            [
+                *(seen(Kind.SUPPRESS, n / 100, scope=f"a{n}", id=f"{n}") for n in range(20_000)),
+                a_release(1000, "*")._replace(actor=LONG),
+            ],
+            id="accounts",
+        ),
+        pytest.param([seen(Kind.LISTED, n / 100, list=f"{n}{LONG[6:]}") for n in range(6000)], id="lists"),
+        pytest.param([bounce(n / 100, f"{n}{LONG[6:]}") for n in range(6000)], id="messages"),
+    ],
+)
+def test_whatever_anybody_writes_a_row_and_what_is_published_fit_into_a_record(flood: list[Evidence]) -> None:
+    state = review(AddressState(thinned(all_of(*flood), RULES)), RULES)
+    assert len(row_of_address(state.state)) <= MAX_ROW_BYTES
+    assert len(state_value(AddressKey("email", "a" * MAX_CHARACTERS), state.view, 1, 0)) <= MAX_ROW_BYTES
+    newest = sorted(flood, key=lambda e: e.at_us)[-len(state.state.evidence) :]
+    assert flood[0].kind == Kind.BOUNCE or set(state.state.evidence.values()) == set(newest), "the oldest goes first"
 
 
 SPARSE = [bounce(10 * n, f"m{n}") for n in range(200)]

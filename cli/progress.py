@@ -1,0 +1,33 @@
+"""What a command says on stderr while it waits for a server: nothing for two seconds, then a line now and then."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+
+__all__ = ["waiting_for"]
+
+FIRST_SECONDS: Final = 2.0
+NEXT_SECONDS: Final = 10.0
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Say that `what` is waited for, if the block takes long. Works for blocks that block as for those that await."""
+    done = threading.Event()
+
+    def say() -> None:
+        seconds = FIRST_SECONDS
+        while not done.wait(seconds):
+            typer.echo(f"waiting for {what}", err=True)
+            seconds = NEXT_SECONDS
+
+    saying = threading.Thread(target=say, name="progress", daemon=True)
+    saying.start()
+    try:
+        yield
+    finally:
+        done.set()
+        saying.join()

@@ -1,0 +1,150 @@
+"""The gateway as a process: it looks at what it needs, listens, and ends in order.
+
+Out: exit code 0 when it was asked to stop. Before it listens it raises
+    ConfigError   (3)  the port is taken or no address of this machine; ClickHouse knows no such user or password
+    BrokerError   (4)  Kafka does not answer: nothing that is sent to us could be kept
+A ClickHouse that is away is only logged: sends and webhooks go on without it, and `/readyz` tells.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+import structlog
+import uvicorn
+
+from gateway.app import create_app
+from gateway.problems import path_of
+from gateway.protocol import WireLimits, protocol_of
+from gateway.writing import producer_of
+from projections.store import Store
+from projections.store.generations import ShownStore
+from schemas.errors import ConfigError, StoreDenied, StoreError, StoreRefused
+from schemas.settings import PREFIX, GatewaySettings
+from schemas.telemetry import Telemetry
+
+__all__ = ["a_config", "a_server", "serve"]
+
+_STORE_SECONDS: Final = 6
+"""What a read waits for ClickHouse's socket: less than a request has, so that threads come back."""
+_KEEP_ALIVE_SECONDS: Final = 20
+_STOP_SECONDS: Final = 10
+_WRITE_SECONDS: Final = 60.0
+_LATER_THAN_THE_ROUTE: Final = 5.0
+_SAID_BY_US: Final = ("Exception in ASGI application", "Invalid HTTP request received", "Unsupported upgrade request")
+
+log = structlog.get_logger()
+
+
+async def serve(settings: GatewaySettings) -> int:
+    """Run the gateway until it is stopped. Raises ConfigError or BrokerError before it listens."""
+    telemetry = Telemetry()
+    store = ShownStore(
+        settings.clickhouse_url.get_secret_value(),
+        database=settings.clickhouse_database,
+        timeout_seconds=_STORE_SECONDS,
+        max_execution_seconds=_STORE_SECONDS,
+    )
+    kafka = producer_of(settings.kafka_bootstrap)
+    app = create_app(settings, store, kafka, telemetry)
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(one) for one in _listening(settings.host, settings.port)]
+        await asyncio.to_thread(_look_at, store)
+        await kafka.start()
+        server = a_server(a_config(app, settings, telemetry))
+        await server.serve(sockets=sockets)
+    return 0 if server.started else 1
+
+
+def a_config(app: object, settings: GatewaySettings, telemetry: Telemetry) -> uvicorn.Config:
+    """Return how uvicorn serves `app`."""
+    limits = WireLimits(
+        connections=settings.max_connections,
+        head_bytes=settings.max_header_bytes,
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds + _LATER_THAN_THE_ROUTE,
+        write_seconds=_WRITE_SECONDS,
+    )
+    for name in ("clickhouse_connect", "urllib3"):  # what they say stands in `request.failed`
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    server_log = logging.getLogger("uvicorn.error")
+    server_log.setLevel(logging.WARNING)
+    if _not_said_by_us not in server_log.filters:
+        server_log.addFilter(_not_said_by_us)
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=protocol_of(limits, telemetry, path_of(settings.public_url)),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # `peer` is who called us, not what a header claims
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+def a_server(config: uvicorn.Config) -> uvicorn.Server:
+    """Return a server that ends with exit code 0 when it is asked to stop; uvicorn's own would end by the signal."""
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that listen on every address of `host`. Raises ConfigError."""
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, *_, address in dict.fromkeys(found):
+            sockets.append(_bound(family, address))
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise ConfigError(
+            f"The gateway can't listen: {error.strerror or type(error).__name__}",
+            f"{host}:{port}",
+            f"Stop what listens there, or set {PREFIX}HOST and {PREFIX}PORT",
+        ) from error
+    return sockets
+
+
+def _bound(family: int, address: object) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)  # type: ignore[arg-type]
+        opened.listen()  # at once: another process that binds the port must fail before it is too late
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _look_at(store: Store) -> None:
+    """Raise ConfigError where ClickHouse knows no such user or password; log whatever else it says."""
+    try:
+        store.ping()
+    except (StoreError, StoreRefused) as error:
+        if isinstance(error, StoreDenied):
+            mend = f"Compare {PREFIX}CLICKHOUSE_URL with ClickHouse's users"
+            raise ConfigError("ClickHouse knows no such user or password", error.where, mend) from error
+        log.warning("clickhouse.away", what=error.what, where=error.where, mend="Sends and webhooks go on without it")
+
+
+def _not_said_by_us(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's says something that no line of ours and no metric says."""
+    return not record.getMessage().startswith(_SAID_BY_US)

@@ -1,0 +1,100 @@
+"""Delivery statistics over HTTP: counts of messages and their rates.
+
+In:  a period of Date Sent, and what to count by. Out: `{items, next, total, from, to}`: a row for each group.
+Promise: a rate stands beside the two counts that it is made of; where the denominator is 0, the rate is null.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query
+
+from gateway.access import READERS, accounts_of, allowing
+from gateway.answers import DeliveryStats
+from gateway.lists import Account, OfChannel, Row, period, plain
+from gateway.openapi import READ_CODES, Answer, operation
+from gateway.problems import Problem
+from gateway.reads import Reads
+from gateway.tokens import Principal
+from projections.messages.queries import Filter
+from projections.messages.stats import COUNTS, RATES, GroupBy, delivery
+from projections.store import Store
+from schemas.settings import GatewaySettings
+from schemas.times import DAY_US, rfc3339
+
+__all__ = ["router"]
+
+MAX_GROUPS: Final = 10_000
+_DEFAULT_US: Final = 7 * DAY_US
+
+By = Annotated[
+    list[GroupBy] | None,
+    Query(description="What to count by; may be repeated: every combination is a group. The default is day"),
+]
+From = Annotated[
+    str | None,
+    Query(alias="from", description="Sent at or after: RFC 3339, or a date (UTC); the default is 7 days before `to`"),
+]
+To = Annotated[str | None, Query(description="Sent before: RFC 3339, or a date (UTC); the default is now")]
+
+
+def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
+    """Return the routes under `/v1/stats`."""
+    routes = APIRouter(prefix="/v1/stats", tags=["stats"])
+    as_reader = Annotated[Principal, Depends(allowing(READERS, settings.token_secret.get_secret_value()))]
+
+    @routes.get(
+        "/delivery",
+        **operation(
+            "countDeliveries",
+            {200: Answer("The counts", DeliveryStats)},
+            roles=READERS,
+            codes=(*READ_CODES, "account-required"),
+        ),
+    )
+    async def stats(
+        principal: as_reader,
+        account: Account = None,
+        group_by: By = None,
+        from_: From = None,
+        to: To = None,
+        channel: OfChannel = None,
+    ) -> dict[str, Any]:
+        """Messages by what became of them, and the rates of that, by the time in their Email ID (Date Sent)."""
+        from_us, to_us = _period(from_, to)
+        wanted = Filter(accounts_of(principal, account), from_us=from_us, to_us=to_us, channel=channel)
+        query = delivery(wanted, list(dict.fromkeys(group_by or ["day"])), limit=MAX_GROUPS)
+        rows = await reads.run(principal, store.rows, query.sql, query.parameters)
+        if len(rows) > MAX_GROUPS:
+            raise Problem("invalid-parameter", f"`group_by` makes over {MAX_GROUPS:,} groups; ask for a shorter period")
+        items = [_item(row) for row in rows]
+        total = {name: sum(item[name] for item in items) for name in COUNTS}
+        ends = {"from": rfc3339(from_us), "to": rfc3339(to_us)}
+        return {"items": items, "next": None, "total": total | _rates(total), **ends}
+
+    return routes
+
+
+def _period(from_: str | None, to: str | None) -> tuple[int, int]:
+    from_us, to_us = period(from_, to)
+    if to_us is None:
+        to_us = max(time.time_ns() // 1000, from_us or 0)
+    return (max(0, to_us - _DEFAULT_US) if from_us is None else from_us), to_us
+
+
+def _item(row: Mapping[str, Any]) -> Row:
+    counts = {name: row[f"{name}_"] for name in COUNTS}
+    groups = {name: value for name, value in row.items() if not name.endswith("_")}
+    if "day" in groups:
+        groups["day"] = groups["day"].isoformat()
+    return plain(groups) | counts | _rates(counts)
+
+
+def _rates(counts: Mapping[str, int]) -> dict[str, Any]:
+    return {name: _rate(counts, part, whole) for name, (part, whole) in RATES.items()}
+
+
+def _rate(counts: Mapping[str, int], part: str, whole: str) -> dict[str, Any]:
+    rate = round(counts[part] / counts[whole], 6) if counts[whole] else None
+    return {"rate": rate, "count": counts[part], "of": counts[whole]}

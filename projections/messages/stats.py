@@ -1,0 +1,73 @@
+"""The query of delivery statistics: messages counted by what became of them. Outside values are bound parameters.
+
+A status is the fold's: what is counted are rows of `messages`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from projections.messages.queries import REFUSED, Filter, Query, conditions
+
+__all__ = ["COUNTS", "RATES", "GroupBy", "delivery"]
+
+GroupBy = Literal["hour", "day", "template", "provider", "domain", "channel"]
+
+_GROUPS: Final[dict[GroupBy, str]] = {
+    "hour": "toStartOfHour(date_sent)",
+    "day": "toDate(date_sent)",
+    "template": "template_id",
+    "provider": "provider",
+    "domain": "to_domain",
+    "channel": "channel",
+}
+"""What messages can be counted by; hours and days are those of Date Sent, in UTC."""
+
+_REFUSED: Final = f"(status IN [{', '.join(repr(status) for status in REFUSED)}])"
+_DELIVERED: Final = (
+    "((status IN ['Delivered', 'Opened', 'Clicked']) OR ((status = 'Subscriptionchange')"
+    " AND ((delivered_at IS NOT NULL) OR (opens + machine_opens + clicks > 0))))"
+)
+COUNTS: Final = {
+    "messages": "count()",
+    "refused": f"countIf{_REFUSED}",
+    "pending": "countIf(status = 'Pending')",
+    "sent": f"countIf(NOT {_REFUSED} AND (status != 'Pending'))",
+    "processed": "countIf(status = 'Processed')",
+    "delivered": f"countIf{_DELIVERED}",
+    "bounced": "countIf(status = 'Bounced')",
+    "dropped": "countIf(status = 'Dropped')",
+    "opened": f"countIf({_DELIVERED} AND (opens > 0))",
+    "clicked": f"countIf({_DELIVERED} AND (clicks > 0))",
+    "complained": f"countIf(complained AND NOT {_REFUSED} AND (status != 'Pending'))",
+}
+"""What is counted. `refused`: the gate did not approve it. `sent`: a provider has said something of it."""
+
+RATES: Final = {
+    "refusal_rate": ("refused", "messages"),
+    "delivery_rate": ("delivered", "sent"),
+    "bounce_rate": ("bounced", "sent"),
+    "drop_rate": ("dropped", "sent"),
+    "open_rate": ("opened", "delivered"),
+    "click_rate": ("clicked", "delivered"),
+    "complaint_rate": ("complained", "sent"),  # some providers tell of a complaint and of no delivery
+}
+"""Each rate: which count, of which."""
+
+
+def delivery(wanted: Filter, group_by: Sequence[GroupBy], *, limit: int) -> Query:
+    """Return the query of the counts of each group, by the groups in their order: up to `limit` + 1 rows.
+
+    The columns are the names of `group_by`, those of COUNTS with a `_` behind them (`messages` has columns of some of
+    these names), and `template_name` where templates are a group.
+    """
+    held, parameters = conditions(wanted)
+    held.append("account_id != '*'")  # changes of suppression lists are rows there, and nobody's messages
+    names = [f"{_GROUPS[name]} AS {name}" for name in group_by]
+    if "template" in group_by:  # a template may be renamed: the name that its newest message has
+        names.append("argMax(type, date_sent) AS template_name")
+    counts = [f"{count} AS {name}_" for name, count in COUNTS.items()]
+    return Query(
+        f"SELECT {', '.join([*names, *counts])} FROM messages WHERE {' AND '.join(held)}"  # noqa: S608
+        f" GROUP BY {', '.join(group_by)} ORDER BY {', '.join(group_by)} LIMIT {{limit:UInt32}}",
+        parameters | {"limit": limit + 1},
+    )

@@ -1,0 +1,102 @@
+"""A broker that numbers batches as Kafka does, and the part of an aiokafka producer that ours uses, over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
+
+
+class FakeBroker:
+    """One partition a topic. `answers` are the errors of the next batches, in turn; None takes the batch."""
+
+    def __init__(self, most_bytes: int = 1000) -> None:
+        self.most_bytes = most_bytes
+        self.away = False
+        self.silent: asyncio.Event | None = None
+        self.answers: deque[Exception | None] = deque()
+        self.taken: list[bytes | None] = []
+        self.made = self.waiting = 0
+
+    def producer(self) -> Any:
+        self.made += 1
+        return FakeAiokafka(self)
+
+
+class FakeBatch(list[Any]):
+    def append(self, *, timestamp: None, key: Any, value: Any, headers: Any) -> object:  # type: ignore[override]
+        if len(self) == 4:
+            return None
+        super().append((key, value))
+        return object()
+
+
+class FakeAiokafka:
+    """Numbers what it sends before it is refused, as aiokafka does: then all that follows is out of order."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
+        self._ahead: dict[str, bool] = defaultdict(bool)
+        self.closed = False
+        self._sender = SimpleNamespace(sender_task=None)
+        self._message_accumulator = SimpleNamespace(
+            _batches={}, _pending_batches=set(), fail_all=lambda _error: None, flush=self.flush
+        )
+        self.client = SimpleNamespace(close=self.flush, fetch_all_metadata=self._metadata)
+
+    async def start(self) -> None:
+        if self._broker.away:
+            raise KafkaConnectionError("nobody there")
+        self._sender.sender_task = asyncio.create_task(asyncio.Event().wait())
+
+    async def stop(self) -> None:
+        self.closed = True
+        if self._sender.sender_task is not None:
+            self._sender.sender_task.cancel()
+            await asyncio.gather(self._sender.sender_task, return_exceptions=True)
+
+    async def flush(self) -> None: ...
+
+    async def _metadata(self) -> Any:
+        if self._broker.away:
+            raise KafkaConnectionError("nobody there")
+        return SimpleNamespace(topics=lambda: {"t"})
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0}
+
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch()
+
+    async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[None]:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if error := self._refusal(batch, topic):
+            self._ahead[topic] = True
+            answer.set_exception(error)
+            return answer
+        if self._broker.silent is not None:
+            self._broker.waiting += 1
+            await self._broker.silent.wait()
+        self._broker.taken += [value for _key, value in batch]
+        answer.set_result(None)
+        return answer
+
+    async def send_and_wait(self, topic: str, value: Any, *, key: Any, partition: Any, headers: Any) -> None:
+        await (await self.send_batch(FakeBatch([(key, value)]), topic, partition=0))
+
+    def _refusal(self, batch: Sequence[tuple[Any, Any]], topic: str) -> Exception | None:
+        answers = self._broker.answers
+        refusal: Exception | None = None
+        if self.closed:
+            refusal = ProducerClosed()
+        elif self._ahead[topic]:
+            refusal = OutOfOrderSequenceNumber()
+        elif answers:
+            refusal = answers.popleft()
+        if refusal is None and sum(len(value or b"") for _key, value in batch) > self._broker.most_bytes:
+            refusal = MessageSizeTooLargeError()
+        return refusal

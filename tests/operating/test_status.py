@@ -1,0 +1,138 @@
+"""`sendledger status`: the filters of the API, and what can't be."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cli.reading import Asked, follow_messages, message_rows
+from projections.store import Store
+from schemas.errors import RequestError, StoreDenied, StoreError
+from tests.operating.commands import in_process
+
+ID = "01932c1b-631b-730d-aec5-7edcf163a9d1"
+SETTINGS = {"SENDLEDGER_CLICKHOUSE_URL": "http://127.0.0.1:1"}
+
+
+class Remembering:
+    """A store that has nothing, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Any] = {}
+
+    def rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        self.parameters = parameters
+        return []
+
+
+def asked_for(asked: Asked, *, email_id: str | None = None) -> dict[str, Any]:
+    store = Remembering()
+    assert message_rows(cast("Store", store), email_id, asked, 20) == []
+    return store.parameters
+
+
+def test_the_list_takes_the_filters_of_the_api() -> None:
+    asked = Asked("demo", ["bounced", "Quota_exceeded"], "Ann@Example.com", "2026-11-01", "2026-11-02T00:00:00Z")
+    assert asked_for(asked) == {
+        "accounts": ["demo"],
+        "statuses": ["Bounced", "Quota_Exceeded"],
+        "addresses": ["ann@example.com"],
+        "from_us": 1_793_491_200_000_000,
+        "to_us": 1_793_577_600_000_000,
+        "limit": 21,
+    }
+
+
+def test_without_an_account_and_with_a_star_all_accounts_are_meant() -> None:
+    assert asked_for(Asked()) == asked_for(Asked("*")) == {"limit": 21}
+
+
+@pytest.mark.parametrize(
+    ("asked", "email_id", "named"),
+    [
+        pytest.param(Asked(statuses=["Bouncd"]), None, "Bouncd", id="no status"),
+        pytest.param(Asked(address="ann"), None, "address", id="no address"),
+        pytest.param(Asked(from_="yesterday"), None, "from", id="no time"),
+        pytest.param(Asked(from_="2026-11-02", to="2026-11-01"), None, "from", id="an end before its beginning"),
+        pytest.param(Asked("a b"), None, "a b", id="no account"),
+        pytest.param(Asked(statuses=["Bounced"]), ID, "Filters", id="a filter beside an Email ID"),
+        pytest.param(Asked(), "17", "17", id="no Email ID"),
+    ],
+)
+def test_what_can_not_be_is_refused_by_name(asked: Asked, email_id: str | None, named: str) -> None:
+    with pytest.raises(RequestError, match=named) as refused:
+        asked_for(asked, email_id=email_id)
+    assert refused.value.mend
+
+
+def a_row(number: int, status: str) -> dict[str, Any]:
+    row = dict.fromkeys(("account_id", "date_sent", "type", "to_address", "sub_status", "reason"), "x")
+    return row | {"email_id": f"id-{number}", "status": status}
+
+
+class Changing:
+    """A store that answers each query with the next of its answers; an error is raised."""
+
+    def __init__(self, *answers: list[dict[str, Any]] | StoreError) -> None:
+        self.left = list(answers)
+
+    def rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        answer = self.left.pop(0)
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+
+def test_following_tells_what_is_new_or_has_changed_and_outlives_the_store(capsys: pytest.CaptureFixture[str]) -> None:
+    store = Changing(
+        [a_row(2, "Pending"), a_row(1, "Delivered")],
+        StoreError("ClickHouse is away", "there", "start it"),
+        [a_row(2, "Pending"), a_row(1, "Delivered")],
+        [a_row(3, "Pending"), a_row(2, "Bounced"), a_row(1, "Delivered")],
+    )
+    follow_messages(
+        cast("Store", store), None, Asked(), 20, as_json=False, wide=False, wait=lambda: len(store.left) > 0
+    )
+    out, err = capsys.readouterr()
+    head, *lines = [line.split("\t") for line in out.splitlines()]
+    at = head.index("email_id"), head.index("status")
+    assert [tuple(line[n] for n in at) for line in lines] == [
+        ("id-1", "Delivered"),
+        ("id-2", "Pending"),
+        ("id-2", "Bounced"),
+        ("id-3", "Pending"),
+    ]
+    assert "ClickHouse is away" in err
+
+
+def test_following_says_where_it_may_have_missed_some(capsys: pytest.CaptureFixture[str]) -> None:
+    store = Changing([a_row(1, "Pending")], [a_row(2, "Pending")])
+    follow_messages(cast("Store", store), None, Asked(), 1, as_json=True, wide=False, wait=lambda: bool(store.left))
+    assert "raise --limit" in capsys.readouterr().err
+
+
+def test_following_does_not_wait_for_another_password() -> None:
+    store = cast("Store", Changing(StoreDenied("ClickHouse refuses us", "there", "mend the password")))
+    with pytest.raises(StoreDenied):
+        follow_messages(store, None, Asked(), 20, as_json=True, wide=False, wait=lambda: False)
+
+
+def test_ctrl_c_ends_the_following() -> None:
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    store = cast("Store", Changing([a_row(1, "Pending")]))
+    follow_messages(store, None, Asked(), 20, as_json=True, wide=False, wait=interrupted)
+
+
+@pytest.mark.parametrize("words", [["--limit", "0"], ["--status", "Bouncd"], ["--nothing"]], ids=lambda w: w[0])
+async def test_it_is_a_usage_error(words: list[str], tmp_path: Path) -> None:
+    ended = await in_process("status", *words, env=SETTINGS, folder=tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+
+
+async def test_the_version_is_told(tmp_path: Path) -> None:
+    ended = await in_process("--version", env={}, folder=tmp_path)
+    name, number = ended.out.split()
+    assert (ended.code, name) == (0, "sendledger")
+    assert [part.isdecimal() for part in number.split(".")] == [True, True, True]
