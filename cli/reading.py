@@ -14,6 +14,7 @@ from cli.output import Column, show
 from gateway.lists import address_keys, period
 from gateway.problems import Problem
 from projections.messages import queries
+from projections.messages.pages import read_page, read_with_id
 from projections.store import Store
 from schemas.errors import RequestError
 from schemas.identity import message_id_or_blank
@@ -61,15 +62,14 @@ def message_rows(store: Store, email_id: str | None, asked: Asked, limit: int) -
     """
     accounts = None if asked.account in (None, queries.EVERY) else [_account(asked.account or "")]
     if email_id is None:
-        page = queries.messages_page(_filter(accounts, asked), limit=limit)
-        return [{name: row[name] for name in _BRIEF} for row in store.rows(page.sql, page.parameters)]
+        page = read_page(store, _filter(accounts, asked), limit=limit, now_us=time.time_ns() // 1000)
+        return [{name: row[name] for name in _BRIEF} for row in page]
     if asked.has_filters:
         raise RequestError("Filters are for the list", "EMAIL_ID", "Leave out the Email ID, or the filters")
     known = message_id_or_blank(email_id)
     if not known:
         raise RequestError(f"{email_id[:60]!r} is no Email ID", "EMAIL_ID", "Give a UUID of version 7")
-    query = queries.messages_with_id(accounts, known)
-    rows = store.rows(query.sql, query.parameters)
+    rows = read_with_id(store, accounts, known)
     if len(rows) > 1:
         names = ", ".join(row["account_id"] for row in rows)
         raise RequestError("Several accounts share this id", f"accounts {names}", "Name one with --account")

@@ -4,6 +4,7 @@ In:  filters in the query string; a token that says whose rows may be seen.
 Out: pages `{items, next}`, counts by status, channel and type, or a file.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.reads import Reads
 from gateway.tokens import Principal
 from projections.messages import queries
+from projections.messages.pages import read_page
 from projections.store import Store
 from schemas.identity import account_id_or_blank, message_id_or_blank
 from schemas.settings import GatewaySettings
@@ -79,8 +81,7 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
 
 
 def _rows(store: Store, wanted: queries.Filter, order: Order, after: queries.Cursor | None, limit: int) -> list[Row]:
-    query = queries.messages_page(wanted, limit=limit, order=order, after=after)
-    return store.rows(query.sql, query.parameters)
+    return read_page(store, wanted, limit=limit, now_us=time.time_ns() // 1000, order=order, after=after)
 
 
 _EXPORTED: Final = tuple(name for name in Message.model_fields if name != "actions")

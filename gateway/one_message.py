@@ -24,6 +24,7 @@ from gateway.reads import Reads
 from gateway.tokens import Principal
 from projections.messages import queries
 from projections.messages.contents import content
+from projections.messages.pages import read_with_id
 from projections.messages.queries import MAX_EVENTS
 from projections.store import Store
 from schemas.identity import message_id_or_blank
@@ -130,8 +131,8 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
         known = message_id_or_blank(email_id)
         if not known:
             raise _no_message()
-        query = queries.messages_with_id(accounts_of(principal, queries.EVERY if account is None else account), known)
-        rows = await reads.run(principal, store.rows, query.sql, query.parameters)
+        accounts = accounts_of(principal, queries.EVERY if account is None else account)
+        rows = await reads.run(principal, read_with_id, store, accounts, known)
         if not rows:
             raise _no_message()
         if len(rows) > 1:

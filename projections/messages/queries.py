@@ -1,11 +1,18 @@
 """The queries of Messaging Logs. Every one is bound to accounts; outside values are bound parameters, never text.
 
-In:  a `Filter`; out: SQL and its parameters. Running them is the caller's.
+In:  a `Filter`; out: SQL and its parameters. Running them is the caller's; `pages.py` does it for lists.
+
+A query that makes rows names the columns that it needs, and never the view: see views/message_rows.py.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
+
+from projections.messages.outcomes import OUTCOMES
+from projections.store.views import message_rows
+from schemas.provider_ids import PROVIDER_ID_KEYS
 
 __all__ = [
     "EVERY",
@@ -17,10 +24,14 @@ __all__ = [
     "Filter",
     "Order",
     "Query",
-    "conditions",
+    "Window",
+    "chosen_keys",
     "facets",
-    "messages_page",
-    "messages_with_id",
+    "matching",
+    "oldest",
+    "rows_of_keys",
+    "rows_with_id",
+    "scanned_keys",
     "timeline",
 ]
 
@@ -50,7 +61,6 @@ REFUSED: Final = ("Declined", "Suppressed", "Quota_Exceeded", "Not_opted_in", "B
 
 Order = Literal["newest", "oldest"]
 _SORTED: Final = {"newest": ("<", " DESC"), "oldest": (">", "")}
-_KEY: Final = ("date_sent", "email_id", "account_id")
 
 
 class Cursor(NamedTuple):
@@ -114,78 +124,140 @@ class Query:
     parameters: dict[str, Any]
 
 
-def messages_page(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query:
-    """Return the query of one page of `messages`; it gives up to `limit` + 1 rows.
+class Window(NamedTuple):
+    """A span of Date Sent, in microseconds: from the first, which is included, to the second, which is not."""
 
-    Keyset: rows that are inserted meanwhile never make a row appear twice or not at all. The ids are compared by
-    ClickHouse alone, whose order of UUIDs is its own.
+    from_us: int | None
+    to_us: int | None
+
+
+class _Names(NamedTuple):
+    """How the parts of a key are called."""
+
+    account_id: str
+    date_sent: str
+    email_id: str
+
+
+_OF_ROW: Final = _Names("account_id", "date_sent", "email_id")
+_OF_TABLE: Final = _Names("account_id", "sent_at", "message_id")
+_OF_ALIAS: Final = _Names("m.account_id", "m.sent_at", "m.message_id")
+_KNOWN_BY: Final = "sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
+"""Of an id with a later time there is no row."""
+_BOUNDS: Final = ("accounts", "from_us", "to_us", "email_id")
+"""The fields of `Filter` that are about a message's key."""
+
+
+def chosen_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query | None:
+    """Return the query of up to `limit` keys among which all rows of the page are; None where only a scan finds them.
+
+    The rows of `message_state` that state a value are found by it, merged or not, and what the merged row says is asked
+    after that. Columns: account_id, date_sent, email_id, is_simple, may_match. Where `may_match` is 0 the row does not
+    match; where it is 1 it does, unless `is_simple` is 0: then only its events tell.
     """
-    held, parameters = conditions(wanted)
-    beyond, direction = _SORTED[order]
-    if after is not None:
-        held.append(
-            f"({', '.join(_KEY)}) {beyond}"
-            " (fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC'), {after_id:UUID}, {after_account:String})"
-        )
-        # By its own column too: the tuple says nothing to the table's index.
-        held.append(f"date_sent {beyond}= fromUnixTimestamp64Milli({{after_ms:Int64}}, 'UTC')")
-        parameters |= {"after_ms": after.date_sent_ms, "after_id": after.email_id, "after_account": after.account_id}
-    if wanted.email_id is None:
-        # The filters choose the keys, and are not asked of the rows once more: a row whose status changes between the
-        # two would make the page one short, and so the last.
-        bound = [_CONDITIONS["accounts"]] if wanted.accounts is not None else []
-        held = [*bound, _page_keys(wanted, held, order)]
-    by = ", ".join(f"{name}{direction}" for name in _KEY)
+    bounds, parameters = _bounds(wanted, _OF_TABLE, order, after)
+    choice = _choice(wanted, [*bounds, _KNOWN_BY])
+    if choice is None:
+        return None
+    keys, chosen = choice
+    by = _by(_OF_TABLE, order, in_account=wanted.accounts is not None and len(wanted.accounts) == 1)
+    inner, match, more = _states(wanted)
     return Query(
-        f"SELECT * FROM messages WHERE {' AND '.join(held) or '1'} ORDER BY {by} LIMIT {{limit:UInt32}}",  # noqa: S608
-        parameters | {"limit": limit + 1},
+        f"SELECT account_id, date_sent, email_id, is_simple, ({match}) AS may_match FROM ({inner})"  # noqa: S608
+        f" WHERE (account_id, date_sent, email_id) IN ({keys} ORDER BY {by} LIMIT {{limit:UInt32}})"
+        f" ORDER BY {_by(_OF_ROW, order)}",
+        parameters | chosen | more | {"limit": limit},
     )
 
 
-_STATE_KEYS: Final = (
-    "(SELECT account_id, sent_at AS date_sent, message_id AS email_id FROM message_state"
-    " WHERE sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
-)
-"""The keys of `messages`, read from its table. Of an id with a later time there is no row."""
+def scanned_keys(
+    wanted: Filter, window: Window, *, limit: int, order: Order = "newest", after: Cursor | None = None
+) -> Query:
+    """Return the query of the keys of a window that match, by the columns of the filters alone: up to `limit`.
 
-
-def _page_keys(wanted: Filter, held: Sequence[str], order: Order) -> str:
-    """Return the condition that only the rows of one page meet.
-
-    Keys first, then rows: without it each row that is asked for is made whole before the first of them are taken. The
-    keys are found by the columns of the filters alone. Where nothing is asked but an account and a time, the keys of
-    `message_state` are enough, since each is a row, merged or not: they are read in the table's order, and no further
-    than the page goes.
+    Columns: account_id, date_sent, email_id, is_simple. Of one whose `is_simple` is 0 only its events tell whether it
+    matches.
     """
-    given = {name for name in _CONDITIONS if getattr(wanted, name) not in (None, (), [])}
-    select, source, names = "SELECT", "messages", _KEY
-    if wanted.accounts is not None and len(wanted.accounts) == 1 and given <= {"accounts", "from_us", "to_us"}:
-        select, source = "SELECT DISTINCT", _STATE_KEYS
-        names = ("account_id", "date_sent", "email_id")  # the order of the table
-    by = ", ".join(f"{name}{_SORTED[order][1]}" for name in names)
-    return (
-        f"(account_id, date_sent, email_id) IN ({select} account_id, date_sent, email_id FROM {source}"
-        f" WHERE {' AND '.join(held) or '1'} ORDER BY {by} LIMIT {{limit:UInt32}})"
+    bounds, parameters = _bounds(wanted, _OF_ROW, order, after)
+    if window.from_us is not None:
+        bounds.append("date_sent >= fromUnixTimestamp64Micro({window_from_us:Int64}, 'UTC')")
+        parameters["window_from_us"] = window.from_us
+    if window.to_us is not None:
+        bounds.append("date_sent < fromUnixTimestamp64Micro({window_to_us:Int64}, 'UTC')")
+        parameters["window_to_us"] = window.to_us
+    inner, match, more = _states(wanted)
+    return Query(
+        f"SELECT account_id, date_sent, email_id, is_simple FROM ({inner})"  # noqa: S608
+        f" WHERE {' AND '.join([*bounds, match])} ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",
+        parameters | more | {"limit": limit},
     )
+
+
+def oldest(wanted: Filter) -> Query:
+    """Return the query of the least Date Sent, in milliseconds, of the messages of the accounts."""
+    bounds, parameters = _bounds(Filter(wanted.accounts), _OF_TABLE)
+    held = " AND ".join([*bounds, _KNOWN_BY])
+    return Query(f"SELECT toUnixTimestamp64Milli(min(sent_at)) AS ms FROM message_state WHERE {held}", parameters)  # noqa: S608
+
+
+def rows_of_keys(
+    wanted: Filter, accounts: Iterable[str], email_ids: Iterable[str], *, of: Literal["simple", "events", "all"]
+) -> Query:
+    """Return the query of the rows of some keys: of those that are simple, of the others, or of both.
+
+    All columns, and `matches`: whether the row is one that is wanted. A pair of account and id that is no key may be
+    among the rows, where several accounts are given.
+    """
+    pieces = {
+        "simple": message_rows.of_simple_state,
+        "events": message_rows.of_events,
+        "all": message_rows.of_both,
+    }[of]()
+    held, parameters = _conditions(wanted)
+    match = " AND ".join(held) or "1"
+    return Query(
+        f"SELECT *, ({match}) AS matches FROM ({message_rows.rows(message_rows.RULES, pieces)})"  # noqa: S608
+        f" WHERE account_id IN {{key_accounts:Array(String)}}"
+        " AND date_sent IN arrayMap(id -> UUIDv7ToDateTime(id, 'UTC'), {key_ids:Array(UUID)})"
+        " AND email_id IN {key_ids:Array(UUID)}",
+        parameters | {"key_accounts": sorted(set(accounts)), "key_ids": [*email_ids]},
+    )
+
+
+def rows_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
+    """Return the query of the rows of one message id: one row, or several where accounts share the id.
+
+    All columns, and `is_simple`. A row where that is 0 is not the message's: `rows_of_keys` gives it.
+    """
+    bounds, parameters = _bounds(Filter(accounts, email_id=email_id), _OF_ROW)
+    columns = message_rows.rows(message_rows.RULES, message_rows.of_any_state(), "is_simple")
+    return Query(f"SELECT * FROM ({columns}) WHERE {' AND '.join(bounds)} ORDER BY account_id LIMIT 10", parameters)  # noqa: S608
 
 
 def facets(wanted: Filter) -> Query:
     """Return the query of (status, channel, type, messages): how many of each there are."""
-    held, parameters = conditions(wanted)
+    rows, parameters = matching(wanted, ("status", "channel", "type"))
     return Query(
-        f"SELECT status, channel, type, count() FROM messages WHERE {' AND '.join(held) or '1'}"  # noqa: S608
-        " GROUP BY status, channel, type",
+        f"SELECT status, channel, type, count() FROM ({rows}) GROUP BY status, channel, type",  # noqa: S608
         parameters,
     )
 
 
-def messages_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
-    """Return the query of the rows of one message id: one row, or several where accounts share the id."""
-    held, parameters = conditions(Filter(accounts, email_id=email_id))
-    return Query(
-        f"SELECT * FROM messages WHERE {' AND '.join(held)} ORDER BY account_id LIMIT 10",  # noqa: S608
-        parameters,
-    )
+def matching(wanted: Filter, columns: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """Return the query of these columns of all messages that are wanted, and its parameters."""
+    held, parameters = _conditions(wanted)
+    names = dict.fromkeys([*columns, *(name for sql in held for name in _columns_of(sql)), *_OF_ROW])
+    within, more = _bounds(wanted, _OF_ALIAS)
+    bounds, _ = _bounds(wanted, _OF_ROW)
+    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE)[0], _KNOWN_BY], only_selective=True):
+        keys, chosen = choice
+        more |= chosen
+        within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
+        bounds.append(f"({', '.join(_OF_ROW)}) IN ({keys})")
+    pieces = (message_rows.of_simple_state(), message_rows.of_events(" AND ".join(within)))
+    where = " AND ".join([*bounds, *held]) or "1"
+    both = (f"SELECT {', '.join(columns)} FROM ({message_rows.rows(names, of)}) WHERE {where}" for of in pieces)  # noqa: S608
+    return " UNION ALL ".join(both), parameters | more
 
 
 def timeline(account_id: str, email_id: str, *, limit: int, after: EventCursor | None = None) -> Query:
@@ -205,12 +277,132 @@ def timeline(account_id: str, email_id: str, *, limit: int, after: EventCursor |
     )
 
 
+def _bounds(
+    wanted: Filter, names: _Names, order: Order = "newest", after: Cursor | None = None
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions on a message's key, and their parameters."""
+    account_id, date_sent, email_id = names
+    said = {
+        "accounts": f"{account_id} IN {{accounts:Array(String)}}",
+        "from_us": f"{date_sent} >= fromUnixTimestamp64Micro({{from_us:Int64}}, 'UTC')",
+        "to_us": f"{date_sent} < fromUnixTimestamp64Micro({{to_us:Int64}}, 'UTC')",
+        # The time is a function of the id, and the table is sorted by it: one message is found without a scan.
+        "email_id": f"{date_sent} = UUIDv7ToDateTime({{email_id:UUID}}, 'UTC') AND {email_id} = {{email_id:UUID}}",
+    }
+    parameters = {name: _bound(value) for name in said if (value := getattr(wanted, name)) is not None}
+    held = [said[name] for name in parameters]
+    if after is not None:
+        beyond, _ = _SORTED[order]
+        held.append(
+            f"({date_sent}, {email_id}, {account_id}) {beyond}"
+            " (fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC'), {after_id:UUID}, {after_account:String})"
+        )
+        # By its own column too: the tuple says nothing to the table's index.
+        held.append(f"{date_sent} {beyond}= fromUnixTimestamp64Milli({{after_ms:Int64}}, 'UTC')")
+        parameters |= {"after_ms": after.date_sent_ms, "after_id": after.email_id, "after_account": after.account_id}
+    return held, parameters
+
+
+def _by(names: _Names, order: Order, *, in_account: bool = False) -> str:
+    """Return the order of a list; `in_account`: as the table has it, so that it is read no further than need be."""
+    account_id, date_sent, email_id = names
+    by = (account_id, date_sent, email_id) if in_account else (date_sent, email_id, account_id)
+    return ", ".join(f"{name}{_SORTED[order][1]}" for name in by)
+
+
+def _choice(
+    wanted: Filter, bounds: Sequence[str], *, only_selective: bool = False
+) -> tuple[str, dict[str, Any]] | None:
+    """Return the query of the keys among which all that is wanted is, read by an index, and its parameters.
+
+    None where no filter is selective; but if nothing is asked but one account and a time, the table's order will do
+    (not with `only_selective`).
+    """
+    keys = f"SELECT account_id, sent_at, message_id FROM message_state WHERE {' AND '.join(bounds)}"  # noqa: S608
+    if known_by := [f"{name}:{id_}" for name in _providers(wanted) for id_ in wanted.provider_message_ids]:
+        if max(len(id_.encode()) for id_ in wanted.provider_message_ids) > _LINKED_BYTES:
+            return None
+        held = " AND ".join(bounds)
+        of_table = "SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC') AS sent_at, message_id FROM"
+        sql = (
+            f"SELECT DISTINCT account_id, sent_at, message_id FROM ({of_table} holders"  # noqa: S608
+            f" WHERE known_by IN {{known_by:Array(String)}} UNION ALL {of_table} dispatches WHERE provider IN"
+            " {providers:Array(String)} AND provider_message_id IN {provider_message_ids:Array(String)})"
+            f" WHERE {held}"
+        )
+        return sql, {"known_by": known_by, "providers": [*_providers(wanted)]} | {
+            "provider_message_ids": [*wanted.provider_message_ids]
+        }
+    stated = [
+        sql for name, several in _STATED.items() if getattr(wanted, name) not in (None, (), []) for sql in several
+    ]
+    if stated and wanted.email_id is None:
+        first = next(name for name in _STATED if getattr(wanted, name) not in (None, (), []))
+        each = " UNION ALL ".join(f"{keys} AND {sql}" for sql in _STATED[first])
+        return f"SELECT DISTINCT account_id, sent_at, message_id FROM ({each})", {  # noqa: S608
+            first: _bound(getattr(wanted, first))
+        }
+    given = {name for name in _CONDITIONS if getattr(wanted, name) not in (None, (), [])}
+    in_order = not given and wanted.accounts is not None and len(wanted.accounts) == 1 and not only_selective
+    if wanted.email_id is not None or in_order:
+        return keys.replace("SELECT", "SELECT DISTINCT", 1), {}
+    return None
+
+
+def _states(wanted: Filter) -> tuple[str, str, dict[str, Any]]:
+    """Return the query of the states' columns that are asked, the condition on them, and its parameters.
+
+    Of a message that is not simple its events tell what became of it, and the state only what can't be.
+    """
+    by_events = [name for name in _given(wanted) if name in _BY_EVENTS]
+    of_facts = [_CONDITIONS[name] for name in _given(wanted) if name not in _BY_EVENTS]
+    _, parameters = _conditions(wanted)
+    names = dict.fromkeys([*_OF_ROW, *(n for name in _given(wanted) for n in _columns_of(_CONDITIONS[name]))])
+    match = [*of_facts]
+    if by_events:
+        exact = " AND ".join(_CONDITIONS[name] for name in by_events)
+        perhaps = "1"
+        if wanted.statuses:
+            perhaps = (
+                "if(outcome > 1, outcome IN {outcomes:Array(UInt8)},"
+                " {pending:Bool} OR (bitAnd(told_types, {bits:UInt32}) > 0))"
+            )
+            parameters |= _told_by(wanted.statuses)
+        match.append(f"if(is_simple, {exact}, {perhaps})")
+    more = ("is_simple", "types AS told_types", "tupleElement(intent, 'outcome') AS outcome")
+    inner = message_rows.rows(names, message_rows.of_any_state(), *(more if wanted.statuses else more[:1]))
+    return inner, " AND ".join(match) or "1", parameters
+
+
+def _told_by(statuses: Sequence[str]) -> dict[str, Any]:
+    """Return what a state must say of a message that may have one of the statuses."""
+    bits = 0
+    for status in statuses:
+        bits |= _BITS.get(status, 0)
+    outcomes = [OUTCOMES[status.lower()] for status in statuses if status in REFUSED]
+    return {"outcomes": outcomes, "pending": "Pending" in statuses, "bits": bits}
+
+
+_BITS: Final = {
+    "Bounced": 0b1110_0000,
+    "Dropped": 0b1_0000,
+    "Subscriptionchange": 1 << 8,
+    "Clicked": 1 << 10,
+    "Opened": 1 << 9,
+    "Delivered": 1 << 12 | 1 << 11 | 1 << 3,
+    "Processed": 0b111,
+}
+"""The types of event (outcomes.TYPE_BITS) of which one at least gives a status."""
+
+_LINKED_BYTES: Final = 1_000
+"""Ids of more bytes link nothing: tables/0005_holders.sql."""
+
+
+def _providers(wanted: Filter) -> Sequence[str]:
+    return [wanted.provider] if wanted.provider else [*PROVIDER_ID_KEYS]
+
+
 _CONDITIONS: Final = {
-    "accounts": "account_id IN {accounts:Array(String)}",
-    "from_us": "date_sent >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')",
-    "to_us": "date_sent < fromUnixTimestamp64Micro({to_us:Int64}, 'UTC')",
-    # The time is a function of the id, and the table is sorted by it: one message is found without a scan.
-    "email_id": "date_sent = UUIDv7ToDateTime({email_id:UUID}, 'UTC') AND email_id = {email_id:UUID}",
     "statuses": "status IN {statuses:Array(String)}",
     "addresses": "(to_key IN {addresses:Array(String)} OR hasAny(cc_keys, {addresses:Array(String)}))",
     "channel": "channel = {channel:String}",
@@ -230,15 +422,45 @@ _CONDITIONS: Final = {
     "stuck_hours": "status IN ['Processed', 'Pending']"
     " AND greatest(ifNull(last_heard_at, date_sent), date_sent) < now64(6) - toIntervalHour({stuck_hours:UInt32})",
 }
-"""By the fields of `Filter`, in their names."""
+"""By the fields of `Filter`, in their names: conditions on rows of `messages`."""
+
+_BY_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
+"""Those that are about what became of a message; the others are about what was asked for, and the state says it."""
+
+_STATED: Final = {
+    "addresses": (
+        "tupleElement(request, 'to_key') IN {addresses:Array(String)}",
+        "hasAny(tupleElement(request, 'cc_keys'), {addresses:Array(String)})",
+    ),
+    "client_id": ("tupleElement(request, 'recipient_id') = {client_id:String}",),
+    "staff_id": ("tupleElement(request, 'recipient_id') = {staff_id:String}",),
+    "appointment_id": ("tupleElement(request, 'appointment_id') = {appointment_id:String}",),
+    "subject": ("positionCaseInsensitiveUTF8(tupleElement(request, 'subject'), {subject:String}) > 0",),
+    "address_prefix": (
+        "startsWith(tupleElement(request, 'to_key'), {address_prefix:String})",
+        "arrayExists(key -> startsWith(key, {address_prefix:String}), tupleElement(request, 'cc_keys'))",
+    ),
+}
+"""What some row of the state says of a message that matches: a union of what an index or a narrow column finds."""
 
 
-def conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions on rows of `messages` that a filter means, and their parameters."""
-    given = {name: getattr(wanted, name) for name in _CONDITIONS}
-    given = {name: _bound(value) for name, value in given.items() if value is not None and value != ()}
-    given = {name: value for name, value in given.items() if value != [] or name == "accounts"}
-    return [_CONDITIONS[name] for name in given], given
+def _given(wanted: Filter) -> list[str]:
+    return [name for name in _CONDITIONS if getattr(wanted, name) not in (None, (), [])]
+
+
+def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions on rows of `messages` that a filter means, but those on the key; and their parameters."""
+    given = _given(wanted)
+    return [_CONDITIONS[name] for name in given], {name: _bound(getattr(wanted, name)) for name in given}
+
+
+def _columns_of(sql: str) -> list[str]:
+    """Return the columns of a row that a condition is about."""
+    return [name for name in message_rows.RULES if name in _WORD.findall(_PARAMETER.sub("", sql))]
+
+
+_WORD: Final = re.compile(r"\w+")
+_PARAMETER: Final = re.compile(r"\{\w+:|'[^']*'")
 
 
 def _bound(value: Any) -> Any:

@@ -6,7 +6,7 @@ A status is the fold's: what is counted are rows of `messages`.
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from projections.messages.queries import REFUSED, Filter, Query, conditions
+from projections.messages.queries import REFUSED, Filter, Query, matching
 
 __all__ = ["COUNTS", "RATES", "GroupBy", "delivery"]
 
@@ -21,6 +21,12 @@ _GROUPS: Final[dict[GroupBy, str]] = {
     "channel": "channel",
 }
 """What messages can be counted by; hours and days are those of Date Sent, in UTC."""
+
+_COUNTED: Final = (
+    *("account_id", "date_sent", "channel", "type", "template_id", "provider", "to_domain"),
+    *("status", "delivered_at", "opens", "machine_opens", "clicks", "complained"),
+)
+"""The columns that groups and counts are of."""
 
 _REFUSED: Final = f"(status IN [{', '.join(repr(status) for status in REFUSED)}])"
 _DELIVERED: Final = (
@@ -60,14 +66,14 @@ def delivery(wanted: Filter, group_by: Sequence[GroupBy], *, limit: int) -> Quer
     The columns are the names of `group_by`, those of COUNTS with a `_` behind them (`messages` has columns of some of
     these names), and `template_name` where templates are a group.
     """
-    held, parameters = conditions(wanted)
-    held.append("account_id != '*'")  # changes of suppression lists are rows there, and nobody's messages
     names = [f"{_GROUPS[name]} AS {name}" for name in group_by]
     if "template" in group_by:  # a template may be renamed: the name that its newest message has
         names.append("argMax(type, date_sent) AS template_name")
     counts = [f"{count} AS {name}_" for name, count in COUNTS.items()]
+    rows, parameters = matching(wanted, _COUNTED)
     return Query(
-        f"SELECT {', '.join([*names, *counts])} FROM messages WHERE {' AND '.join(held)}"  # noqa: S608
+        # Changes of suppression lists are rows of the account `*`, and nobody's messages.
+        f"SELECT {', '.join([*names, *counts])} FROM ({rows}) WHERE account_id != '*'"  # noqa: S608
         f" GROUP BY {', '.join(group_by)} ORDER BY {', '.join(group_by)} LIMIT {{limit:UInt32}}",
         parameters | {"limit": limit + 1},
     )

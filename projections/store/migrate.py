@@ -6,8 +6,8 @@ Out: the generation at the newest version, and the promised views (generations.p
 Safe to run twice and by two processes at once: ClickHouse has no transaction over DDL and no lock, so every statement
 is written to do nothing where its work is done (`IF NOT EXISTS`, `CREATE OR REPLACE`), which a test checks. A migration
 that was applied and has changed since is refused: history is mended by a new file. A view holds nothing, so it has no
-history: its file is what it is. There is one way to change a view, and that is its file: a migration that makes one of
-these views is refused, since the file would undo it at once.
+history: its file is what it is, with `{messages}` put in from views/message_rows.py. There is one way to change a view,
+and that is its file: a migration that makes one of these views is refused, since the file would undo it at once.
 """
 
 import re
@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from projections.store import generations
 from projections.store.clickhouse import Store
+from projections.store.views import message_rows
 from schemas.errors import ConfigError, StoreError, StoreRefused
 
 __all__ = ["Migration", "apply", "keep_contents", "known", "pending", "refuse_views", "views"]
@@ -94,7 +95,7 @@ def refuse_views(migration: Migration) -> None:
 
 
 def _read(version: int, name: str, file: Traversable) -> Migration:
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8").replace("{messages}", message_rows.view())
     statements = (s.strip().removesuffix(";") for s in _COMMENT.sub("", text).split(";\n"))
     return Migration(version, name, sha256(text.encode()).hexdigest(), tuple(s for s in statements if s))
 

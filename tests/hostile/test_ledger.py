@@ -12,11 +12,12 @@ from processors.ledger.reading import read_records
 from processors.ledger.writing import tables_of
 from projections.bounces import queries as bounces
 from projections.messages import queries as messages
+from projections.messages.pages import read_page
 from projections.messages.queries import EVERY
 from projections.store import Store
 from projections.suppressions import queries as suppressions
 from schemas.topics import LEDGER_INPUTS
-from tests.building import FakeRecord
+from tests.building import NOW_US, FakeRecord
 from tests.hostile.strategies import raw_records
 from tests.stores import a_store, drop
 
@@ -53,10 +54,10 @@ def test_the_store_takes_the_rows_and_every_page_can_be_read(store: Store, recor
         store.insert(table, rows)
     Matcher(store).settle(sheet.provider_ids())
     pages = [
-        messages.messages_page(messages.Filter(None), limit=500),
         bounces.bounces_page(bounces.Filter(None), limit=500),
         suppressions.suppressions_page(suppressions.Filter(None), limit=500),
     ]
+    read_page(store, messages.Filter(None), limit=500, now_us=NOW_US)
     for page in pages:
         store.rows(page.sql, page.parameters)
     for view in ("message_events", "orphan_events", "suppression_history"):

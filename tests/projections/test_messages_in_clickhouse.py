@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from projections.messages.arrow_types import STATE, identity
 from projections.messages.columns import events_table, state_table
 from projections.messages.law import Known, MessageRow, fold
-from projections.messages.queries import Filter, messages_page, messages_with_id, timeline
+from projections.messages.pages import read_page, read_with_id
+from projections.messages.queries import Filter, timeline
 from projections.store import Store, generations, migrate
 from schemas.identity import uuid7
 from tests.building import ACCOUNT, NOW_US, a_request, an_event, everything_known
@@ -221,10 +222,10 @@ def test_a_row_of_an_id_beyond_2200_disturbs_no_page(store: Store, first: str) -
         event = an_event("bounced", account_id=account, message_id=message_id)
         store.insert("events", events_table([event]))
         store.insert("message_state", state_table(events_table([event])))
-    page = messages_page(Filter([account]), limit=50)
-    assert [str(row["email_id"]) for row in store.rows(page.sql, page.parameters)] == [usual]
-    for query in (timeline(account, far, limit=50), messages_with_id([account], far)):
-        assert store.rows(query.sql, query.parameters) == []
+    page = read_page(store, Filter([account]), limit=50, now_us=NOW_US)
+    assert [str(row["email_id"]) for row in page] == [usual]
+    query = timeline(account, far, limit=50)
+    assert store.rows(query.sql, query.parameters) == read_with_id(store, [account], far) == []
 
 
 def test_an_event_of_no_message_is_an_orphan_that_can_be_seen(store: Store) -> None:

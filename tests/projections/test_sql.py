@@ -16,12 +16,50 @@ AXES = [name for name in STATE if name not in ("account_id", "message_id")]
 SUBCOLUMN = re.compile(rf"\b(?:{'|'.join(AXES)})\.\w+")
 
 
+EVERY_FILTER = [
+    queries.Filter(["a"], 1, 2, **{name: [value] if name in ("statuses", "addresses", "types") else value})  # type: ignore[arg-type]
+    for name, value in {
+        "statuses": "Bounced",
+        "addresses": "a@b.c",
+        "email_id": "x",
+        "channel": "sms",
+        "types": "t",
+        "sent_to": "client",
+        "address_prefix": "a",
+        "domain": "b.c",
+        "subject": "s",
+        "client_id": "c",
+        "staff_id": "s",
+        "appointment_id": "a",
+        "provider": "twilio",
+        "provider_message_ids": ["x"],
+        "code": "550",
+        "classification": "spam",
+        "stuck_hours": 1,
+    }.items()
+]
+
+
+def chosen(wanted: queries.Filter) -> queries.Query | None:
+    return queries.chosen_keys(wanted, limit=1, after=queries.Cursor(1, "x", "a"))
+
+
+def test_every_filter_is_tried() -> None:
+    tried = {name for wanted in EVERY_FILTER for name in wanted.__slots__ if getattr(wanted, name)}
+    assert tried == set(queries.Filter.__slots__)
+
+
 def statements() -> list[str]:
     built = [
-        queries.messages_page(
-            queries.Filter(["a"], 1, 2, ["Bounced"], ["a@b.c"]), limit=1, after=queries.Cursor(1, "x", "a")
+        *(query for query in map(chosen, EVERY_FILTER) if query is not None),
+        *(
+            queries.scanned_keys(wanted, queries.Window(1, 2), limit=1, after=queries.Cursor(1, "x", "a"))
+            for wanted in EVERY_FILTER
         ),
-        queries.messages_with_id(["a"], "x"),
+        *(queries.rows_of_keys(wanted, ["a"], ["x"], of="all") for wanted in EVERY_FILTER),
+        *(queries.facets(wanted) for wanted in EVERY_FILTER),
+        queries.oldest(queries.Filter(["a"])),
+        queries.rows_with_id(["a"], "x"),
         queries.timeline("a", "x", limit=1, after=queries.EventCursor(1, 2, "x")),
         accounts.accounts_like("x", limit=1),
         accounts.accounts_named(["a"]),

@@ -1,0 +1,245 @@
+"""Pages of Messaging Logs: whatever the filters, the order and the size, they are the rows that match, each once."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from projections.messages import queries
+from projections.messages.columns import dispatches_table, events_table, state_table
+from projections.messages.law import Known
+from projections.messages.pages import read_page, read_with_id
+from projections.messages.queries import REFUSED, STATUSES, Cursor, Filter, Order
+from projections.store import Store
+from schemas.identity import uuid7
+from schemas.times import DAY_US
+from tests.building import NOW_US, a_decision, a_request, an_event, everything_known
+from tests.stores import fresh_store
+
+pytestmark = pytest.mark.clickhouse
+
+ACCOUNTS = ["acme", "globex"]
+AGES_DAYS = [0, 0, 1, 3, 20, 40, 400]
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def clickhouse(clickhouse_url: str) -> Iterator[Store]:
+    with fresh_store(clickhouse_url) as made:
+        yield made
+
+
+@pytest.fixture
+def store(clickhouse: Store) -> Store:
+    for table in ("message_state", "events", "dispatches", "holders"):
+        clickhouse.command(f"TRUNCATE TABLE {table}", database=clickhouse.tables)
+    return clickhouse
+
+
+def of(known: Known, account: str, message_id: str) -> Known:
+    """The same facts about a message of an account."""
+    said = {"account_id": account, "message_id": message_id}
+    return Known(
+        requests=[r._replace(**said) for r in known.requests],
+        decisions=[d._replace(**said, request=d.request._replace(**said)) for d in known.decisions],
+        dispatches=[d._replace(**said) for d in known.dispatches],
+        events=[e._replace(**said) for e in known.events],
+    )
+
+
+def write(store: Store, known: Known) -> None:
+    """Write a message in rows of their own, which nothing has merged."""
+    if known.events:
+        store.insert("events", events_table(known.events))
+    if known.dispatches:
+        store.insert("dispatches", dispatches_table(known.dispatches))
+    for facts in (
+        {"requests": known.requests},
+        {"decisions": known.decisions},
+        {"dispatches": known.dispatches},
+    ):
+        if any(facts.values()):
+            store.insert("message_state", state_table(events_table([]), **facts))
+    for half in (known.events[::2], known.events[1::2]):
+        if half:
+            store.insert("message_state", state_table(events_table(half)))
+
+
+def matches(row: Row, wanted: Filter) -> bool:
+    """What a filter means, of a row of the view. Shares no code with the queries."""
+    keys = [row["to_key"], *row["cc_keys"]]
+    sent_us = _us(row["date_sent"])
+    held: dict[str, Callable[[Any], bool]] = {
+        "accounts": lambda said: row["account_id"] in said,
+        "from_us": lambda said: sent_us >= said,
+        "to_us": lambda said: sent_us < said,
+        "statuses": lambda said: row["status"] in said,
+        "addresses": lambda said: any(key in said for key in keys),
+        "email_id": lambda said: str(row["email_id"]) == said,
+        "channel": lambda said: row["channel"] == said,
+        "types": lambda said: row["type"] in said or row["template_id"] in said,
+        "sent_to": lambda said: row["sent_to"] == said,
+        "address_prefix": lambda said: any(key.startswith(said) for key in keys),
+        "domain": lambda said: row["to_domain"] == said,
+        "subject": lambda said: said.lower() in row["subject"].lower(),
+        "client_id": lambda said: row["sent_to"] == "client" and row["recipient_id"] == said,
+        "staff_id": lambda said: row["sent_to"] == "staff" and row["recipient_id"] == said,
+        "appointment_id": lambda said: row["appointment_id"] == said,
+        "provider": lambda said: row["provider"] == said,
+        "provider_message_ids": lambda said: row["provider_message_id"] in said,
+        "code": lambda said: said in (row["code"], row["enhanced_code"]),
+        "classification": lambda said: row["classification"] == said,
+        "stuck_hours": lambda said: (
+            row["status"] in ("Processed", "Pending")
+            and max(_us(row["last_heard_at"] or row["date_sent"]), sent_us) < time.time() * 1e6 - said * 3_600_000_000
+        ),
+    }
+    assert set(held) == set(Filter.__slots__)
+    return all(test(said) for name, test in held.items() if (said := getattr(wanted, name)) not in (None, (), []))
+
+
+def _us(at: datetime) -> int:
+    return (at.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def a_filter(rows: list[Row], chance: random.Random) -> Filter:
+    """A filter of one to three fields, with values that some row has."""
+    row = chance.choice(rows)
+    values: dict[str, Any] = {
+        "statuses": chance.sample(STATUSES, 2) if chance.random() < 0.3 else [row["status"]],
+        "addresses": [chance.choice([row["to_key"], *row["cc_keys"]])],
+        "email_id": str(row["email_id"]),
+        "channel": row["channel"],
+        "types": [chance.choice([row["type"], row["template_id"]])],
+        "sent_to": row["sent_to"],
+        "address_prefix": row["to_key"][:3],
+        "domain": row["to_domain"],
+        "subject": row["subject"][1:4],
+        "client_id": row["recipient_id"],
+        "staff_id": row["recipient_id"],
+        "appointment_id": row["appointment_id"],
+        "provider": row["provider"],
+        "provider_message_ids": [row["provider_message_id"]],
+        "code": row["code"] or row["enhanced_code"],
+        "classification": row["classification"],
+        "stuck_hours": 1,
+        "from_us": _us(row["date_sent"]) - chance.choice([0, DAY_US]),
+        "to_us": _us(row["date_sent"]) + chance.choice([0, 1000, DAY_US]),
+    }
+    names = chance.sample(sorted(values), chance.randint(0, 3))
+    given = {name: values[name] for name in names if values[name] not in ("", [""])}
+    return Filter(chance.choice([None, ["acme"], ["globex"], ACCOUNTS]), **given)
+
+
+def all_pages(store: Store, wanted: Filter, order: Order, limit: int) -> list[Row]:
+    found: list[Row] = []
+    after: Cursor | None = None
+    while True:
+        rows = read_page(store, wanted, limit=limit, now_us=NOW_US, order=order, after=after)
+        assert len(rows) <= limit + 1
+        found += rows[:limit]
+        if len(rows) <= limit:
+            return found
+        last = rows[limit - 1]
+        after = Cursor(_us(last["date_sent"]) // 1000, str(last["email_id"]), last["account_id"])
+
+
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.lists(everything_known(), min_size=12, max_size=24), st.integers(0, 2**32))
+def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list[Known], seed: int) -> None:
+    chance = random.Random(seed)
+    for table in ("message_state", "events", "dispatches", "holders"):
+        store.command(f"TRUNCATE TABLE {table}", database=store.tables)
+    for known in knowns:
+        sent_us = NOW_US - chance.choice(AGES_DAYS) * DAY_US - chance.randrange(1000) * 1000
+        message_id = uuid7(sent_us, uuid4().bytes)
+        write(store, of(known, chance.choice(ACCOUNTS), message_id))
+        if chance.random() < 0.1:  # two accounts share an id
+            write(store, of(chance.choice(knowns), chance.choice(ACCOUNTS), message_id))
+    rows = store.rows("SELECT * FROM messages ORDER BY date_sent DESC, email_id DESC, account_id DESC")
+    if not rows:
+        return
+    for _ in range(20):
+        wanted, order, limit = a_filter(rows, chance), chance.choice(["newest", "oldest"]), chance.choice([1, 2, 5, 50])
+        expected = [row for row in rows if matches(row, wanted)]
+        found = all_pages(store, wanted, order, limit)  # type: ignore[arg-type]
+        assert [_plain(row) for row in found] == (expected if order == "newest" else expected[::-1]), (wanted, order)
+        counted = queries.facets(wanted)
+        assert sum(row[-1] for row in store.tuples(counted.sql, counted.parameters)) == len(expected), wanted
+        one = chance.choice(rows)
+        same = [row for row in rows if row["email_id"] == one["email_id"]]
+        by_id = read_with_id(store, None, str(one["email_id"]))
+        assert [_plain(row) for row in by_id] == sorted(same, key=lambda row: str(row["account_id"]))
+
+
+def _plain(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in ("matches", "is_simple")}
+
+
+def test_an_event_of_a_cc_gives_no_row_its_status(store: Store) -> None:
+    """The state says that there was a bounce, and the page asks the events whose it was."""
+    message_id = uuid7(NOW_US, uuid4().bytes)
+    request = a_request(account_id="acme", message_id=message_id, to="ann@example.com", cc=("bob@example.com",))
+    decision = a_decision(account_id="acme", message_id=message_id, request=request)
+    bounced = an_event("bounced", account_id="acme", message_id=message_id, address="bob@example.com")
+    write(store, Known([request], [decision], [], [bounced]))
+    pages = {
+        status: read_page(store, Filter(["acme"], statuses=[status]), limit=5, now_us=NOW_US)
+        for status in STATUSES
+        if status not in REFUSED
+    }
+    assert {status: len(rows) for status, rows in pages.items() if rows} == {"Pending": 1}
+
+
+class Changing:
+    """A store in which something happens between the keys and the rows."""
+
+    def __init__(self, store: Store, change: Callable[[], None]) -> None:
+        self._store, self._change = store, change
+
+    def rows(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
+        return self._store.rows(sql, parameters)
+
+    def rows_of_each(self, asked: Any) -> list[list[Row]]:
+        self._change()
+        self._change = lambda: None
+        return self._store.rows_of_each(asked)
+
+
+def messages_of(number: int) -> list[Known]:
+    ids = [uuid7(NOW_US - n * 1000, uuid4().bytes) for n in range(number)]
+    requests = [a_request(account_id="acme", message_id=i, to="ann@example.com", cc=("bob@example.com",)) for i in ids]
+    return [Known([r], [a_decision(account_id="acme", message_id=r.message_id, request=r)], [], []) for r in requests]
+
+
+def test_a_row_that_matches_no_more_leaves_no_gap(store: Store) -> None:
+    knowns = messages_of(6)
+    for known in knowns:
+        write(store, known)
+    delivered = an_event(
+        "delivered", account_id="acme", message_id=knowns[0].requests[0].message_id, address="ann@example.com"
+    )
+    changing = Changing(store, lambda: write(store, Known([], [], [], [delivered])))
+    found = read_page(changing, Filter(["acme"], statuses=["Pending"]), limit=3, now_us=NOW_US)
+    assert [str(row["email_id"]) for row in found] == [k.requests[0].message_id for k in knowns[1:5]]
+
+
+def test_a_row_that_is_no_longer_simple_is_still_shown(store: Store) -> None:
+    knowns = messages_of(2)
+    for known in knowns:
+        write(store, known)
+    copied = [
+        an_event("delivered", account_id="acme", message_id=knowns[0].requests[0].message_id, address=address)
+        for address in ("ann@example.com", "bob@example.com")
+    ]
+    changing = Changing(store, lambda: write(store, replace(knowns[0], events=copied)))
+    found = read_page(changing, Filter(["acme"]), limit=3, now_us=NOW_US)
+    assert [row["status"] for row in found] == ["Delivered", "Pending"]
