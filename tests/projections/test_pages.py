@@ -199,6 +199,23 @@ def test_an_event_of_a_cc_gives_no_row_its_status(store: Store) -> None:
     assert {status: len(rows) for status, rows in pages.items() if rows} == {"Pending": 1}
 
 
+def test_a_message_whose_events_all_name_its_to_is_read_from_its_state(store: Store) -> None:
+    """Whatever else was written with them: rows of other messages' events, and of its own facts."""
+    message_id, other = uuid7(NOW_US, uuid4().bytes), uuid7(NOW_US + 1000, uuid4().bytes)
+    request = a_request(account_id="acme", message_id=message_id, to="ann@example.com", cc=("bob@example.com",))
+    decision = a_decision(account_id="acme", message_id=message_id, request=request)
+    events = events_table(
+        [
+            an_event("delivered", account_id="acme", message_id=message_id, address="ann@example.com"),
+            an_event("delivered", account_id="acme", message_id=other, address=""),
+        ]
+    )
+    store.insert("events", events)
+    store.insert("message_state", state_table(events, [request], [decision]))
+    query = queries.rows_with_id(["acme"], message_id)
+    assert [bool(row["is_simple"]) for row in store.rows(query.sql, query.parameters)] == [True]
+
+
 class Changing:
     """A store in which something happens between the keys and the rows."""
 
