@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import typer
 
+from application.errors import FieldsInvalid
+from application.writing import write_once
 from cli.output import show
 from cli.progress import waiting_for
 from cli.stores import opened
-from gateway.problems import Invalid
 from gateway.suppressions.before import Before, state_before
 from gateway.suppressions.commands import Action, Made, channel_of, make
-from gateway.writing import write_once
 from projections.store import Store
 from schemas.errors import RequestError, StoreError, StoreRefused
 from schemas.settings import CommandSettings
@@ -82,8 +82,8 @@ def _made(action: Action, asked: Mapping[str, str | None], now_us: int) -> Made:
     said = {**asked, "channel": asked.get("channel") or channel_of(address)}
     try:
         return make(said, action, actor=f"cli:{_user()}", now_us=now_us)
-    except Invalid as error:
-        raise RequestError(f"{error.detail}", "the arguments", "Mend them; see --help") from None
+    except FieldsInvalid as error:
+        raise RequestError(error.what, "the arguments", "Mend them; see --help") from None
 
 
 def _user() -> str:

@@ -13,16 +13,18 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from application.checking import checked
+from application.errors import FieldsInvalid, ValidationFault
+from application.principals import Principal, must_cover
+from application.writing import Kafka, Written, write
 from gateway import openapi
-from gateway.access import OPERATORS, PUBLISHERS, READERS, allowing, must_cover
+from gateway.access import OPERATORS, PUBLISHERS, READERS, allowing
 from gateway.answers import Accounts
-from gateway.bodies import body_of, checked, object_of
+from gateway.bodies import body_of, object_of
 from gateway.lists import CursorText, Limit, Pages
 from gateway.openapi import Answer, operation
-from gateway.problems import Fault, Invalid, Problem
+from gateway.problems import Problem
 from gateway.reads import Reads
-from gateway.tokens import Principal
-from gateway.writing import Kafka, Written, write
 from projections.accounts import queries
 from projections.messages.queries import Query as SqlQuery
 from projections.store import Store
@@ -175,15 +177,15 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
 
 
 async def _whole(request: Request, named: Mapping[str, str], now_us: int) -> dict[str, Any]:
-    """The record of a body, of what its path names. Raises Problem 413, or Invalid where body and path disagree."""
+    """The record of a body, of what its path names. Raises FieldsInvalid where they disagree."""
     said = object_of(await body_of(request, MAX_BODY_BYTES))
     faults = [
-        Fault(field, "must be what the path says, or be left out")
+        ValidationFault(field, "must be what the path says, or be left out")
         for field, value in named.items()
         if id_text(said.get(field)) not in (None, value)
     ]
     if faults:
-        raise Invalid(faults)
+        raise FieldsInvalid(faults)
     updated_at = said.get("updated_at")
     return said | dict(named) | {"updated_at": rfc3339(now_us) if updated_at is None else updated_at}
 
@@ -195,12 +197,15 @@ def _checked(
     decode: Callable[[bytes, Place], Policy | Preference],
     now_us: int,
 ) -> bytes:
-    """The bytes of a record. Raises Invalid: the one with the latest `updated_at` counts, so one from the future would
-    outrank all that is written until then.
+    """The bytes of a record. Raises FieldsInvalid.
+
+    The one with the latest `updated_at` counts, so one from the future would outrank all that is written until then.
     """
     good = checked(kind, whole, topic, decode, now_us=now_us, max_bytes=MAX_BODY_BYTES)
     if good.decoded.updated_us > now_us + MAX_AHEAD_US:
-        raise Invalid([Fault("updated_at", f"must be at most {MAX_AHEAD_US // SECOND_US} s ahead of now")])
+        raise FieldsInvalid(
+            [ValidationFault("updated_at", f"must be at most {MAX_AHEAD_US // SECOND_US} s ahead of now")]
+        )
     return good.value
 
 

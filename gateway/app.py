@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from application.writing import Kafka
 from gateway import accounts, bounces, health, messages, one_message, openapi, problem_page, problems, stats
 from gateway.answering import Answering
 from gateway.intake import webhooks
@@ -18,7 +19,6 @@ from gateway.suppressions import reading
 from gateway.suppressions import routes as suppressions
 from gateway.throttle import Throttle
 from gateway.uploads import Uploads
-from gateway.writing import Kafka
 from projections.store import Store
 from schemas.settings import GatewaySettings
 from schemas.telemetry import Telemetry

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
-from gateway import deadlines
+from application import deadlines
+from application.principals import Principal
 from gateway.problems import RETRY_SECONDS, Problem
-from gateway.tokens import Principal
 from schemas.errors import StoreError
 
 __all__ = ["READ_SECONDS", "Reads"]

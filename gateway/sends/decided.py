@@ -17,7 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaTimeoutError
 
-from gateway import deadlines
+from application import deadlines
 from gateway.sends.reading import Pair
 from schemas.errors import RecordInvalid
 from schemas.events import Place

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.problems import Fault
+from application.errors import ValidationFault
 from gateway.sends.reading import KEY_HEADER, Pair, Send
 from schemas.facts import Request
 
@@ -41,11 +41,13 @@ class KeyMemory:
     def __init__(self) -> None:
         self._asked: dict[bytes, bytes] = {}
 
-    def take(self, sends: Sequence[Send]) -> list[Fault]:
+    def take(self, sends: Sequence[Send]) -> list[ValidationFault]:
         """Remember the requests; return those whose key asked for something else before, and then remember none."""
         asked = {send.key: (index, _digest(send)) for index, send in enumerate(sends) if send.key is not None}
         faults = [
-            Fault(KEY_HEADER, "was used for another request: repeat that one, or use another key", {"index": index})
+            ValidationFault(
+                KEY_HEADER, "was used for another request: repeat that one, or use another key", {"index": index}
+            )
             for key, (index, digest) in asked.items()
             if self._asked.get(key, digest) != digest
         ]
@@ -58,10 +60,10 @@ class KeyMemory:
         return faults
 
 
-def differences(sends: Sequence[Send], decided: Mapping[Pair, Request]) -> list[Fault]:
+def differences(sends: Sequence[Send], decided: Mapping[Pair, Request]) -> list[ValidationFault]:
     """Return the fields in which requests differ from those that were decided under their ids."""
     return [
-        Fault(name, "differs from the request that was decided under this message_id", {"index": index})
+        ValidationFault(name, "differs from the request that was decided under this message_id", {"index": index})
         for index, send in enumerate(sends)
         for name in _differing(send.decoded, decided[send.pair])
     ]

@@ -13,19 +13,21 @@ import orjson
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from gateway import deadlines, openapi
+from application import deadlines
+from application.errors import FieldsInvalid
+from application.evidence import own_evidence, own_records, to_look_up
+from application.principals import Principal
+from application.writing import Kafka, write
+from gateway import openapi
 from gateway.access import PUBLISHERS, allowing
 from gateway.answers import Accepted, Decisions
 from gateway.bodies import body_of, json_of, off_the_loop
-from gateway.evidence import own_evidence, own_records, to_look_up
 from gateway.openapi import Answer, operation
-from gateway.problems import RETRY_SECONDS, Invalid, Problem
+from gateway.problems import RETRY_SECONDS, Problem
 from gateway.reads import Reads
 from gateway.sends.decided import Decided, DecisionRecord
 from gateway.sends.reading import KEY_HEADER, MAX_KEY_CHARACTERS, MAX_SENDS, Asking, Pair, Send, read_sends
 from gateway.sends.repeats import KeyMemory, differences
-from gateway.tokens import Principal
-from gateway.writing import Kafka, write
 from projections.store import Store
 from schemas.errors import BrokerError, RecordRefused, StoreError, StoreRefused
 from schemas.examples import EXAMPLES
@@ -104,7 +106,7 @@ def router(settings: GatewaySettings, kafka: Kafka, decided: Decided, store: Sto
         asking = Asking(principal, idempotency_key, time.time_ns() // 1000, settings.decision_days)
         sends = await off_the_loop(len(body), lambda: read_sends(json_of(body), asking))
         if faults := keys.take(sends):
-            raise Invalid(faults, code="idempotency-conflict")
+            raise FieldsInvalid(faults, code="idempotency-conflict")
         if not wait:
             await _store(sends, principal.subject)
             return _answer(202, _ids(sends))
@@ -115,7 +117,7 @@ def router(settings: GatewaySettings, kafka: Kafka, decided: Decided, store: Sto
             return _answer(202, _ids(sends))
         decided_requests = {pair: record.decision.request for pair, record in decisions.items()}
         if faults := differences(sends, decided_requests):
-            raise Invalid(faults, code="idempotency-conflict", items=_ids(sends))
+            raise FieldsInvalid(faults, code="idempotency-conflict", items=_ids(sends))
         shown = await _shown(store, reads, principal, decisions)
         return _answer(200, [orjson.Fragment(shown[send.pair]) for send in sends])
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from gateway import deadlines
+from application import deadlines
 from gateway.problems import Problem
 from gateway.suppressions.commands import Made
 from projections.gate.addressing import sender_key

@@ -12,18 +12,19 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
+from application.principals import Principal, no_account
+from application.writing import Kafka, write
 from gateway import openapi
-from gateway.access import SUPPRESSORS, allowing, no_account
+from gateway.access import SUPPRESSORS, allowing
 from gateway.answers import CommandTaken, Imported, OptInTaken
 from gateway.bodies import body_of, object_of, off_the_loop
 from gateway.openapi import Answer, operation
-from gateway.problems import MAX_FAULTS, Fault, Invalid, Problem
+from gateway.problems import Problem
 from gateway.reads import Reads
 from gateway.suppressions.before import Before, state_before
 from gateway.suppressions.commands import ASKED_FIELDS, OF_OPT_IN, Action, Made, make
 from gateway.suppressions.importing import Line, is_ndjson, lines_of
-from gateway.tokens import Principal
-from gateway.writing import Kafka, write
 from projections.store import Store
 from schemas.identity import account_id_or_blank
 from schemas.records import id_text
@@ -135,7 +136,7 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
         if dry_run:
             return JSONResponse(report | {"errors": [fault.clipped().as_json() for fault in faults]}, 200)
         if faults:
-            raise Invalid(faults, **report)
+            raise FieldsInvalid(faults, **report)
         await write(kafka, [made.record() for made in commands])
         return JSONResponse(report | {"errors": []}, 202)
 
@@ -150,16 +151,16 @@ def _answer(made: Made, before: Before) -> dict[str, Any]:
     return said | {"effect": before.effect(command.action)}
 
 
-def _read_file(body: bytes, ndjson: bool, principal: Principal) -> tuple[int, list[Made], list[Fault]]:
+def _read_file(body: bytes, ndjson: bool, principal: Principal) -> tuple[int, list[Made], list[ValidationFault]]:
     """How many lines a file has, the commands of those that are good, and the first faults of the others."""
     now_us = time.time_ns() // 1000
     lines = lines_of(body, ndjson=ndjson)
     commands: list[Made] = []
-    faults: list[Fault] = []
+    faults: list[ValidationFault] = []
     for line in lines:
         try:
             commands.append(_of_line(line, principal, now_us))
-        except Invalid as error:
+        except FieldsInvalid as error:
             faults += [fault._replace(place=line.place) for fault in error.faults]
             del faults[MAX_FAULTS:]
     return len(lines), commands, faults
@@ -167,12 +168,12 @@ def _read_file(body: bytes, ndjson: bool, principal: Principal) -> tuple[int, li
 
 def _of_line(line: Line, principal: Principal, now_us: int) -> Made:
     if line.fault:
-        raise Invalid([line.fault])
+        raise FieldsInvalid([line.fault])
     return _made(line.asked, "suppress", principal, now_us)
 
 
 def _made(asked: Any, action: Action, principal: Principal, now_us: int) -> Made:
-    """The command, for a scope that the token has. Raises Invalid, or Problem 403 or 404."""
+    """The command, for a scope that the token has. Raises FieldsInvalid, or Problem 403 or 404."""
     scope = _scope(asked.get("scope"), principal)
     return make({**asked, "scope": scope}, action, actor=principal.subject, now_us=now_us)
 
@@ -182,7 +183,7 @@ def _scope(given: object, principal: Principal) -> object:
     if scope is None:
         scope = EVERYWHERE if principal.covers_all else principal.only_account
         if scope is None:
-            raise Invalid([Fault("scope", "must be given: the token covers several accounts")])
+            raise FieldsInvalid([ValidationFault("scope", "must be given: the token covers several accounts")])
     if scope == EVERYWHERE and not principal.covers_all:
         raise Problem("scope-not-allowed", "`scope` * takes a token of all accounts; name an account of yours")
     if isinstance(scope, str) and account_id_or_blank(scope) and not principal.covers(scope):

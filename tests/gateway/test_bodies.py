@@ -7,10 +7,12 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway import deadlines
-from gateway.bodies import checked, off_the_loop
-from gateway.fields import MAX_CC, size_faults
-from gateway.problems import MAX_FAULTS, Invalid, Problem
+from application import deadlines
+from application.checking import checked
+from application.errors import MAX_FAULTS, FieldsInvalid
+from application.fields import MAX_CC, size_faults
+from gateway.bodies import off_the_loop
+from gateway.problems import Problem
 from schemas.gate_facts import decode_policy
 from schemas.policies import AccountPolicy
 from schemas.records import MAX_REQUEST_BYTES
@@ -26,14 +28,14 @@ async def test_a_large_body_is_checked_in_a_thread(size: int, in_place: bool) ->
 
 async def test_what_a_thread_finds_wrong_is_raised() -> None:
     def wrong() -> None:
-        raise Invalid([])
+        raise FieldsInvalid([])
 
-    with pytest.raises(Invalid):
+    with pytest.raises(FieldsInvalid):
         await off_the_loop(1 << 20, wrong)
 
 
 def faults(raw: dict[str, Any]) -> list[str]:
-    with pytest.raises(Invalid) as raised:
+    with pytest.raises(FieldsInvalid) as raised:
         checked(AccountPolicy, raw, ACCOUNTS_POLICIES, decode_policy, now_us=NOW_US)
     return [fault.field for fault in raised.value.faults]
 

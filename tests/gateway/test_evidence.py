@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from gateway.evidence import own_evidence
+from application.evidence import own_evidence
 from gateway.sends import routes
 from gateway.sends.decided import Decided, DecisionRecord, Watch
 from processors.ledger.reading import read_records

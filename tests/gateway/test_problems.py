@@ -14,9 +14,9 @@ from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
 import gateway
+from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
 from gateway.app import create_app
 from gateway.problem_codes import BY_STATUS, KINDS, TYPE_BASE
-from gateway.problems import MAX_FAULTS, Fault, Invalid
 from gateway.tokens import issue
 from projections.store import Store
 from schemas.errors import RequestError, StoreError, StoreRefused
@@ -298,7 +298,7 @@ async def test_401_says_what_is_wrong_with_the_token(
 
 
 def test_no_more_faults_are_named_than_anybody_reads() -> None:
-    said = Invalid([Fault("to", "must be text", {"index": n}) for n in range(5_000)])
+    said = FieldsInvalid([ValidationFault("to", "must be text", {"index": n}) for n in range(5_000)])
     assert len(said.more["errors"]) == MAX_FAULTS
 
 

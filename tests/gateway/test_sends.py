@@ -9,7 +9,8 @@ import httpx
 import orjson
 import pytest
 
-from gateway.problems import MAX_ANSWER_BYTES, MAX_FAULTS
+from application.errors import MAX_FAULTS
+from gateway.problems import MAX_ANSWER_BYTES
 from gateway.sends.reading import MAX_SENDS
 from gateway.sends.routes import MAX_BODY_BYTES
 from schemas.facts import decode_request

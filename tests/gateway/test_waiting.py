@@ -14,10 +14,10 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from application.writing import producer_of
 from gateway.app import create_app
 from gateway.sends.decided import MAX_WATCHED, Decided
 from gateway.sends.reading import Pair
-from gateway.writing import producer_of
 from processors.topics import make_topics
 from projections.store import Store
 from schemas.records import SendDecision

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import deadlines
+from application import deadlines
 from gateway.app import create_app
 from gateway.intake import twilio, webhooks
 from gateway.intake.sendgrid import SIGNATURE_HEADER, TIMESTAMP_HEADER
