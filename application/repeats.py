@@ -1,10 +1,10 @@
 """Requests that are asked for again with other content: the one that was asked for first is the one that is decided.
 
 In:  the requests of a call, what this gateway remembers of keys, and the decisions that came back.
-Out: faults that name what differs; the answer to them is 409.
+Out: faults that name what differs.
 
 The gate remembers every message_id for `DECISION_DAYS`, and a decision names the request that it decided: so a caller
-that waits learns of any difference. A caller that doesn't wait learns only what this gateway remembers: the last keys.
+that waits learns of any difference. A caller that doesn't wait learns only what this process remembers: the last keys.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from typing import Any, Final
 import orjson
 
 from application.errors import ValidationFault
-from gateway.sends.reading import KEY_HEADER, Pair, Send
+from application.send_requests import KEY_HEADER, Pair, Send
 from schemas.facts import Request
 
 __all__ = ["MAX_KEYS", "KeyMemory", "differences"]
 
 MAX_KEYS: Final = 50_000
-"""Requests with an Idempotency-Key that one gateway remembers: some 10 MB."""
+"""Requests with an Idempotency-Key that one process remembers: some 10 MB."""
 
 _NAMES: Final = {
     "requested_us": "requested_at",

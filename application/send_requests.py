@@ -1,9 +1,9 @@
 """What a caller asks to be sent, read into the records that say so.
 
-In:  the JSON of a POST: one SendRequest or a list of them, each with `content{html?, text?}` where it likes; who asks,
+In:  JSON: one SendRequest or a list of them, each with `content{html?, text?}` where it likes; who asks,
 and when.
 Out: for each, in the same order, a record of `sends.requested` and perhaps one of `sends.content`. All or none: a
-Problem names those that are wrong, up to the hundredth fault.
+RequestError names those that are wrong, up to the hundredth fault.
 
 What a request omits follows from what it has, so that a repeat makes the same record: its id from the caller's key, its
 time from its id.
@@ -93,7 +93,8 @@ class _Id(NamedTuple):
 def read_sends(body: object, asking: Asking) -> list[Send]:
     """Return the requests of a body.
 
-    Raises Problem: 404 where one names another account, 413 where a content is too large, 422 for all else.
+    Raises RequestError: `no-such-account` where one names another account; FieldsInvalid, with the code `too-large`
+    where a content is too large, and `invalid-body` for all else.
     """
     asked = body if isinstance(body, list) else [body]
     if not 1 <= len(asked) <= MAX_SENDS:
@@ -119,7 +120,7 @@ def read_sends(body: object, asking: Asking) -> list[Send]:
 
 
 def _account(raw: object, principal: Principal) -> object:
-    """The account that a request is for: its own, or the only one of the token. Raises Problem 404."""
+    """The account that a request is for: its own, or the only one of the principal. Raises RequestError."""
     if not isinstance(raw, dict):
         return None
     account = id_text(raw.get("account_id"))
