@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.suppressions.commands import channel_of
+from application.suppression_commands import channel_of
 from projections.store import Store
 from projections.suppressions.columns import changes_table
 from schemas.gate_facts import decode_command

@@ -18,7 +18,7 @@ import orjson
 
 from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
 from application.fields import unknown_fault
-from gateway.suppressions.commands import channel_of
+from application.suppression_commands import channel_of
 
 __all__ = ["COLUMNS", "MAX_LINES", "MAX_LINE_ENDS", "Line", "is_ndjson", "lines_of"]
 
