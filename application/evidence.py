@@ -1,8 +1,8 @@
 """Evidence, as far as an account may see it: the ids behind a decision or a suppression are not all its own.
 
-In:  ids of evidence; the accounts that a token covers.
+In:  ids of evidence; the accounts that somebody acts for.
 Out: those that belong to these accounts: a policy or preference of theirs, an event of their own messages, a command
-for their own scope. What can't be looked up counts as another's. A token of all accounts sees everything.
+for their own scope. What can't be looked up counts as another's. Who acts for all accounts sees everything.
 """
 
 import re

@@ -1,6 +1,6 @@
 """What the fields of a request may be, looked at before its model and its decoder: the checks that bound their cost.
 
-In:  the JSON object of a body, and the model of the record that it is to become.
+In:  the JSON object that is asked for, and the model of the record that it is to become.
 Out: faults, each naming its field, and no more than MAX_FAULTS.
 
 Records are more lenient, since they were written before anybody could refuse them: they may have unknown fields, and

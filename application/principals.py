@@ -46,5 +46,5 @@ def must_cover(principal: Principal, account: str) -> None:
 
 def no_account() -> RequestError:
     """Return the error for whoever names an account that is not theirs."""
-    mend = "Check the account's id, and which accounts the token names"
+    mend = "Check the account's id, and which accounts you act for"
     return RequestError("No such account", "the account", mend, code="no-such-account")

@@ -1,6 +1,6 @@
 """Requests that are asked for again with other content: the one that was asked for first is the one that is decided.
 
-In:  the requests of a call, what this gateway remembers of keys, and the decisions that came back.
+In:  the requests of a call, what this process remembers of keys, and the decisions that came back.
 Out: faults that name what differs.
 
 The gate remembers every message_id for `DECISION_DAYS`, and a decision names the request that it decided: so a caller

@@ -44,7 +44,7 @@ class Kafka(Protocol):
 
 
 class Written(NamedTuple):
-    """A record to write. `actor` is whose token asked for it; it stands beside the record, as a header."""
+    """A record to write. `actor` is who asked for it; it stands beside the record, as a header."""
 
     topic: Topic
     key: str

@@ -143,7 +143,7 @@ def install(app: FastAPI, failures: Failures, too_often: TooOften) -> None:
     async def no_token(request: Request, error: TokenInvalid) -> JSONResponse:
         # RFC 6750, 3.1: a request without a token is told no error code.
         challenge = 'Bearer error="invalid_token"' if error.given else "Bearer"
-        kind = KINDS["token-invalid" if error.given else "token-missing"]
+        kind = KINDS[error.code]
         if seconds := await too_often(_source(request)):
             return _too_many_failures(request.scope, seconds)
         return answer(request.scope, kind, f"{error.what}. {error.mend}", {"WWW-Authenticate": challenge})
@@ -152,7 +152,7 @@ def install(app: FastAPI, failures: Failures, too_often: TooOften) -> None:
     async def forged(request: Request, error: SignatureInvalid) -> JSONResponse:
         if seconds := await too_often(_source(request)):
             return _too_many_failures(request.scope, seconds)
-        return answer(request.scope, KINDS["signature-invalid"], error.what)
+        return answer(request.scope, KINDS[error.code], error.what)
 
     @app.exception_handler(StoreError)
     @app.exception_handler(BrokerError)

@@ -35,7 +35,7 @@ class TokenInvalid(RequestError):
     """The token is missing, forged or past its time. `given` says whether there is one at all."""
 
     def __init__(self, what: str, where: str, mend: str, *, given: bool = True) -> None:
-        super().__init__(what, where, mend)
+        super().__init__(what, where, mend, code="token-invalid" if given else "token-missing")
         self.given = given
 
 

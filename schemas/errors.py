@@ -79,16 +79,20 @@ class RequestError(SendledgerError):
     `code` is stable, and one of docs/reference/problems.md. `more` is what a program is told beside the text.
     """
 
+    code = "bad-request"
+
     def __init__(
-        self, what: str, where: str, mend: str, *, code: str = "bad-request", more: Mapping[str, Any] | None = None
+        self, what: str, where: str, mend: str, *, code: str | None = None, more: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(what, where, mend)
-        self.code = code
+        self.code = code or self.code
         self.more = dict(more or {})
 
 
 class SignatureInvalid(RequestError):
     """A webhook that its provider did not sign, as far as we can tell."""
+
+    code = "signature-invalid"
 
 
 class TimedOut(SendledgerError):
