@@ -7,6 +7,7 @@ import errno
 import socket
 from typing import Final
 
+from application.errors import FieldsInvalid
 from schemas.errors import (
     BrokerError,
     ConfigError,
@@ -14,6 +15,7 @@ from schemas.errors import (
     SendledgerError,
     StoreDenied,
     StoreError,
+    TimedOut,
 )
 
 __all__ = ["exit_code", "known", "text"]
@@ -24,6 +26,7 @@ _CODES: Final[dict[type[SendledgerError], int]] = {
     StoreDenied: 3,  # before its family: a wrong password is a setting, not a server that is away
     StoreError: 4,
     BrokerError: 4,
+    TimedOut: 4,
 }
 _TAKEN: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
 _UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
@@ -36,10 +39,12 @@ _FILES: Final = frozenset(
 
 
 def known(error: BaseException) -> SendledgerError | None:
-    """Return an error of ours, made of one of the system's if need be; None for a mistake of ours.
+    """Return an error of ours, made of one of the application's or the system's if need be; None for a mistake of ours.
 
     Of a group of errors (tasks that ran side by side) the first one that is known counts.
     """
+    if isinstance(error, FieldsInvalid):  # its fields are the arguments and options of a command
+        return RequestError(error.what, "the arguments", "Mend them; see --help", code=error.code)
     if isinstance(error, SendledgerError):
         return error
     if isinstance(error, BaseExceptionGroup):

@@ -8,17 +8,15 @@ from typing import Any, Final
 
 import typer
 
+from application.current_state import CurrentState, current_state, is_known_scope
+from application.principals import ALL_ACCOUNTS, Principal
+from application.suppressing import command_of
+from application.suppression_commands import Action, channel_of
+from application.writing import write_once
 from cli.output import show
 from cli.progress import waiting_for
 from cli.stores import opened
-from gateway.problems import Invalid
-from gateway.suppressions.before import Before, state_before
-from gateway.suppressions.commands import Action, Made, channel_of, make
-from gateway.writing import write_once
-from projections.store import Store
-from schemas.errors import RequestError, StoreError, StoreRefused
 from schemas.settings import CommandSettings
-from schemas.suppressions import EVERYWHERE
 
 __all__ = ["give", "show_given"]
 
@@ -30,10 +28,11 @@ async def give(
     settings: CommandSettings, action: Action, asked: Mapping[str, str | None], now_us: int
 ) -> dict[str, Any]:
     """Write the command, and return what it is and does. Raises RequestError or BrokerError."""
-    made = _made(action, asked, now_us)
+    said = {**asked, "channel": asked.get("channel") or channel_of(asked["address"] or "")}
+    made = command_of(said, action, _somebody(), now_us)
     with opened(settings, timeout_seconds=_BEFORE_WITHIN_SECONDS) as store:
-        before = await state_before(store, made)
-        known = before == Before() or await asyncio.to_thread(_is_known, store, made.command.scope)
+        before = await current_state(store, made)
+        known = before == CurrentState() or await asyncio.to_thread(is_known_scope, store, made.command.scope)
     with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
         await write_once(settings.kafka_bootstrap, [made.record()])
     command = made.command
@@ -62,28 +61,9 @@ def show_given(given: Mapping[str, Any], *, as_json: bool) -> None:
         typer.echo(wonder, err=True)
 
 
-def _is_known(store: Store, scope: str) -> bool:
-    """Whether the account of a scope has any message or policy; True also where that is not to be known."""
-    if scope == EVERYWHERE:
-        return True
-    try:
-        found = store.tuples(
-            "SELECT 1 FROM messages WHERE account_id = {account:String} LIMIT 1"
-            " UNION ALL SELECT 1 FROM policies WHERE account_id = {account:String} LIMIT 1",
-            {"account": scope},
-        )
-    except (StoreError, StoreRefused):
-        return True
-    return bool(found)
-
-
-def _made(action: Action, asked: Mapping[str, str | None], now_us: int) -> Made:
-    address = asked["address"] or ""
-    said = {**asked, "channel": asked.get("channel") or channel_of(address)}
-    try:
-        return make(said, action, actor=f"cli:{_user()}", now_us=now_us)
-    except Invalid as error:
-        raise RequestError(f"{error.detail}", "the arguments", "Mend them; see --help") from None
+def _somebody() -> Principal:
+    """Who sits at the command line may do everything, for all accounts."""
+    return Principal(f"cli:{_user()}", "operator", frozenset({ALL_ACCOUNTS}))
 
 
 def _user() -> str:

@@ -1,6 +1,6 @@
 """Who may do what: the role that a route asks for, the accounts that a token covers, the parameters that a route has.
 
-Another account answers exactly as one that does not exist, wherever it is named: 404, in the same words.
+Another account answers exactly as one that does not exist, wherever it is named (`application.principals`).
 """
 
 from collections import Counter
@@ -10,11 +10,11 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi._compat import field_annotation_is_sequence
 
+from application.principals import Principal, must_cover
 from gateway.problems import Problem
 from gateway.throttle import Throttle
-from gateway.tokens import Principal, principal_of
+from gateway.tokens import principal_of
 from projections.messages.queries import EVERY
-from schemas.identity import account_id_or_blank
 
 __all__ = [
     "OPERATORS",
@@ -23,8 +23,6 @@ __all__ = [
     "SUPPRESSORS",
     "accounts_of",
     "allowing",
-    "must_cover",
-    "no_account",
 ]
 
 PUBLISHERS: Final = ("publisher", "operator")
@@ -88,7 +86,8 @@ def _repeated(name: str, times: int) -> Problem:
 def accounts_of(principal: Principal, account: str | None) -> Sequence[str] | None:
     """Return the accounts that a query is bound to; None for all, which only a token of all gets.
 
-    `account` is the parameter: an account, `*` for all that the token covers, or nothing where it covers one.
+    `account` is the parameter: an account, `*` for all that the token covers, or nothing where it covers one. Raises
+    Problem, or RequestError for an account that the token does not cover.
     """
     if account is None:
         if principal.covers_all or len(principal.accounts) > 1:
@@ -98,14 +97,3 @@ def accounts_of(principal: Principal, account: str | None) -> Sequence[str] | No
         return None if principal.covers_all else sorted(principal.accounts)
     must_cover(principal, account)
     return [account]
-
-
-def must_cover(principal: Principal, account: str) -> None:
-    """Raise Problem 404 unless `account` is one, and the token covers it."""
-    if not account_id_or_blank(account) or not principal.covers(account):
-        raise no_account()
-
-
-def no_account() -> Problem:
-    """Return the answer to whoever names an account that is none of his."""
-    return Problem("no-such-account", "No such account")

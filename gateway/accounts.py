@@ -1,4 +1,4 @@
-"""Accounts: which there are, and the whole records by which the gate decides about them.
+"""Accounts: which there are, and the whole records by which the gate decides about them (`application.policies`).
 
 In:  `PUT` of a policy or of a recipient's preference: each replaces the one before, also in what it omits.
 Out: 202 with the record as it stands in the log, its defaults filled in. It is in force for requests that the gate
@@ -7,39 +7,31 @@ has written one.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from application.policies import MAX_RECORD_BYTES, policy_of, preference_of, set_policy, set_preference
+from application.principals import Principal, must_cover
+from application.writing import Kafka
 from gateway import openapi
-from gateway.access import OPERATORS, PUBLISHERS, READERS, allowing, must_cover
+from gateway.access import OPERATORS, PUBLISHERS, READERS, allowing
 from gateway.answers import Accounts
-from gateway.bodies import body_of, checked, object_of
+from gateway.bodies import body_of, object_of
 from gateway.lists import CursorText, Limit, Pages
 from gateway.openapi import Answer, operation
-from gateway.problems import Fault, Invalid, Problem
 from gateway.reads import Reads
-from gateway.tokens import Principal
-from gateway.writing import Kafka, Written, write
 from projections.accounts import queries
-from projections.messages.queries import Query as SqlQuery
 from projections.store import Store
-from schemas.events import Place
 from schemas.examples import EXAMPLES
-from schemas.gate_facts import Policy, Preference, decode_policy, decode_preference
 from schemas.identity import account_id_or_blank
 from schemas.policies import AccountPolicy, RecipientPreference
-from schemas.records import RecipientKind, Record, id_text
+from schemas.records import RecipientKind, Record
 from schemas.settings import GatewaySettings
-from schemas.times import SECOND_US, rfc3339
-from schemas.topics import ACCOUNTS_POLICIES, RECIPIENTS_PREFERENCES, Topic
 
 __all__ = ["router"]
-
-MAX_BODY_BYTES: Final = 1024 * 1024
-MAX_AHEAD_US: Final = 60 * SECOND_US
 
 _BOTH: Final = (*READERS, "publisher")
 _LIST_CODES: Final = (
@@ -114,9 +106,8 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
         """Write the whole policy of an account: what is left out has its default. updated_at defaults to now."""
         must_cover(principal, account_id)
         now_us = time.time_ns() // 1000
-        whole = await _whole(request, {"account_id": account_id}, now_us)
-        value = _checked(AccountPolicy, whole, ACCOUNTS_POLICIES, decode_policy, now_us)
-        await write(kafka, [Written.by(principal.subject, ACCOUNTS_POLICIES, account_id, value)])
+        fields = object_of(await body_of(request, MAX_RECORD_BYTES))
+        value = await set_policy(kafka, principal, account_id, fields, now_us)
         return Response(value, 202, media_type="application/json")
 
     @routes.put(
@@ -135,11 +126,8 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
         """Write all that a recipient wishes: what is left out has its default. updated_at defaults to now."""
         must_cover(principal, account_id)
         now_us = time.time_ns() // 1000
-        named = {"account_id": account_id, "recipient_kind": recipient_kind, "recipient_id": recipient_id}
-        whole = await _whole(request, named, now_us)
-        value = _checked(RecipientPreference, whole, RECIPIENTS_PREFERENCES, decode_preference, now_us)
-        key = "/".join(named.values())
-        await write(kafka, [Written.by(principal.subject, RECIPIENTS_PREFERENCES, key, value)])
+        fields = object_of(await body_of(request, MAX_RECORD_BYTES))
+        value = await set_preference(kafka, principal, account_id, recipient_kind, recipient_id, fields, now_us)
         return Response(value, 202, media_type="application/json")
 
     @routes.get(
@@ -149,7 +137,7 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
     async def read_policy(principal: as_reader, account_id: AccountId) -> Response:
         """The policy in force: the one with the latest `updated_at`, whole, its defaults filled in."""
         must_cover(principal, account_id)
-        return await _record(principal, AccountPolicy, queries.policy(account_id))
+        return _shown(await reads.run(principal, policy_of, store, principal, account_id))
 
     @routes.get(
         _PREFERENCE_PATH,
@@ -160,48 +148,14 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
     ) -> Response:
         """What a recipient wishes: the record with the latest `updated_at`, whole, its defaults filled in."""
         must_cover(principal, account_id)
-        query = queries.preference(account_id, recipient_kind, recipient_id)
-        return await _record(principal, RecipientPreference, query)
-
-    async def _record(principal: Principal, kind: type[Record], query: SqlQuery) -> Response:
-        """The record that a query finds, as its model says it. Raises Problem 404."""
-        rows = await reads.run(principal, store.rows, query.sql, query.parameters)
-        if not rows:
-            raise Problem("no-such-record", "No record has been written; the defaults apply")
-        record = kind.model_validate_json(rows[0]["record"])
-        return JSONResponse(record.model_dump(by_alias=True, exclude_none=True))
+        named = (account_id, recipient_kind, recipient_id)
+        return _shown(await reads.run(principal, preference_of, store, principal, *named))
 
     return routes
 
 
-async def _whole(request: Request, named: Mapping[str, str], now_us: int) -> dict[str, Any]:
-    """The record of a body, of what its path names. Raises Problem 413, or Invalid where body and path disagree."""
-    said = object_of(await body_of(request, MAX_BODY_BYTES))
-    faults = [
-        Fault(field, "must be what the path says, or be left out")
-        for field, value in named.items()
-        if id_text(said.get(field)) not in (None, value)
-    ]
-    if faults:
-        raise Invalid(faults)
-    updated_at = said.get("updated_at")
-    return said | dict(named) | {"updated_at": rfc3339(now_us) if updated_at is None else updated_at}
-
-
-def _checked(
-    kind: type[AccountPolicy] | type[RecipientPreference],
-    whole: dict[str, Any],
-    topic: Topic,
-    decode: Callable[[bytes, Place], Policy | Preference],
-    now_us: int,
-) -> bytes:
-    """The bytes of a record. Raises Invalid: the one with the latest `updated_at` counts, so one from the future would
-    outrank all that is written until then.
-    """
-    good = checked(kind, whole, topic, decode, now_us=now_us, max_bytes=MAX_BODY_BYTES)
-    if good.decoded.updated_us > now_us + MAX_AHEAD_US:
-        raise Invalid([Fault("updated_at", f"must be at most {MAX_AHEAD_US // SECOND_US} s ahead of now")])
-    return good.value
+def _shown(record: Record) -> Response:
+    return JSONResponse(record.model_dump(by_alias=True, exclude_none=True))
 
 
 def _page(store: Store, principal: Principal, text: str, limit: int, after: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import deadlines
+from application import deadlines
 from gateway.problems import REQUEST_ID, Failures, internal_error, kind_of_error
 from gateway.uploads import Uploads
 from schemas.identity import uuid7
@@ -40,7 +40,7 @@ class Answering:
     def __init__(
         self, app: ASGIApp, *, telemetry: Telemetry, failures: Failures, uploads: Uploads, seconds: float
     ) -> None:
-        """`seconds` is what every request has (`gateway.deadlines`)."""
+        """`seconds` is what every request has (`application.deadlines`)."""
         self._app, self._telemetry, self._failures = app, telemetry, failures
         self._uploads, self._seconds = uploads, seconds
 

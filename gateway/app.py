@@ -8,17 +8,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from gateway import accounts, bounces, health, messages, one_message, openapi, problem_page, problems, stats
+from application.decisions import DecisionListener
+from application.writing import Kafka
+from gateway import accounts, bounces, health, messages, one_message, openapi, problem_page, problems, sends, stats
 from gateway.answering import Answering
 from gateway.intake import webhooks
 from gateway.reads import Reads
-from gateway.sends import routes as sends
-from gateway.sends.decided import Decided
 from gateway.suppressions import reading
 from gateway.suppressions import routes as suppressions
 from gateway.throttle import Throttle
 from gateway.uploads import Uploads
-from gateway.writing import Kafka
 from projections.store import Store
 from schemas.settings import GatewaySettings
 from schemas.telemetry import Telemetry
@@ -28,7 +27,7 @@ __all__ = ["create_app"]
 
 def create_app(settings: GatewaySettings, store: Store, kafka: Kafka, telemetry: Telemetry) -> FastAPI:
     """Return the application. It starts and stops `kafka`, closes `store`, and reads decisions while it lives."""
-    decided = Decided(settings.kafka_bootstrap)
+    listener = DecisionListener(settings.kafka_bootstrap)
     reads = Reads(at_once=settings.reads_at_once, per_token=settings.reads_per_token)
     readiness = health.Readiness(store, kafka)
     uploads = Uploads(budget_bytes=settings.body_bytes, seconds=settings.body_seconds)
@@ -41,13 +40,13 @@ def create_app(settings: GatewaySettings, store: Store, kafka: Kafka, telemetry:
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         await kafka.start()
-        await decided.start()
+        await listener.start()
         telemetry.gauge("up", "gateway").set(1)
         try:
             yield
         finally:
             telemetry.gauge("up", "gateway").set(0)
-            await decided.stop()
+            await listener.stop()
             await kafka.stop()
             reads.close()
             readiness.close()
@@ -71,7 +70,7 @@ def create_app(settings: GatewaySettings, store: Store, kafka: Kafka, telemetry:
     )
     for provider in webhooks.providers(settings):
         webhooks.route(app, provider, kafka, telemetry, settings.public_url)
-    app.include_router(sends.router(settings, kafka, decided, store, reads))
+    app.include_router(sends.router(settings, kafka, listener, store, reads))
     app.include_router(messages.router(settings, store, reads))
     app.include_router(one_message.router(settings, store, reads))
     app.include_router(suppressions.router(settings, store, kafka, reads))

@@ -1,35 +1,24 @@
-"""Bodies of requests: read up to a limit, taken for JSON, and checked as the records that they are to become.
-
-A record is checked three times: its fields by the rules that hold for HTTP alone and bound what the rest may cost
-(`gateway.fields`), then by its published model, which names every field that is wrong, and by the decoder of the
-worker that will read it, which knows how far ahead a time may be. So what we take, no worker parks.
+"""Bodies of requests: read up to a limit, and taken for JSON. What they say is checked by `application`.
 
 A body that is no JSON is 400, whatever the route; one whose fields are wrong is 422.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import anyio
 import orjson
 from fastapi import Request
-from pydantic import ValidationError
 
-from gateway import deadlines
-from gateway.fields import container_faults, faults_of, size_faults, text_faults, unknown_faults
-from gateway.problems import RETRY_SECONDS, Fault, Invalid, Problem
+from application import deadlines
+from application.errors import FieldsInvalid, ValidationFault
+from gateway.problems import RETRY_SECONDS, Problem
 from gateway.uploads import Uploads
-from schemas.errors import RecordInvalid
-from schemas.events import Place
-from schemas.records import MAX_REQUEST_BYTES, Record
-from schemas.topics import Topic
 
-__all__ = ["Checked", "body_of", "checked", "in_turn", "json_of", "object_of", "off_the_loop"]
+__all__ = ["body_of", "in_turn", "json_of", "object_of", "off_the_loop"]
 
-R = TypeVar("R", bound=Record)
-D = TypeVar("D")
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -37,14 +26,6 @@ _IN_PLACE_BYTES: Final = 64 * 1024
 _THREADS: Final = 2
 _TURN_SECONDS: Final = 8.0
 """How long a large body waits for a thread where no request's deadline is shorter."""
-
-
-class Checked(NamedTuple, Generic[R, D]):
-    """A record that is good, its bytes as they go into Kafka, and what its worker will read in them."""
-
-    record: R
-    value: bytes
-    decoded: D
 
 
 async def body_of(request: Request, limit: int) -> bytes:
@@ -90,50 +71,11 @@ def json_of(body: bytes) -> Any:
 
 
 def object_of(body: bytes) -> dict[str, Any]:
-    """Return the JSON object of a body. Raises Problem 400, or Invalid."""
+    """Return the JSON object of a body. Raises Problem 400, or FieldsInvalid."""
     value = json_of(body)
     if not isinstance(value, dict):
-        raise Invalid([Fault("body", "must be an object")])
+        raise FieldsInvalid([ValidationFault("body", "must be an object")])
     return value
-
-
-def checked(
-    kind: type[R],
-    raw: object,
-    topic: Topic,
-    decode: Callable[[bytes, Place], D],
-    *,
-    now_us: int,
-    known: Sequence[str] = (),
-    max_bytes: int = MAX_REQUEST_BYTES,
-) -> Checked[R, D]:
-    """Return `raw` as a record of `topic`. `decode` is what its worker reads it with; it measures from `now_us`.
-
-    `known` are the fields that the body may have, if these are not all of the model and no other. Raises Invalid with
-    up to MAX_FAULTS faults.
-    """
-    if not isinstance(raw, dict):
-        raise Invalid([Fault("", "must be an object")])
-    _refuse(size_faults(raw, max_bytes))
-    _refuse(container_faults(kind, raw))
-    faults = [*unknown_faults(kind, raw, known=known), *text_faults(raw)]
-    try:
-        record = kind.model_validate(raw)
-        value = orjson.dumps(record.model_dump(by_alias=True, exclude_none=True))
-    except ValidationError as error:
-        raise Invalid(faults + faults_of(error)) from None
-    _refuse(faults)
-    try:
-        return Checked(record, value, decode(value, Place(topic.name, 0, 0, now_us)))
-    except RecordInvalid as error:
-        field, _, problem = error.detail.partition(": ") if ": " in error.detail else ("", "", error.detail)
-        raise Invalid([Fault(field, problem)]) from None
-
-
-def _refuse(faults: Sequence[Fault]) -> None:
-    """Raise Invalid if there is a fault."""
-    if faults:
-        raise Invalid(faults)
 
 
 @lru_cache

@@ -7,10 +7,10 @@ from typing import Final
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from application.writing import Kafka
 from gateway.answers import Status
 from gateway.openapi import Answer, operation
 from gateway.problems import RETRY_SECONDS, Problem
-from gateway.writing import Kafka
 from projections.store import Store
 from schemas.errors import BrokerError, SendledgerError
 from schemas.telemetry import Telemetry

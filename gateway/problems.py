@@ -1,6 +1,6 @@
 """Every error of the API as `application/problem+json` (RFC 9457), made in one place.
 
-In:  exceptions: `Problem` and its `Invalid`, our own families of errors, the framework's, and whatever else.
+In:  exceptions: `Problem`, our own families of errors, the framework's, and whatever else.
 Out: an answer that has a stable `code`, and the `request_id` that the log has, too. A 500 or 503 is logged in one line
 (what, where, mend) and counted; what is told to the caller never names a host or shows a traceback.
 """
@@ -8,7 +8,7 @@ Out: an answer that has a stable `code`, and the `request_id` that the log has, 
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -20,38 +20,41 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
+from application.errors import FieldsInvalid, ValidationFault
 from gateway.problem_codes import KINDS, ProblemKind, kind_of
 from gateway.tokens import TokenInvalid
-from schemas.errors import BrokerError, RecordRefused, SendledgerError, SignatureInvalid, StoreError, StoreRefused
+from schemas.errors import (
+    BrokerError,
+    RecordRefused,
+    RequestError,
+    SendledgerError,
+    SignatureInvalid,
+    StoreError,
+    StoreRefused,
+    TimedOut,
+)
 from schemas.telemetry import Telemetry
 
 __all__ = [
     "MAX_ANSWER_BYTES",
-    "MAX_FAULTS",
     "REQUEST_ID",
     "RETRY_SECONDS",
     "Failures",
-    "Fault",
-    "Invalid",
     "Problem",
     "answer",
     "install",
     "internal_error",
     "kind_of_error",
     "path_of",
+    "problem_of",
 ]
 
 REQUEST_ID: Final = "sendledger.request_id"
 """The key of the request's id in its ASGI scope."""
 RETRY_SECONDS: Final = "5"
-MAX_FAULTS: Final = 100
-"""An answer names so many of the things that are wrong."""
 MAX_ANSWER_BYTES: Final = 256 * 1024
-"""No answer to a bad body is longer: it has MAX_FAULTS faults, each of no more than the characters below."""
+"""No answer to a bad body is longer: it has MAX_FAULTS faults, each of a bounded length (`application.errors`)."""
 
-_FIELD_CHARACTERS: Final = 100
-_PROBLEM_CHARACTERS: Final = 300
-_IN_WORDS: Final = 5
 _NO_SUCH_RECORD: Final = "Kafka takes no record as large as this; the others of the request are written"
 _FRAMES: Final = 12
 _LIBRARIES: Final = "site-packages"
@@ -86,43 +89,11 @@ class Problem(Exception):
         return self.kind.status
 
 
-class Fault(NamedTuple):
-    """What is wrong with one field, in words that say how it must be; a blank field is the whole.
-
-    `place` says which of several it is, by what they are counted in: `index` from 0, or `line` from 1.
-    """
-
-    field: str
-    problem: str
-    place: Mapping[str, int] = {}
-
-    def clipped(self) -> "Fault":
-        """As it may be shown: its field's name may be the caller's own, of any length."""
-        return self._replace(
-            field=_clipped(self.field, _FIELD_CHARACTERS), problem=_clipped(self.problem, _PROBLEM_CHARACTERS)
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """As it stands in an answer."""
-        return {**self.place, "field": self.field, "problem": self.problem}
-
-    def __str__(self) -> str:
-        where = [f"{name} {number}" for name, number in self.place.items()] + [f"`{self.field}`"] * bool(self.field)
-        return ": ".join([*where, self.problem])
-
-
-class Invalid(Problem):
-    """An answer that names what is wrong with a body, the first MAX_FAULTS of it; its words name the first few."""
-
-    def __init__(self, faults: Sequence[Fault], *, code: str = "invalid-body", **more: Any) -> None:
-        self.faults = [fault.clipped() for fault in faults[:MAX_FAULTS]]
-        said = "; ".join(map(str, self.faults[:_IN_WORDS]))
-        rest = f"; and {len(faults) - _IN_WORDS} more" if len(faults) > _IN_WORDS else ""
-        super().__init__(code, said + rest, errors=[fault.as_json() for fault in self.faults], **more)
-
-
-def _clipped(text: str, characters: int) -> str:
-    return text if len(text) <= characters else f"{text[: characters - 1]}…"
+def problem_of(error: RequestError | TimedOut) -> Problem:
+    """Return the answer that an error of the application is. This is the only place where its codes meet HTTP."""
+    if isinstance(error, TimedOut):
+        return Problem("timed-out", error.what, headers={"Retry-After": RETRY_SECONDS})
+    return Problem(error.code, error.what, **error.more)
 
 
 class Failures:
@@ -147,7 +118,12 @@ def install(app: FastAPI, failures: Failures, too_often: TooOften) -> None:
     async def problem(request: Request, error: Problem) -> JSONResponse:
         if error.status >= 500:
             failures.note(request.scope, error.kind, error)
-        return answer(request.scope, error.kind, error.detail, error.headers, **error.more)
+        return _answered(request.scope, error)
+
+    @app.exception_handler(RequestError)
+    @app.exception_handler(TimedOut)
+    async def of_the_application(request: Request, error: RequestError | TimedOut) -> JSONResponse:
+        return await problem(request, problem_of(error))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -158,16 +134,16 @@ def install(app: FastAPI, failures: Failures, too_often: TooOften) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = [Fault(".".join(map(str, e["loc"][1:])), e["msg"]) for e in error.errors()]
+        faults = [ValidationFault(".".join(map(str, e["loc"][1:])), e["msg"]) for e in error.errors()]
         of_body = any(e["loc"][0] == "body" for e in error.errors())
-        said = Invalid(faults, code="invalid-body" if of_body else "invalid-parameter")
-        return answer(request.scope, said.kind, said.detail, **said.more)
+        said = FieldsInvalid(faults, code="invalid-body" if of_body else "invalid-parameter")
+        return _answered(request.scope, problem_of(said))
 
     @app.exception_handler(TokenInvalid)
     async def no_token(request: Request, error: TokenInvalid) -> JSONResponse:
         # RFC 6750, 3.1: a request without a token is told no error code.
         challenge = 'Bearer error="invalid_token"' if error.given else "Bearer"
-        kind = KINDS["token-invalid" if error.given else "token-missing"]
+        kind = KINDS[error.code]
         if seconds := await too_often(_source(request)):
             return _too_many_failures(request.scope, seconds)
         return answer(request.scope, kind, f"{error.what}. {error.mend}", {"WWW-Authenticate": challenge})
@@ -176,7 +152,7 @@ def install(app: FastAPI, failures: Failures, too_often: TooOften) -> None:
     async def forged(request: Request, error: SignatureInvalid) -> JSONResponse:
         if seconds := await too_often(_source(request)):
             return _too_many_failures(request.scope, seconds)
-        return answer(request.scope, KINDS["signature-invalid"], error.what)
+        return answer(request.scope, KINDS[error.code], error.what)
 
     @app.exception_handler(StoreError)
     @app.exception_handler(BrokerError)
@@ -202,6 +178,8 @@ def kind_of_error(error: BaseException) -> ProblemKind:
     for cause in _causes(error):
         if isinstance(cause, Problem):
             return cause.kind
+        if isinstance(cause, RequestError | TimedOut):
+            return problem_of(cause).kind
         if isinstance(cause, StoreError):
             return KINDS["clickhouse-away"]
         if isinstance(cause, BrokerError):
@@ -228,6 +206,10 @@ def answer(
         "request_id": scope.get(REQUEST_ID, ""),
     }
     return JSONResponse(content | more, kind.status, dict(headers or {}), "application/problem+json")
+
+
+def _answered(scope: Scope, problem: Problem) -> JSONResponse:
+    return answer(scope, problem.kind, problem.detail, problem.headers, **problem.more)
 
 
 def path_of(public_url: str) -> str:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
-from gateway import deadlines
+from application import deadlines
+from application.lookups import Run
+from application.principals import Principal
 from gateway.problems import RETRY_SECONDS, Problem
-from gateway.tokens import Principal
 from schemas.errors import StoreError
 
 __all__ = ["READ_SECONDS", "Reads"]
@@ -61,6 +62,17 @@ class Reads:
             future = self._threads.submit(partial(copy_context().run, function, *args))
             future.add_done_callback(partial(self._ended, asyncio.get_running_loop(), principal))
             return await _answered(future)
+
+    def of(self, principal: Principal) -> Run:
+        """Return `run` for `principal`, as the application takes it: StoreError also where no thread was free."""
+
+        async def run(function: Callable[..., T], *args: object) -> T:
+            try:
+                return await self.run(principal, function, *args)
+            except Problem as problem:
+                raise StoreError(problem.detail, "a read", problem.kind.mend) from problem
+
+        return run
 
     async def through(self, principal: Principal, items: Iterator[T]) -> AsyncIterator[T]:
         """Yield what an iterator that blocks yields. Each item has the whole time: the client took what was before."""

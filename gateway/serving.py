@@ -17,10 +17,10 @@ from typing import Final
 import structlog
 import uvicorn
 
+from application.writing import producer_of
 from gateway.app import create_app
 from gateway.problems import path_of
 from gateway.protocol import WireLimits, protocol_of
-from gateway.writing import producer_of
 from projections.store import Store
 from projections.store.generations import ShownStore
 from schemas.errors import ConfigError, StoreDenied, StoreError, StoreRefused

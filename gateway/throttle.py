@@ -14,8 +14,8 @@ from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
+from application.principals import Principal
 from gateway.problems import Problem
-from gateway.tokens import Principal
 
 __all__ = ["Throttle"]
 

@@ -6,17 +6,16 @@ the secret. It names its subject, its accounts (`*` for all) and one role.
 
 import re
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import jwt
 
+from application.principals import ALL_ACCOUNTS, Principal
 from schemas.errors import RequestError
 from schemas.identity import account_id_or_blank
 
-__all__ = ["ALL_ACCOUNTS", "ROLES", "Principal", "TokenInvalid", "issue", "principal_of"]
+__all__ = ["ROLES", "Principal", "TokenInvalid", "issue", "principal_of"]
 
-ALL_ACCOUNTS: Final = "*"
 ROLES: Final = ("publisher", "viewer", "support", "operator")
 _ALGORITHM: Final = "HS256"
 _AUDIENCE: Final = "sendledger"
@@ -36,31 +35,8 @@ class TokenInvalid(RequestError):
     """The token is missing, forged or past its time. `given` says whether there is one at all."""
 
     def __init__(self, what: str, where: str, mend: str, *, given: bool = True) -> None:
-        super().__init__(what, where, mend)
+        super().__init__(what, where, mend, code="token-invalid" if given else "token-missing")
         self.given = given
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks."""
-
-    subject: str
-    role: str
-    accounts: frozenset[str]
-
-    def covers(self, account_id: str) -> bool:
-        """Whether the token covers an account."""
-        return ALL_ACCOUNTS in self.accounts or account_id in self.accounts
-
-    @property
-    def only_account(self) -> str | None:
-        """The account that the token is for, where it is for exactly one."""
-        return next(iter(self.accounts)) if len(self.accounts) == 1 and not self.covers_all else None
-
-    @property
-    def covers_all(self) -> bool:
-        """Whether the token covers every account, and the rows of account `*` too."""
-        return ALL_ACCOUNTS in self.accounts
 
 
 def issue(secret: str, *, subject: str, role: str, accounts: list[str], expires_in: int | None = None) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from fastapi import Request
 from starlette.types import Scope
 
-from gateway import deadlines
+from application import deadlines
 from gateway.problems import RETRY_SECONDS, Problem
 
 __all__ = ["Uploads", "check_length"]

@@ -3,8 +3,9 @@
     SendledgerError
     ├── EventError            the record is at fault: park it and go on
     │   └── RecordInvalid
-    ├── RequestError          the caller is at fault: 400, 401, 404 or 422; exit 2
+    ├── RequestError          the caller is at fault: 400 to 422, by its code; exit 2
     │   └── SignatureInvalid
+    ├── TimedOut              the request's time was up before anything was stored: ask again; 503; exit 4
     ├── StoreError            ClickHouse is away: retry in place; 503; exit 4
     │   └── StoreDenied       ClickHouse refuses the user or the password: an operator mends it; 503; exit 3
     ├── StoreRefused          ClickHouse says no: find the record at fault, park it
@@ -17,6 +18,7 @@ Logs show `where` and `mend`; an HTTP answer shows `what` only. None of the thre
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from schemas.events import Place
 
@@ -33,6 +35,7 @@ __all__ = [
     "StoreDenied",
     "StoreError",
     "StoreRefused",
+    "TimedOut",
 ]
 
 
@@ -71,11 +74,29 @@ class RecordInvalid(EventError):
 
 
 class RequestError(SendledgerError):
-    """The caller is at fault: a signature, a token, a parameter."""
+    """The caller is at fault: a signature, a token, a parameter, a field.
+
+    `code` is stable, and one of docs/reference/problems.md. `more` is what a program is told beside the text.
+    """
+
+    code = "bad-request"
+
+    def __init__(
+        self, what: str, where: str, mend: str, *, code: str | None = None, more: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(what, where, mend)
+        self.code = code or self.code
+        self.more = dict(more or {})
 
 
 class SignatureInvalid(RequestError):
     """A webhook that its provider did not sign, as far as we can tell."""
+
+    code = "signature-invalid"
+
+
+class TimedOut(SendledgerError):
+    """The time that a request had was up before anything was stored. Neither the caller nor a service is at fault."""
 
 
 class StoreError(SendledgerError):

@@ -16,6 +16,7 @@ import anyio
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
+from application.writing import Kafka, Written, write
 from gateway.answering import CLIENT_GONE
 from gateway.bodies import body_of, in_turn
 from gateway.intake import postmark, sendgrid, twilio
@@ -23,7 +24,6 @@ from gateway.intake.headers import first_said
 from gateway.openapi import Answer, Body, operation
 from gateway.problems import RETRY_SECONDS, Problem
 from gateway.uploads import check_length
-from gateway.writing import Kafka, Written, write
 from schemas.errors import BrokerError, ConfigError, RecordRefused, SignatureInvalid
 from schemas.identity import uuid7
 from schemas.settings import PREFIX, GatewaySettings

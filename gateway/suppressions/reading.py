@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from gateway.access import READERS, accounts_of, allowing, must_cover
+from application.evidence import events_of
+from application.principals import Principal, must_cover
+from gateway.access import READERS, accounts_of, allowing
 from gateway.answers import SuppressionOfAddress, Suppressions
-from gateway.evidence import events_of
 from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
 from gateway.lists import (
     Account,
@@ -34,7 +35,6 @@ from gateway.lists import (
 from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.problems import Problem
 from gateway.reads import Reads
-from gateway.tokens import Principal
 from projections.messages.queries import EVERY
 from projections.messages.queries import Query as SqlQuery
 from projections.store import Store

@@ -6,29 +6,27 @@ changes is published in `suppressions.changed`, and shown by the view `suppressi
 
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from application.current_state import CurrentState
+from application.import_files import is_ndjson
+from application.importing import import_commands, read_import
+from application.principals import Principal
+from application.suppressing import command_of, give
+from application.suppression_commands import ASKED_FIELDS, OF_OPT_IN, Action, Made
+from application.writing import Kafka
 from gateway import openapi
-from gateway.access import SUPPRESSORS, allowing, no_account
+from gateway.access import SUPPRESSORS, allowing
 from gateway.answers import CommandTaken, Imported, OptInTaken
 from gateway.bodies import body_of, object_of, off_the_loop
 from gateway.openapi import Answer, operation
-from gateway.problems import MAX_FAULTS, Fault, Invalid, Problem
 from gateway.reads import Reads
-from gateway.suppressions.before import Before, state_before
-from gateway.suppressions.commands import ASKED_FIELDS, OF_OPT_IN, Action, Made, make
-from gateway.suppressions.importing import Line, is_ndjson, lines_of
-from gateway.tokens import Principal
-from gateway.writing import Kafka, write
 from projections.store import Store
-from schemas.identity import account_id_or_blank
-from schemas.records import id_text
 from schemas.settings import GatewaySettings
-from schemas.suppressions import EVERYWHERE, SuppressionCommand
+from schemas.suppressions import SuppressionCommand
 
 __all__ = ["router"]
 
@@ -100,9 +98,8 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
     def taking(action: Action) -> Callable[..., Coroutine[Any, Any, JSONResponse]]:
         async def take(request: Request, principal: as_suppressor) -> JSONResponse:
             asked = object_of(await body_of(request, MAX_BODY_BYTES))
-            made = _made(asked, action, principal, time.time_ns() // 1000)
-            before = await state_before(store, made, partial(reads.run, principal))
-            await write(kafka, [made.record()])
+            made = command_of(asked, action, principal, time.time_ns() // 1000)
+            before = await give(kafka, store, made, reads.of(principal))
             return JSONResponse(_answer(made, before), 202)
 
         return take
@@ -125,66 +122,19 @@ def router(settings: GatewaySettings, store: Store, kafka: Kafka, reads: Reads) 
         """Close the addresses of a file of up to 10,000 lines: all of them, or none if a line is not valid."""
         body = await body_of(request, MAX_FILE_BYTES)
         ndjson = is_ndjson(body) if format_ is None else format_ == "ndjson"
-        lines, commands, faults = await off_the_loop(len(body), _read_file, body, ndjson, principal)
-        report: dict[str, Any] = {
-            "dry_run": dry_run,
-            "lines": lines,
-            "good": len(commands),
-            "bad": lines - len(commands),
-        }
+        now_us = time.time_ns() // 1000
+        imported = await off_the_loop(len(body), read_import, body, ndjson=ndjson, principal=principal, now_us=now_us)
         if dry_run:
-            return JSONResponse(report | {"errors": [fault.clipped().as_json() for fault in faults]}, 200)
-        if faults:
-            raise Invalid(faults, **report)
-        await write(kafka, [made.record() for made in commands])
-        return JSONResponse(report | {"errors": []}, 202)
+            errors = [fault.clipped().as_json() for fault in imported.faults]
+            return JSONResponse(imported.report(dry_run=True) | {"errors": errors}, 200)
+        return JSONResponse(await import_commands(kafka, imported) | {"errors": []}, 202)
 
     return routes
 
 
-def _answer(made: Made, before: Before) -> dict[str, Any]:
+def _answer(made: Made, before: CurrentState) -> dict[str, Any]:
     command = made.command
     said = {"command_id": command.command_id, "was_suppressed": before.was_suppressed}
     if command.action == "opt_in":
         said["was_opted_out"] = before.was_opted_out
     return said | {"effect": before.effect(command.action)}
-
-
-def _read_file(body: bytes, ndjson: bool, principal: Principal) -> tuple[int, list[Made], list[Fault]]:
-    """How many lines a file has, the commands of those that are good, and the first faults of the others."""
-    now_us = time.time_ns() // 1000
-    lines = lines_of(body, ndjson=ndjson)
-    commands: list[Made] = []
-    faults: list[Fault] = []
-    for line in lines:
-        try:
-            commands.append(_of_line(line, principal, now_us))
-        except Invalid as error:
-            faults += [fault._replace(place=line.place) for fault in error.faults]
-            del faults[MAX_FAULTS:]
-    return len(lines), commands, faults
-
-
-def _of_line(line: Line, principal: Principal, now_us: int) -> Made:
-    if line.fault:
-        raise Invalid([line.fault])
-    return _made(line.asked, "suppress", principal, now_us)
-
-
-def _made(asked: Any, action: Action, principal: Principal, now_us: int) -> Made:
-    """The command, for a scope that the token has. Raises Invalid, or Problem 403 or 404."""
-    scope = _scope(asked.get("scope"), principal)
-    return make({**asked, "scope": scope}, action, actor=principal.subject, now_us=now_us)
-
-
-def _scope(given: object, principal: Principal) -> object:
-    scope = id_text(given)
-    if scope is None:
-        scope = EVERYWHERE if principal.covers_all else principal.only_account
-        if scope is None:
-            raise Invalid([Fault("scope", "must be given: the token covers several accounts")])
-    if scope == EVERYWHERE and not principal.covers_all:
-        raise Problem("scope-not-allowed", "`scope` * takes a token of all accounts; name an account of yours")
-    if isinstance(scope, str) and account_id_or_blank(scope) and not principal.covers(scope):
-        raise no_account()
-    return scope

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from projections.messages.queries import EVERY, Query
 
-__all__ = ["accounts_like", "accounts_named", "policy", "preference"]
+__all__ = ["accounts_like", "accounts_named", "policy", "preference", "traces_of"]
 
 _COUNTED = "SELECT account_id, count() AS messages, max(date_sent) AS last_sent_at FROM messages WHERE "
 _ORDERED = " GROUP BY account_id ORDER BY account_id"
@@ -43,4 +43,13 @@ def preference(account_id: str, recipient_kind: str, recipient_id: str) -> Query
         " WHERE account_id = {account:String} AND recipient_kind = {kind:String} AND recipient_id = {id:String}"
         " GROUP BY account_id, recipient_kind, recipient_id",
         {"account": account_id, "kind": recipient_kind, "id": recipient_id},
+    )
+
+
+def traces_of(account_id: str) -> Query:
+    """Return the query of whether an account has any message or policy: a row for each of the two."""
+    return Query(
+        "SELECT 1 FROM messages WHERE account_id = {account:String} LIMIT 1"
+        " UNION ALL SELECT 1 FROM policies WHERE account_id = {account:String} LIMIT 1",
+        {"account": account_id},
     )

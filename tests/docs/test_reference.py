@@ -119,6 +119,8 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 def is_path(text: str) -> bool:
     """Whether a piece of code in a page names a place in this repository: `a/b.py`, `folder/`, `page.md`."""
+    if re.fullmatch(r"application/[a-z+-]+", text):  # a media type: the modules of this folder end in `.py`
+        return False
     if re.search(r"NNNN|[\s<>{}*…$=]", text) or text.startswith(("/", ".venv", ".data", "-")):
         return False
     return "/" in text and (ROOT / text.partition("/")[0]).is_dir()

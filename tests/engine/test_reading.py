@@ -149,12 +149,12 @@ def test_a_mend_for_an_unknown_codec_does_not_skip() -> None:
 
 
 def test_every_consumer_of_the_product_is_made_here() -> None:
-    """Another one stops at the first odd header. The gateway's begins again at the end, and says why."""
+    """Another one stops at the first odd header. That of decisions begins again at the end, and says why."""
     made = {
         str(path.relative_to(ROOT))
-        for folder in ("processors", "gateway", "cli")
+        for folder in ("processors", "application", "gateway", "cli")
         for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("AIOKafkaConsumer")
     }
-    assert made == {"processors/engine/reading.py", "gateway/sends/decided.py"}
+    assert made == {"processors/engine/reading.py", "application/decisions.py"}

@@ -1,21 +1,15 @@
-"""Bodies: where they are checked, and how much is said of a bad one."""
+"""Bodies: where they are checked."""
 
 import asyncio
 import threading
-from typing import Any
 
 import anyio
 import pytest
 
-from gateway import deadlines
-from gateway.bodies import checked, off_the_loop
-from gateway.fields import MAX_CC, size_faults
-from gateway.problems import MAX_FAULTS, Invalid, Problem
-from schemas.gate_facts import decode_policy
-from schemas.policies import AccountPolicy
-from schemas.records import MAX_REQUEST_BYTES
-from schemas.topics import ACCOUNTS_POLICIES
-from tests.gateway.building import NOW_US
+from application import deadlines
+from application.errors import FieldsInvalid
+from gateway.bodies import off_the_loop
+from gateway.problems import Problem
 
 
 @pytest.mark.parametrize(("size", "in_place"), [(1, True), (64 * 1024, True), (64 * 1024 + 1, False)])
@@ -26,34 +20,10 @@ async def test_a_large_body_is_checked_in_a_thread(size: int, in_place: bool) ->
 
 async def test_what_a_thread_finds_wrong_is_raised() -> None:
     def wrong() -> None:
-        raise Invalid([])
+        raise FieldsInvalid([])
 
-    with pytest.raises(Invalid):
+    with pytest.raises(FieldsInvalid):
         await off_the_loop(1 << 20, wrong)
-
-
-def faults(raw: dict[str, Any]) -> list[str]:
-    with pytest.raises(Invalid) as raised:
-        checked(AccountPolicy, raw, ACCOUNTS_POLICIES, decode_policy, now_us=NOW_US)
-    return [fault.field for fault in raised.value.faults]
-
-
-def test_unknown_fields_stand_beside_what_the_model_refuses() -> None:
-    assert faults({"account_id": "a b", "colour": "red", "updated_at": 1}) == ["colour", "account_id", "updated_at"]
-
-
-def test_no_more_than_the_first_elements_are_looked_at() -> None:
-    assert faults({"disabled_templates": [None] * 1000}) == [f"disabled_templates.{n}" for n in range(MAX_FAULTS)]
-
-
-@pytest.mark.parametrize("extra", [0, 1])
-def test_the_size_of_an_object_is_that_of_its_json(extra: int) -> None:
-    raw = {"a": "x" * 100, "b": "y" * (MAX_REQUEST_BYTES - 100 - len('{"a":"","b":""}') + extra)}
-    assert [fault.field for fault in size_faults(raw, MAX_REQUEST_BYTES)] == ["b"] * extra
-
-
-def test_the_contract_s_numbers() -> None:
-    assert (MAX_CC, MAX_FAULTS, MAX_REQUEST_BYTES) == (50, 100, 256 * 1024)
 
 
 async def test_a_large_body_waits_for_a_thread_no_longer_than_its_request_may_take() -> None:

@@ -7,9 +7,9 @@ import httpx
 import orjson
 import pytest
 
-from gateway.evidence import own_evidence
-from gateway.sends import routes
-from gateway.sends.decided import Decided, DecisionRecord, Watch
+from application import sending
+from application.decisions import DecisionListener, DecisionRecord, Waiter
+from application.evidence import own_evidence
 from processors.ledger.reading import read_records
 from processors.ledger.writing import tables_of
 from projections.messages.columns import events_table, state_table
@@ -175,14 +175,14 @@ async def waited(
     value = orjson.dumps(decision)
     record = DecisionRecord(value, decode_decision(value, a_place(received_us=2**60)))
 
-    async def all_within(self: Watch, seconds: float) -> Any:
+    async def all_within(self: Waiter, seconds: float) -> Any:
         return {next(iter(self.pairs)): record}
 
-    async def is_ready(self: Decided) -> bool:
+    async def is_ready(self: DecisionListener) -> bool:
         return True
 
-    monkeypatch.setattr(Watch, "all_within", all_within)
-    monkeypatch.setattr(Decided, "_is_ready", is_ready)
+    monkeypatch.setattr(Waiter, "all_within", all_within)
+    monkeypatch.setattr(DecisionListener, "_is_ready", is_ready)
     async with a_caller(FakeKafka(), a_token(account), store) as client:
         return await client.post("/v1/sends?wait=1", json=decision["request"] | other)
 
@@ -210,7 +210,7 @@ async def test_where_nothing_is_to_be_looked_up_nothing_is_asked(monkeypatch: py
     def never(*_: object) -> set[str]:
         raise AssertionError
 
-    monkeypatch.setattr(routes, "own_evidence", never)
+    monkeypatch.setattr(sending, "own_evidence", never)
     decision = a_decision(RECENT, requested_at=a_send()["requested_at"]) | {"evidence": RECORDS["acme"]}
     answer = await waited(monkeypatch, None, "acme", decision)
     assert (answer.status_code, answer.json()["items"]) == (200, [decision])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi.responses import StreamingResponse
 
+from application.principals import Principal
 from gateway.exporting import exported
 from gateway.reads import Reads
-from gateway.tokens import Principal
 
 READER = Principal("reader", "viewer", frozenset({"acme"}))
 

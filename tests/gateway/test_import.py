@@ -7,8 +7,8 @@ import httpx
 import orjson
 import pytest
 
+from application.import_files import MAX_LINES
 from gateway.problems import MAX_ANSWER_BYTES
-from gateway.suppressions.importing import MAX_LINES
 from tests.gateway.building import a_caller, a_token, records
 from tests.gateway.test_webhooks import FakeKafka
 

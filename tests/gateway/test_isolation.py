@@ -13,11 +13,11 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette._utils import is_async_callable
 
-from gateway import deadlines
+from application import deadlines
+from application.principals import Principal
 from gateway.app import create_app
 from gateway.problems import Problem
 from gateway.reads import Reads
-from gateway.tokens import Principal
 from processors.engine import Output
 from projections.store import Store
 from schemas.errors import BrokerError, StoreError

@@ -14,14 +14,16 @@ from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
 import gateway
+from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
 from gateway.app import create_app
 from gateway.problem_codes import BY_STATUS, KINDS, TYPE_BASE
-from gateway.problems import MAX_FAULTS, Fault, Invalid
+from gateway.problems import problem_of
 from gateway.tokens import issue
 from projections.store import Store
-from schemas.errors import RequestError, StoreError, StoreRefused
+from schemas.errors import RequestError, StoreError, StoreRefused, TimedOut
 from schemas.identity import message_id_or_blank
 from schemas.telemetry import Telemetry
+from tests.application.test_errors import CODES
 from tests.gateway.building import a_send, a_token
 from tests.gateway.test_webhooks import FakeKafka, post, settings
 
@@ -298,7 +300,7 @@ async def test_401_says_what_is_wrong_with_the_token(
 
 
 def test_no_more_faults_are_named_than_anybody_reads() -> None:
-    said = Invalid([Fault("to", "must be text", {"index": n}) for n in range(5_000)])
+    said = FieldsInvalid([ValidationFault("to", "must be text", {"index": n}) for n in range(5_000)])
     assert len(said.more["errors"]) == MAX_FAULTS
 
 
@@ -344,3 +346,20 @@ def test_a_subject_is_what_can_be_shown(subject: str) -> None:
 
 def test_a_subject_may_be_as_long_as_an_address() -> None:
     assert issue("x" * 40, subject="ü" * 320, role="viewer", accounts=["acme"])
+
+
+def test_every_code_of_the_application_is_a_problem_of_the_caller() -> None:
+    assert KINDS.keys() >= CODES
+    assert {problem_of(RequestError("what", "where", "mend", code=code)).status // 100 for code in CODES} == {4}
+
+
+def test_an_error_of_the_application_is_answered_with_what_it_says_and_no_more() -> None:
+    problem = problem_of(
+        RequestError("No such account", "inside", "secret", code="no-such-account", more={"items": []})
+    )
+    assert (problem.status, problem.detail, problem.more) == (404, "No such account", {"items": []})
+
+
+def test_a_request_whose_time_was_up_may_be_sent_again() -> None:
+    problem = problem_of(TimedOut("Too late", "inside", "again"))
+    assert (problem.status, problem.kind.code, problem.headers) == (503, "timed-out", {"Retry-After": "5"})

@@ -9,9 +9,10 @@ import httpx
 import orjson
 import pytest
 
-from gateway.problems import MAX_ANSWER_BYTES, MAX_FAULTS
-from gateway.sends.reading import MAX_SENDS
-from gateway.sends.routes import MAX_BODY_BYTES
+from application.errors import MAX_FAULTS
+from application.send_requests import MAX_SENDS
+from gateway.problems import MAX_ANSWER_BYTES
+from gateway.sends import MAX_BODY_BYTES
 from schemas.facts import decode_request
 from schemas.identity import message_id_or_blank, sent_at_us, uuid7
 from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.suppressions.commands import channel_of
 from projections.store import Store
 from projections.suppressions.columns import changes_table
 from schemas.gate_facts import decode_command
@@ -218,23 +217,6 @@ async def test_the_answer_says_what_was_so_before(
         answer = await client.post(f"/v1/suppressions{path}", json=asked)
     assert (answer.status_code, answer.json()["was_suppressed"]) == (202, was)
     assert len(kafka.sent) == 1
-
-
-@pytest.mark.parametrize(
-    ("address", "channel"),
-    [
-        ("+14155550100", "sms"),
-        (" (415) 555-0100", "sms"),
-        ("whatsapp:+14155550100", "sms"),
-        ("RCS:+14155550100", "sms"),
-        ("tel: +14155550100", "sms"),
-        ("sms:+14155550100", "sms"),
-        ("sms@example.com", "email"),
-        ("1ann@example.com", "email"),
-    ],
-)
-def test_the_channel_is_told_from_the_address_where_it_is_left_out(address: str, channel: str) -> None:
-    assert channel_of(address) == channel
 
 
 class OnlyCommands(Store):

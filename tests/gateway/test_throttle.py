@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from application.principals import Principal
 from gateway.throttle import Throttle
-from gateway.tokens import Principal
 from tests.gateway.building import a_send, a_token
 from tests.gateway.test_isolation import a_client
 from tests.gateway.test_problems import Refusing

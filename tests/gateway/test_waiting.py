@@ -14,10 +14,10 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from application.decisions import MAX_WATCHED, DecisionListener
+from application.send_requests import Pair
+from application.writing import producer_of
 from gateway.app import create_app
-from gateway.sends.decided import MAX_WATCHED, Decided
-from gateway.sends.reading import Pair
-from gateway.writing import producer_of
 from processors.topics import make_topics
 from projections.store import Store
 from schemas.records import SendDecision
@@ -116,8 +116,8 @@ async def gate(gateways: Sequence[httpx.AsyncClient], kafka_bootstrap: str) -> A
 
 
 @asynccontextmanager
-async def a_reader(bootstrap: str) -> AsyncIterator[Decided]:
-    reader = Decided(bootstrap)
+async def a_reader(bootstrap: str) -> AsyncIterator[DecisionListener]:
+    reader = DecisionListener(bootstrap)
     await reader.start()
     try:
         yield reader

@@ -4,63 +4,33 @@ import hmac
 import threading
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 
-from gateway import deadlines
+from application import deadlines
 from gateway.app import create_app
 from gateway.intake import twilio, webhooks
 from gateway.intake.sendgrid import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from processors.engine import Output
 from projections.store import Store
-from schemas.errors import BrokerError, ConfigError, RecordRefused
+from schemas.errors import ConfigError
 from schemas.identity import message_id_or_blank
 from schemas.settings import GatewaySettings, read
 from schemas.telemetry import Telemetry
 from schemas.times import rfc3339_us
 from simulator.signing import new_key_pair, sign_sendgrid
+from tests.application.building import FakeKafka
+
+__all__ = ["FakeKafka"]
 
 PRIVATE, PUBLIC = new_key_pair()
 OLD_PRIVATE, OLD_PUBLIC = new_key_pair()
 TWILIO_TOKEN, OLD_TWILIO_TOKEN = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 BASIC = b64encode(b"postmark:pass:word").decode()
 IDS = "?sl_account=salon-anna&sl_message=01A20CC2-7402-7473-9e3a-265e16eee03f&x=%c3%a4+%20"
-
-
-class FakeKafka:
-    """Keeps the records that it is sent, or fails."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes, bytes, dict[str, bytes]]] = []
-        self.fails = False
-        self.refuses: set[str] = set()
-        """Topics that take none of the records, since each is larger than their max.message.bytes."""
-        self.healthy = True
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-
-    async def metadata(self) -> frozenset[str]:
-        if self.fails:
-            raise BrokerError("Kafka does not answer", "nowhere", "make it answer")
-        return frozenset()
-
-    async def send_all(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
-        if self.fails:
-            raise BrokerError("Kafka does not acknowledge", outputs[0].topic, "make it answer")
-        refused = {n: "too large" for n, output in enumerate(outputs) if output.topic in self.refuses}
-        for output in outputs:
-            if output.topic not in self.refuses:
-                self.sent.append((output.topic, output.key or b"", output.value or b"", dict(output.headers)))
-        if refused:
-            raise RecordRefused("Kafka refuses records", "a topic", refused)
-
-    async def send_batches(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
-        await self.send_all(outputs, within_seconds=within_seconds)
 
 
 def settings(**said: Any) -> GatewaySettings:

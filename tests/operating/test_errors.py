@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from application.errors import FieldsInvalid, ValidationFault
 from cli.errors import exit_code, known, text
 from cli.progress import waiting_for
 from schemas.errors import BrokerError, ConfigError, RequestError, StoreDenied, StoreError, StoreRefused
@@ -23,6 +24,15 @@ SETTINGS = {
     "SENDLEDGER_TOKEN_SECRET": "a secret of this test, and of no other place",
 }
 SAID = ("what", "where", "mend")
+
+
+def test_fields_that_can_not_be_are_the_arguments_of_a_command() -> None:
+    error = known(FieldsInvalid([ValidationFault("reason", "must not be blank")]))
+    assert error is not None
+    assert (exit_code(error), text(error).splitlines()) == (
+        2,
+        ["error: `reason`: must not be blank", "  where: the arguments", "  mend:  Mend them; see --help"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """A SuppressionCommand, made from what somebody asks for.
 
 In:  channel, address, scope, reason and the rest as they were given; who asks, and when.
-Out: the command with an id and a time of its own, and the key that it is written under; or Invalid, with every fault.
+Out: the command with an id and a time of its own, and the key that it is written under; or FieldsInvalid, with all
+faults.
 
 Whether the asker may do it is not asked here.
 """
@@ -12,10 +13,10 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final, Literal, NamedTuple
 
-from gateway.bodies import checked
-from gateway.fields import unknown_fault
-from gateway.problems import Fault, Invalid
-from gateway.writing import Written
+from application.checking import checked
+from application.errors import FieldsInvalid, ValidationFault
+from application.fields import unknown_fault
+from application.writing import Written
 from projections.gate.addressing import AddressKey, is_address
 from schemas.addresses import address_key
 from schemas.gate_facts import decode_command
@@ -60,19 +61,21 @@ def channel_of(address: str) -> str:
 
 
 def make(asked: Mapping[str, object], action: Action, *, actor: str, now_us: int) -> Made:
-    """Return the command that `asked` is, of now. Raises Invalid."""
+    """Return the command that `asked` is, of now. Raises FieldsInvalid."""
     unknown = islice((name for name in asked if name not in ASKED_FIELDS), _UNKNOWN_NAMED)
     if faults := [unknown_fault(name, ASKED_FIELDS) for name in unknown]:
-        raise Invalid(faults)
+        raise FieldsInvalid(faults)
     said = {name: value for name, value in asked.items() if value is not None}
     ours = {"command_id": uuid7(now_us, os.urandom(10)), "action": action, "actor": actor, "at": rfc3339(now_us)}
     command, value, _ = checked(SuppressionCommand, said | ours, SUPPRESSIONS_COMMANDS, decode_command, now_us=now_us)
     key = AddressKey(command.channel, address_key(command.address, command.channel))
-    faults = [Fault(name, "belongs to an opt-in alone") for name in OF_OPT_IN if action != "opt_in" and name in said]
+    faults = [
+        ValidationFault(name, "belongs to an opt-in alone") for name in OF_OPT_IN if action != "opt_in" and name in said
+    ]
     if not command.reason.strip():
-        faults.append(Fault("reason", "must not be blank"))
+        faults.append(ValidationFault("reason", "must not be blank"))
     if not is_address(key.address, command.channel):
-        faults.append(Fault("address", _WANTED[command.channel]))
+        faults.append(ValidationFault("address", _WANTED[command.channel]))
     if faults:
-        raise Invalid(faults)
+        raise FieldsInvalid(faults)
     return Made(command, key, value)

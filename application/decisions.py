@@ -1,4 +1,4 @@
-"""Waiting for decisions: one reader of `sends.decided` in each gateway, for all callers that wait.
+"""Waiting for decisions: one reader of `sends.decided` in each process, for all callers that wait.
 
 In:  the topic from its end on, every partition, without a consumer group: so each of several gateways sees every
 decision, and none of them is another's business.
@@ -17,17 +17,17 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaTimeoutError
 
-from gateway import deadlines
-from gateway.sends.reading import Pair
+from application import deadlines
+from application.send_requests import Pair
 from schemas.errors import RecordInvalid
 from schemas.events import Place
 from schemas.facts import Decision, decode_decision
 from schemas.topics import SENDS_DECIDED
 
-__all__ = ["Decided", "DecisionRecord", "Watch"]
+__all__ = ["DecisionListener", "DecisionRecord", "Waiter"]
 
 MAX_WATCHED: Final = 50_000
-"""Messages that callers of this gateway wait for at one time; further ones get the answer that needs no waiting."""
+"""Messages that callers of this process wait for at one time; further ones get the answer that needs no waiting."""
 
 _READY_WITHIN_SECONDS: Final = 2.0
 _AGAIN_AFTER_SECONDS: Final = 1.0
@@ -43,8 +43,8 @@ class DecisionRecord(NamedTuple):
     decision: Decision
 
 
-class Watch:
-    """What one caller waits for."""
+class Waiter:
+    """Waits for the decisions about some messages, for one caller."""
 
     def __init__(self, pairs: Collection[Pair]) -> None:
         self.pairs = frozenset(pairs)
@@ -68,12 +68,12 @@ class Watch:
         return self._found
 
 
-class Decided:
+class DecisionListener:
     """The reader, and who waits."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._watches: dict[bytes, list[Watch]] = {}
+        self._waiters: dict[bytes, list[Waiter]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
@@ -88,34 +88,34 @@ class Decided:
             await asyncio.wait([self._reading])
 
     @asynccontextmanager
-    async def watching(self, pairs: Collection[Pair]) -> AsyncIterator[Watch | None]:
-        """Watch for decisions that are written from now on; None where that can't be."""
+    async def watching(self, pairs: Collection[Pair]) -> AsyncIterator[Waiter | None]:
+        """Wait for decisions that are written from now on; None where that can't be."""
         keys = {pair.message_id.encode() for pair in pairs}
-        if len(self._watches) + len(keys) > MAX_WATCHED or not await self._is_ready():
+        if len(self._waiters) + len(keys) > MAX_WATCHED or not await self._is_ready():
             yield None
             return
-        watch = Watch(pairs)
+        waiter = Waiter(pairs)
         for key in keys:
-            self._watches.setdefault(key, []).append(watch)
+            self._waiters.setdefault(key, []).append(waiter)
         try:
-            yield watch
+            yield waiter
         finally:
             for key in keys:
-                self._watches[key].remove(watch)
-                if not self._watches[key]:
-                    del self._watches[key]
+                self._waiters[key].remove(waiter)
+                if not self._waiters[key]:
+                    del self._waiters[key]
 
     def take(self, key: bytes | None, value: bytes | None, place: Place) -> None:
         """Take one record of the topic. Only what somebody waits for is decoded."""
-        waiting = self._watches.get(key or b"")
+        waiting = self._waiters.get(key or b"")
         if not waiting or value is None:
             return
         try:
             decision = decode_decision(value, place)
         except RecordInvalid:
             return  # it is no decision, and the ledger parks it
-        for watch in waiting:
-            watch.take(Pair(decision.account_id, decision.message_id), DecisionRecord(value, decision))
+        for waiter in waiting:
+            waiter.take(Pair(decision.account_id, decision.message_id), DecisionRecord(value, decision))
 
     async def _is_ready(self) -> bool:
         try:

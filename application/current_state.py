@@ -1,4 +1,4 @@
-"""What was so before a command: asked of the tables, which follow the log within a moment.
+"""The state that a command is about to change: asked of the tables, which follow the log within a moment.
 
 In:  a command that is about to be written. Out: whether that which it is about is suppressed, and for an opt-in whether
 there is an opt-out that it lifts; None where the tables can't tell now. A command does not wait for them: to close an
@@ -6,30 +6,28 @@ address matters more than to know how it was.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
-from gateway import deadlines
-from gateway.problems import Problem
-from gateway.suppressions.commands import Made
+from application import deadlines
+from application.lookups import UNANSWERED, Run
+from application.suppression_commands import Made
+from projections.accounts import queries as accounts
 from projections.gate.addressing import sender_key
 from projections.store import Store
 from projections.suppressions import queries
 from schemas.errors import StoreError, StoreRefused
-from schemas.suppressions import SuppressionCommand
+from schemas.suppressions import EVERYWHERE, SuppressionCommand
 
-__all__ = ["Before", "state_before"]
-
-Run = Callable[..., Coroutine[Any, Any, Any]]
+__all__ = ["CurrentState", "current_state", "is_known_scope"]
 
 _TOLD_WITHIN_SECONDS: Final = 3.0
 
 log = structlog.get_logger()
 
 
-class Before(NamedTuple):
+class CurrentState(NamedTuple):
     """How it was; None is unknown, or of `was_opted_out` that the command is no opt-in."""
 
     was_suppressed: bool | None = None
@@ -61,28 +59,39 @@ _COMMANDS: Final = {
 }
 
 
-async def state_before(store: Store, made: Made, run: Run = asyncio.to_thread) -> Before:
+async def current_state(store: Store, made: Made, run: Run = asyncio.to_thread) -> CurrentState:
     """Return how it is now.
 
-    `run` runs what blocks: the gateway's reads, or any thread in a command that does nothing else.
+    `run` runs what blocks: in any thread where nothing else is done.
     """
     try:
         async with asyncio.timeout(deadlines.at_most_half(_TOLD_WITHIN_SECONDS)):
-            return Before(*await run(_state, store, made))
-    except (Problem, StoreError, StoreRefused, TimeoutError) as error:
+            return CurrentState(*await run(_state, store, made))
+    except UNANSWERED as error:
         log.warning("suppression.state_unknown", error=type(error).__name__)
-        return Before()
+        return CurrentState()
 
 
-def _state(store: Store, made: Made) -> Before:
+def is_known_scope(store: Store, scope: str) -> bool:
+    """Return whether the account of a scope has any message or policy; True also where that is not to be known."""
+    if scope == EVERYWHERE:
+        return True
+    query = accounts.traces_of(scope)
+    try:
+        return bool(store.tuples(query.sql, query.parameters))
+    except (StoreError, StoreRefused):
+        return True
+
+
+def _state(store: Store, made: Made) -> CurrentState:
     command, key = made.command, made.key
     query = queries.was_suppressed(command.action, key.channel, key.address, command.scope)
     [(suppressed,)] = store.tuples(query.sql, query.parameters)
     if command.action != "opt_in":
-        return Before(bool(suppressed))
+        return CurrentState(bool(suppressed))
     query = queries.opt_outs(None, key.channel, [key.address])
     lifted = [row for row in store.rows(query.sql, query.parameters) if _lifts(command, row["scope"], row)]
-    return Before(bool(suppressed), bool(lifted))
+    return CurrentState(bool(suppressed), bool(lifted))
 
 
 def _lifts(command: SuppressionCommand, scope: str, out: dict[str, str]) -> bool:

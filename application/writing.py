@@ -7,10 +7,10 @@ not. So whoever asks again must ask for the same: every record of ours is safe t
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from gateway import deadlines
-from gateway.problems import RETRY_SECONDS, Problem
+from application import deadlines
 from processors.engine import Output
 from processors.kafka.producer import Producer
+from schemas.errors import TimedOut
 from schemas.topics import Topic
 
 __all__ = ["ACKNOWLEDGED_WITHIN_SECONDS", "Kafka", "Written", "producer_of", "write", "write_once"]
@@ -21,7 +21,7 @@ _MANY: Final = 100
 
 
 class Kafka(Protocol):
-    """What the gateway needs of a producer (`processors.kafka.producer.Producer`)."""
+    """What this layer needs of a producer (`processors.kafka.producer.Producer`)."""
 
     @property
     def healthy(self) -> bool:
@@ -44,7 +44,7 @@ class Kafka(Protocol):
 
 
 class Written(NamedTuple):
-    """A record to write. `actor` is whose token asked for it; it stands beside the record, as a header."""
+    """A record to write. `actor` is who asked for it; it stands beside the record, as a header."""
 
     topic: Topic
     key: str
@@ -66,11 +66,11 @@ async def write(kafka: Kafka, records: Sequence[Written]) -> None:
     """Write the records; return when all of them are acknowledged.
 
     Raises BrokerError after 8 s, or when the request's time is up; RecordRefused where Kafka takes no such record;
-    Problem 503 where nothing of the request's time was left to begin with: that is not Kafka's fault.
+    TimedOut where nothing of the request's time was left to begin with: that is not Kafka's fault.
     """
     if deadlines.remaining() == 0:
-        said = "The request's time was up before anything was stored; send it again"
-        raise Problem("timed-out", said, headers={"Retry-After": RETRY_SECONDS})
+        what = "The request's time was up before anything was stored; send it again"
+        raise TimedOut(what, "the deadline of the request", "Do the same again")
     outputs = [Output(r.topic.name, r.key.encode(), r.value, r.headers) for r in records]
     send = kafka.send_batches if len(outputs) >= _MANY else kafka.send_all
     await send(outputs, within_seconds=deadlines.within(ACKNOWLEDGED_WITHIN_SECONDS))

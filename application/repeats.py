@@ -1,10 +1,10 @@
 """Requests that are asked for again with other content: the one that was asked for first is the one that is decided.
 
-In:  the requests of a call, what this gateway remembers of keys, and the decisions that came back.
-Out: faults that name what differs; the answer to them is 409.
+In:  the requests of a call, what this process remembers of keys, and the decisions that came back.
+Out: faults that name what differs.
 
 The gate remembers every message_id for `DECISION_DAYS`, and a decision names the request that it decided: so a caller
-that waits learns of any difference. A caller that doesn't wait learns only what this gateway remembers: the last keys.
+that waits learns of any difference. A caller that doesn't wait learns only what this process remembers: the last keys.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.problems import Fault
-from gateway.sends.reading import KEY_HEADER, Pair, Send
+from application.errors import ValidationFault
+from application.send_requests import KEY_HEADER, Pair, Send
 from schemas.facts import Request
 
 __all__ = ["MAX_KEYS", "KeyMemory", "differences"]
 
 MAX_KEYS: Final = 50_000
-"""Requests with an Idempotency-Key that one gateway remembers: some 10 MB."""
+"""Requests with an Idempotency-Key that one process remembers: some 10 MB."""
 
 _NAMES: Final = {
     "requested_us": "requested_at",
@@ -41,11 +41,13 @@ class KeyMemory:
     def __init__(self) -> None:
         self._asked: dict[bytes, bytes] = {}
 
-    def take(self, sends: Sequence[Send]) -> list[Fault]:
+    def take(self, sends: Sequence[Send]) -> list[ValidationFault]:
         """Remember the requests; return those whose key asked for something else before, and then remember none."""
         asked = {send.key: (index, _digest(send)) for index, send in enumerate(sends) if send.key is not None}
         faults = [
-            Fault(KEY_HEADER, "was used for another request: repeat that one, or use another key", {"index": index})
+            ValidationFault(
+                KEY_HEADER, "was used for another request: repeat that one, or use another key", {"index": index}
+            )
             for key, (index, digest) in asked.items()
             if self._asked.get(key, digest) != digest
         ]
@@ -58,10 +60,10 @@ class KeyMemory:
         return faults
 
 
-def differences(sends: Sequence[Send], decided: Mapping[Pair, Request]) -> list[Fault]:
+def differences(sends: Sequence[Send], decided: Mapping[Pair, Request]) -> list[ValidationFault]:
     """Return the fields in which requests differ from those that were decided under their ids."""
     return [
-        Fault(name, "differs from the request that was decided under this message_id", {"index": index})
+        ValidationFault(name, "differs from the request that was decided under this message_id", {"index": index})
         for index, send in enumerate(sends)
         for name in _differing(send.decoded, decided[send.pair])
     ]

@@ -1,6 +1,6 @@
 """One deadline for each request, however many services it waits for.
 
-In:  the middleware begins it; reading a body begins it anew, since a long upload is nobody's fault.
+In:  whoever takes the request begins it; reading its body begins it anew, since a long upload is nobody's fault.
 Out: what may still be waited for. Whatever waits asks `within(limit)`, and so no chain of waits adds up to more.
 """
 

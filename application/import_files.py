@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.fields import unknown_fault
-from gateway.problems import MAX_FAULTS, Fault, Invalid
-from gateway.suppressions.commands import channel_of
+from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
+from application.fields import unknown_fault
+from application.suppression_commands import channel_of
 
 __all__ = ["COLUMNS", "MAX_LINES", "MAX_LINE_ENDS", "Line", "is_ndjson", "lines_of"]
 
@@ -38,7 +38,7 @@ class Line(NamedTuple):
 
     number: int
     asked: Mapping[str, Any]
-    fault: Fault | None = None
+    fault: ValidationFault | None = None
 
     @property
     def place(self) -> dict[str, int]:
@@ -52,17 +52,17 @@ def is_ndjson(body: bytes) -> bool:
 
 
 def lines_of(body: bytes, *, ndjson: bool) -> list[Line]:
-    """Return the lines of a file but blank ones. Raises Invalid where it is no such file, or has too many."""
+    """Return the lines of a file but blank ones. Raises FieldsInvalid where it is no such file, or has too many."""
     body = body.removeprefix(_BOM)
     if max(body.count(b"\n"), body.count(b"\r")) > MAX_LINE_ENDS:
-        raise Invalid([Fault("body", f"must have at most {MAX_LINE_ENDS} lines, blank ones included")])
+        raise FieldsInvalid([ValidationFault("body", f"must have at most {MAX_LINE_ENDS} lines, blank ones included")])
     found: list[Line] = []
     for line in _ndjson(body) if ndjson else _csv(_text(body)):
         if len(found) == MAX_LINES:
-            raise Invalid([Fault("body", f"must have at most {MAX_LINES} lines with an address")])
+            raise FieldsInvalid([ValidationFault("body", f"must have at most {MAX_LINES} lines with an address")])
         found.append(line if line.fault else _finished(line))
     if not found:
-        raise Invalid([Fault("body", "must have a line with an address")])
+        raise FieldsInvalid([ValidationFault("body", "must have a line with an address")])
     return found
 
 
@@ -71,7 +71,9 @@ def _finished(line: Line) -> Line:
     asked = dict(line.asked)
     for alias, name in _ALIASES.items():
         if alias in asked and name in asked:
-            return line._replace(fault=Fault(alias, f"must not stand beside `{name}`: it is the same", line.place))
+            return line._replace(
+                fault=ValidationFault(alias, f"must not stand beside `{name}`: it is the same", line.place)
+            )
         if alias in asked:
             asked[name] = asked.pop(alias)
     address = asked.get("address")
@@ -100,7 +102,7 @@ def _csv(text: str) -> Iterator[Line]:
     head = next(rows, _Row(1, []))
     columns = [name.strip().lower() for name in head.cells]
     if faults := _column_faults(columns):
-        raise Invalid([fault._replace(place={"line": head.number}) for fault in faults])
+        raise FieldsInvalid([fault._replace(place={"line": head.number}) for fault in faults])
     for row in rows:
         if row.problem:
             yield _bad(row.number, f"must be CSV: {row.problem}")
@@ -116,16 +118,16 @@ def _separator(text: str) -> str:
     return max(_SEPARATORS, key=head.count)
 
 
-def _column_faults(columns: Sequence[str]) -> list[Fault]:
+def _column_faults(columns: Sequence[str]) -> list[ValidationFault]:
     """What is wrong with the names of the columns."""
     named = [_ALIASES.get(name, name) for name in columns]
     if not {"address", "reason"} <= set(named):
         said = "must name the columns, at least `address` (or `email`) and `reason`, with commas or semicolons between"
-        return [Fault("body", said)]
+        return [ValidationFault("body", said)]
     unknown = [name for name in columns if _ALIASES.get(name, name) not in COLUMNS]
     if unknown:
         return [unknown_fault(name, COLUMNS, what="column") for name in unknown[:MAX_FAULTS]]
-    return [Fault(name, "must be one column only") for name in COLUMNS if named.count(name) > 1]
+    return [ValidationFault(name, "must be one column only") for name in COLUMNS if named.count(name) > 1]
 
 
 def _said(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
@@ -164,8 +166,8 @@ def _text(body: bytes) -> str:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
         number = body.count(b"\n", 0, error.start) + 1
-        raise Invalid([Fault("body", "must be UTF-8", {"line": number})]) from None
+        raise FieldsInvalid([ValidationFault("body", "must be UTF-8", {"line": number})]) from None
 
 
 def _bad(number: int, problem: str) -> Line:
-    return Line(number, {}, Fault("", problem, {"line": number}))
+    return Line(number, {}, ValidationFault("", problem, {"line": number}))

@@ -1,9 +1,9 @@
 """What a caller asks to be sent, read into the records that say so.
 
-In:  the JSON of a POST: one SendRequest or a list of them, each with `content{html?, text?}` where it likes; who asks,
+In:  JSON: one SendRequest or a list of them, each with `content{html?, text?}` where it likes; who asks,
 and when.
 Out: for each, in the same order, a record of `sends.requested` and perhaps one of `sends.content`. All or none: a
-Problem names those that are wrong, up to the hundredth fault.
+RequestError names those that are wrong, up to the hundredth fault.
 
 What a request omits follows from what it has, so that a repeat makes the same record: its id from the caller's key, its
 time from its id.
@@ -19,12 +19,11 @@ from typing import Any, Final, NamedTuple
 import orjson
 from pydantic import ValidationError
 
-from gateway.access import no_account
-from gateway.bodies import checked
-from gateway.fields import faults_of, unknown_faults
-from gateway.problems import MAX_FAULTS, Fault, Invalid
-from gateway.tokens import Principal
-from gateway.writing import Written
+from application.checking import checked
+from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
+from application.fields import faults_of, unknown_faults
+from application.principals import Principal, no_account
+from application.writing import Written
 from schemas.facts import Request, decode_request
 from schemas.identity import account_id_or_blank, message_id_or_blank, sent_at_us, uuid7
 from schemas.records import MAX_CONTENT_BYTES, Record, SendRequest, id_text
@@ -94,33 +93,34 @@ class _Id(NamedTuple):
 def read_sends(body: object, asking: Asking) -> list[Send]:
     """Return the requests of a body.
 
-    Raises Problem: 404 where one names another account, 413 where a content is too large, 422 for all else.
+    Raises RequestError: `no-such-account` where one names another account; FieldsInvalid, with the code `too-large`
+    where a content is too large, and `invalid-body` for all else.
     """
     asked = body if isinstance(body, list) else [body]
     if not 1 <= len(asked) <= MAX_SENDS:
-        raise Invalid([Fault("body", f"must have 1 to {MAX_SENDS} requests; it has {len(asked)}")])
+        raise FieldsInvalid([ValidationFault("body", f"must have 1 to {MAX_SENDS} requests; it has {len(asked)}")])
     accounts = [_account(raw, asking.principal) for raw in asked]
     sends: list[Send] = []
-    too_large: list[Fault] = []
-    faults: list[Fault] = []
+    too_large: list[ValidationFault] = []
+    faults: list[ValidationFault] = []
     for index, (raw, account) in enumerate(zip(asked, accounts, strict=True)):
         try:
             sends.append(_send(raw, account, index, asking))
         except _TooLarge as error:
-            too_large.append(Fault("content", str(error), {"index": index}))
-        except Invalid as error:
+            too_large.append(ValidationFault("content", str(error), {"index": index}))
+        except FieldsInvalid as error:
             faults += [fault._replace(place={"index": index}) for fault in error.faults]
         if len(faults) >= MAX_FAULTS:
             break
     if too_large:
-        raise Invalid(too_large, code="too-large")
+        raise FieldsInvalid(too_large, code="too-large")
     if faults or (faults := _repeated(sends)):
-        raise Invalid(faults)
+        raise FieldsInvalid(faults)
     return sends
 
 
 def _account(raw: object, principal: Principal) -> object:
-    """The account that a request is for: its own, or the only one of the token. Raises Problem 404."""
+    """The account that a request is for: its own, or the only one of the principal. Raises RequestError."""
     if not isinstance(raw, dict):
         return None
     account = id_text(raw.get("account_id"))
@@ -132,11 +132,11 @@ def _account(raw: object, principal: Principal) -> object:
 
 
 def _send(raw: object, account: object, index: int, asking: Asking) -> Send:
-    """One request. Raises Invalid, or _TooLarge."""
+    """One request. Raises FieldsInvalid, or _TooLarge."""
     if not isinstance(raw, dict):
-        raise Invalid([Fault("", "must be an object")])
+        raise FieldsInvalid([ValidationFault("", "must be an object")])
     if account is None:
-        raise Invalid([Fault("account_id", "must be given: the token covers several accounts")])
+        raise FieldsInvalid([ValidationFault("account_id", "must be given: the token covers several accounts")])
     known = _id(raw, str(account), index, asking)
     requested_at = raw.get("requested_at")
     if requested_at is None:
@@ -148,20 +148,22 @@ def _send(raw: object, account: object, index: int, asking: Asking) -> Send:
         good = checked(
             SendRequest, filled, SENDS_REQUESTED, decode, now_us=asking.arrived_us, known=(*_FIELDS, "content")
         )
-    except Invalid as error:
-        raise Invalid([_blaming(known.blamed, fault) for fault in error.faults]) from None
+    except FieldsInvalid as error:
+        raise FieldsInvalid([_blaming(known.blamed, fault) for fault in error.faults]) from None
     pair = Pair(good.record.account_id, good.record.message_id)
     return Send(pair, good.value, _content(raw.get("content"), pair), good.decoded, known.key)
 
 
-def _repeated(sends: Sequence[Send]) -> list[Fault]:
+def _repeated(sends: Sequence[Send]) -> list[ValidationFault]:
     """The ids that a list has twice: of two contents under one id, only one would be decided."""
     first: dict[str, int] = {}
     faults = []
     for index, send in enumerate(sends):
         before = first.setdefault(send.pair.message_id, index)
         if before != index:
-            faults.append(Fault("message_id", f"is that of index {before}, too: give each its own", {"index": index}))
+            faults.append(
+                ValidationFault("message_id", f"is that of index {before}, too: give each its own", {"index": index})
+            )
     return faults
 
 
@@ -178,7 +180,9 @@ def _id(raw: Mapping[str, object], account: str, index: int, asking: Asking) -> 
     if len(key) > 1 and key[0] == key[-1] == '"':  # a header that is a text of RFC 8941 has quotes around it
         key = key[1:-1]
     if not 1 <= len(key) <= MAX_KEY_CHARACTERS:
-        raise Invalid([Fault(KEY_HEADER, f"must have 1 to {MAX_KEY_CHARACTERS} characters; it has {len(key)}")])
+        raise FieldsInvalid(
+            [ValidationFault(KEY_HEADER, f"must have 1 to {MAX_KEY_CHARACTERS} characters; it has {len(key)}")]
+        )
     known = message_id_or_blank(key)
     entropy = blake2b(orjson.dumps(["sends", account, known or key, index]), digest_size=10).digest()
     if known:
@@ -187,17 +191,17 @@ def _id(raw: Mapping[str, object], account: str, index: int, asking: Asking) -> 
 
 
 def _requested_us(requested_at: object) -> int:
-    """The time of a request whose key has none. Raises Invalid."""
+    """The time of a request whose key has none. Raises FieldsInvalid."""
     if requested_at is None:
         said = f"must be given with an {KEY_HEADER} that is no UUID version 7: it is the time of the id made of the key"
-        raise Invalid([Fault("requested_at", said)])
+        raise FieldsInvalid([ValidationFault("requested_at", said)])
     us = rfc3339_us(requested_at) if isinstance(requested_at, str) else None
     if us is None:
-        raise Invalid([Fault("requested_at", "must be an RFC 3339 time, like 2026-11-24T09:30:00Z")])
+        raise FieldsInvalid([ValidationFault("requested_at", "must be an RFC 3339 time, like 2026-11-24T09:30:00Z")])
     return us
 
 
-def _blaming(blamed: str, fault: Fault) -> Fault:
+def _blaming(blamed: str, fault: ValidationFault) -> ValidationFault:
     """What is wrong with an id that we made is wrong with what we made it of."""
     return fault._replace(field=blamed) if fault.field == "message_id" else fault
 
@@ -209,20 +213,20 @@ def _time_of(message_id: object, arrived_us: int) -> str:
 
 
 def _content(raw: object, pair: Pair) -> bytes | None:
-    """The record of what was sent; None where there is nothing of it. Raises Invalid or _TooLarge."""
+    """The record of what was sent; None where there is nothing of it. Raises FieldsInvalid or _TooLarge."""
     if raw is None:
         return None
     if not isinstance(raw, dict):
-        raise Invalid([Fault("content", "must be an object of html, text or both")])
+        raise FieldsInvalid([ValidationFault("content", "must be an object of html, text or both")])
     size = _bytes_of(raw)
     if size > MAX_CONTENT_BYTES:
         raise _TooLarge(f"has {size} bytes; html and text together may have {MAX_CONTENT_BYTES}")
     if unknown := unknown_faults(_Content, raw, prefix="content."):
-        raise Invalid(unknown)
+        raise FieldsInvalid(unknown)
     try:
         said = _Content.model_validate(raw).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise Invalid([fault._replace(field=f"content.{fault.field}") for fault in faults_of(error)]) from None
+        raise FieldsInvalid([fault._replace(field=f"content.{fault.field}") for fault in faults_of(error)]) from None
     return orjson.dumps(pair._asdict() | said) if any(said.values()) else None
 
 
