@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -22,6 +23,7 @@ from benchmarks.ledger.latency import measure
 from benchmarks.ledger.profile import take_apart
 from benchmarks.ledger.surroundings import BenchmarkFailed, machine
 from benchmarks.ledger.throughput import compare
+from benchmarks.queries.data import FOLDER, kept
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="The benchmarks, each beside its peer.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
@@ -114,6 +116,16 @@ def memory(
     sizes = asyncio.run(measure_sizes(requests, progress=_progress))
     _progress(f"answers by status: {dict(sorted(sizes.statuses.items()))}")
     _show("memory", on, size_rows(sizes), as_json=as_json)
+
+
+@app.command()
+def queries(
+    messages: Annotated[int, typer.Option(help="Messages of the log, with 5.6 events each.", min=1_000)] = 10_000_000,
+    data_dir: Annotated[Path, typer.Option(help="Where the log is kept for the next run.")] = FOLDER,
+) -> None:
+    """Milliseconds of each way to read a large log, while it is written."""
+    made = asyncio.run(kept(data_dir, messages, _progress))
+    _progress(f"{made.messages:,} messages and {made.events:,} events in {data_dir}")
 
 
 def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
