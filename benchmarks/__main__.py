@@ -24,6 +24,8 @@ from benchmarks.ledger.profile import take_apart
 from benchmarks.ledger.surroundings import BenchmarkFailed, machine
 from benchmarks.ledger.throughput import compare
 from benchmarks.queries.data import FOLDER, kept
+from benchmarks.queries.measure import EXPORT, Limits, against_plain_query
+from benchmarks.queries.measure import measure as measure_queries
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="The benchmarks, each beside its peer.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
@@ -120,12 +122,28 @@ def memory(
 
 @app.command()
 def queries(
-    messages: Annotated[int, typer.Option(help="Messages of the log, with 5.6 events each.", min=1_000)] = 10_000_000,
+    messages: Annotated[int, typer.Option(help="Messages of the log, with 5.7 events each.", min=1_000)] = 10_000_000,
     data_dir: Annotated[Path, typer.Option(help="Where the log is kept for the next run.")] = FOLDER,
+    only: Annotated[str, typer.Option(help="Questions whose name matches this pattern: 'filter *'.")] = "*",
+    readers: Annotated[list[int] | None, typer.Option(help="Readers at once; may be repeated.", min=1)] = None,
+    seconds: Annotated[float, typer.Option(help="No request of a question begins after so long.", min=0)] = 10.0,
+    make_only: Annotated[bool, typer.Option("--make-only", help="Make the log, and ask nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Milliseconds of each way to read a large log, while it is written."""
+    on = machine()
     made = asyncio.run(kept(data_dir, messages, _progress))
     _progress(f"{made.messages:,} messages and {made.events:,} events in {data_dir}")
+    if not make_only:
+        limits = Limits(only, tuple(readers or (1, 4)), seconds=seconds)
+        rows, sizes = asyncio.run(measure_queries(data_dir, made, limits, _progress))
+        _show("queries: on disk", on, sizes, as_json=as_json)
+        timed = [row for row in rows if row["what"] != EXPORT]
+        for kind in (timed, [row for row in rows if row["what"] == EXPORT]):
+            if kind:
+                _show("queries", on, kind, as_json=as_json)
+        if compared := against_plain_query(rows):
+            _show("queries: first page against the plain query", on, compared, as_json=as_json)
 
 
 def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

@@ -62,6 +62,8 @@ _OLD_GROUP_MESSAGES: Final = 1_000_000
 _SUPPRESSIONS: Final = 5_000
 _STEPS: Final = 4
 """Request and decision, dispatch, events at first, opens and clicks."""
+_LEAST_MERGED_BYTES: Final = 16 << 20
+"""What is written while the benchmark runs must be merged, or its parts would grow in number without end."""
 _STATEMENT_SECONDS: Final = 3_600
 _MERGED: Final = f"{TEMPLATES}.merged"
 
@@ -259,7 +261,7 @@ def _leave_unmerged(store: Store, table: str) -> None:
     )[0][0]
     store.command(
         f"ALTER TABLE {store.tables}.{table} MODIFY SETTING"
-        f" max_bytes_to_merge_at_max_space_in_pool = {max(1 << 16, smallest)}"
+        f" max_bytes_to_merge_at_max_space_in_pool = {max(_LEAST_MERGED_BYTES, smallest)}"
     )
 
 

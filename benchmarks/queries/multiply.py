@@ -13,7 +13,7 @@ from typing import Final
 
 from benchmarks.queries.template import SENT_MS
 
-__all__ = ["ACCOUNTS", "TEMPLATES", "Copies", "dispatches_of", "events_of", "numbers_of", "state_of"]
+__all__ = ["ACCOUNTS", "TEMPLATES", "Copies", "account_number", "dispatches_of", "events_of", "state_of"]
 
 ACCOUNTS: Final = 500
 TEMPLATES: Final = "queries_templates"
@@ -38,13 +38,23 @@ class Copies:
     """The period that one copy of the templates fills."""
 
 
-def account_of(u: str) -> str:
-    """Return the SQL of an account's id, by a number from 0 to 1."""
-    power = 1 - _STEEPNESS
-    first, last = (1 + _FLATTENING) ** power, (ACCOUNTS + 1 + _FLATTENING) ** power
-    place = f"least({ACCOUNTS}, toUInt16(pow({first!r} + ({u}) * {last - first!r}, {1 / power!r}) - {_FLATTENING}))"
-    # An account's place in the table says nothing of its size: 263 and 500 have no common divisor.
-    return f"concat('acct-', leftPad(toString({place} * 263 % {ACCOUNTS}), 3, '0'))"
+_POWER: Final = 1 - _STEEPNESS
+_FIRST: Final = (1 + _FLATTENING) ** _POWER
+_LAST: Final = (ACCOUNTS + 1 + _FLATTENING) ** _POWER
+_STRIDE: Final = 263
+"""An account's number says nothing of its size: this and `ACCOUNTS` have no common divisor."""
+
+
+def account_number(u: float) -> int:
+    """Return the number in an account's id, by a number from 0 to 1."""
+    place = int((_FIRST + u * (_LAST - _FIRST)) ** (1 / _POWER) - _FLATTENING)
+    return min(ACCOUNTS, place) * _STRIDE % ACCOUNTS
+
+
+def _account_of(u: str) -> str:
+    """The SQL of an account's id: `account_number` in the server."""
+    place = f"toUInt16(pow({_FIRST!r} + ({u}) * {_LAST - _FIRST!r}, {1 / _POWER!r}) - {_FLATTENING})"
+    return f"concat('acct-', leftPad(toString(least({ACCOUNTS}, {place}) * {_STRIDE} % {ACCOUNTS}), 3, '0'))"
 
 
 def state_of(copies: Copies, into: str, source: str) -> str:
@@ -62,15 +72,6 @@ def dispatches_of(copies: Copies, into: str) -> str:
     return _insert(copies, into, f"{TEMPLATES}.dispatches", _DISPATCHES)
 
 
-def numbers_of(copies: Copies) -> str:
-    """Return the SQL of the messages' accounts and Dates Sent, made from their numbers alone, as a table."""
-    first, behind = copies.first * copies.templates, min(copies.messages, copies.behind * copies.templates)
-    return (
-        f"(WITH toUInt64(number) AS n, intDiv(n, {copies.templates}) AS c, {_of_number(copies)}"
-        f" SELECT n, new_account AS account_id, sent_ms FROM numbers({first}, {behind - first}))"
-    )
-
-
 def _insert(copies: Copies, into: str, source: str, columns: dict[str, str]) -> str:
     return (
         f"INSERT INTO {into} ({', '.join(f'`{name}`' for name in columns)})"
@@ -85,7 +86,7 @@ def _insert(copies: Copies, into: str, source: str, columns: dict[str, str]) -> 
 def _of_number(copies: Copies) -> str:
     """What follows from `n`, the number of a message, and `c`, the copy that it is in."""
     return (
-        f"{account_of('cityHash64(n, 1) / 18446744073709551616.')} AS new_account,"
+        f"{_account_of('cityHash64(n, 1) / 18446744073709551616.')} AS new_account,"
         f" toUInt64({copies.from_ms} + {copies.copy_ms!r} * (c + cityHash64(n, 2) % 1000003 / 1000003.)) AS sent_ms"
     )
 
