@@ -175,7 +175,7 @@ class _Session:
             self._add(row)
 
     async def _read(self, ask: Ask, most: int, ends: float, took: list[float]) -> int:
-        """Ask one after another; return how many failed. The first request is not counted, unless it took all the time."""
+        """Ask one after another; return how many failed. The first does not count, unless it took all the time."""
         failed = 0
         for number in range(most + 1):
             began = time.monotonic()
