@@ -24,7 +24,7 @@ from benchmarks.ledger.profile import take_apart
 from benchmarks.ledger.surroundings import BenchmarkFailed, machine
 from benchmarks.ledger.throughput import compare
 from benchmarks.queries.data import FOLDER, kept
-from benchmarks.queries.measure import EXPORT, Limits, against_plain_query
+from benchmarks.queries.measure import EXPORT, PLAIN_FIRST_PAGE, Limits, against_plain_query
 from benchmarks.queries.measure import measure as measure_queries
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="The benchmarks, each beside its peer.")
@@ -138,12 +138,11 @@ def queries(
         limits = Limits(only, tuple(readers or (1, 4)), seconds=seconds)
         rows, sizes = asyncio.run(measure_queries(data_dir, made, limits, _progress))
         _show("queries: on disk", on, sizes, as_json=as_json)
-        timed = [row for row in rows if row["what"] != EXPORT]
-        for kind in (timed, [row for row in rows if row["what"] == EXPORT]):
-            if kind:
-                _show("queries", on, kind, as_json=as_json)
-        if compared := against_plain_query(rows):
-            _show("queries: first page against the plain query", on, compared, as_json=as_json)
+        peers = {PLAIN_FIRST_PAGE: "queries: peer of the first page", EXPORT: "queries"}
+        _show_all("queries", on, [row for row in rows if row["what"] not in peers], as_json=as_json)
+        for what, name in peers.items():
+            _show_all(name, on, [row for row in rows if row["what"] == what], as_json=as_json)
+        _show_all("queries: first page against its peer", on, against_plain_query(rows), as_json=as_json)
 
 
 def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
@@ -152,6 +151,12 @@ def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) 
             typer.echo(orjson.dumps({"benchmark": name, "on": on, **row}))
     else:
         typer.echo(f"\n## {name}\n\n{on}\n\n{report.table(rows)}")
+
+
+def _show_all(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Show rows, if there are any."""
+    if rows:
+        _show(name, on, rows, as_json=as_json)
 
 
 def _progress(text: str) -> None:

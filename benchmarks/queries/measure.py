@@ -9,6 +9,7 @@ ClickHouse changes no part in place.
 """
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sys
@@ -34,13 +35,14 @@ from projections.store import DATABASE, Store, generations
 from schemas.settings import TopicSettings, read
 from schemas.times import rfc3339
 
-__all__ = ["EXPORT", "Limits", "against_plain_query", "measure"]
+__all__ = ["EXPORT", "PLAIN_FIRST_PAGE", "Limits", "against_plain_query", "measure"]
 
 PLAIN_FIRST_PAGE: Final = "first page, plain query"
 EXPORT: Final = "export"
 _PLAIN_FIRST_PAGE_SQL: Final = (
     "SELECT * FROM messages WHERE account_id = {account:String} ORDER BY date_sent DESC, email_id DESC LIMIT 51"
 )
+_UNDER_WAY_SQL: Final = "SELECT countIf(query_kind = 'Select') - 1 FROM system.processes"
 _SECRET: Final = "a secret of this benchmark, of no other use"
 _REQUEST_SECONDS: Final = 60
 _EXPORT_DAYS: Final = 7
@@ -158,6 +160,7 @@ class _Session:
             return
         for readers in self._limits.readers:
             each = self._limits.alone if readers == 1 else self._limits.together
+            await self._quiet()
             ends = time.monotonic() + self._limits.seconds
             took: list[float] = []
             self._failure = ""
@@ -216,6 +219,15 @@ class _Session:
             return None
         return answer
 
+    async def _quiet(self) -> None:
+        """Wait until the server has ended the queries of before: one whose client gave up goes on."""
+
+        async def ended() -> bool:
+            answer = await self._direct.post("/", params={"default_format": "TabSeparated"}, content=_UNDER_WAY_SQL)
+            return answer.text.strip() == "0"
+
+        await until(ended, "the end of the queries of before", seconds=_QUERY_SECONDS, every=0.1)
+
     def _plain_first_page(self, subject: Subject) -> Ask:
         return lambda: self._query(_PLAIN_FIRST_PAGE_SQL, {"param_account": subject.account_id})
 
@@ -243,6 +255,7 @@ class _Session:
         if not self._wanted(EXPORT):
             return
         for readers in self._limits.readers:
+            await self._quiet()
             self._failure = ""
             began = time.monotonic()
             counts = await asyncio.gather(*(self._export(subject, began) for _ in range(readers)))
@@ -323,18 +336,24 @@ def _sizes(store: Store, made: Made) -> list[Row]:
 
 
 class _copy_of:  # noqa: N801 - read as a phrase: `with _copy_of(folder)`
-    """A folder whose ClickHouse has the same parts; removed at the end."""
+    """A folder whose ClickHouse has the same parts; removed at the end. One run at a time has it."""
 
     def __init__(self, folder: Path) -> None:
         self._of, self._copy = folder, folder / "measured"
 
     def __enter__(self) -> Path:
+        self._lock = (self._of / "measured.lock").open("ab")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchmarkFailed(f"another run is at work in {self._of}") from None
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self._of / "clickhouse", self._copy / "clickhouse", copy_function=_linked, symlinks=True)
         return self._copy
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._copy, ignore_errors=True)
+        self._lock.close()
 
 
 def _linked(source: str, target: str) -> None:

@@ -136,7 +136,7 @@ def _no_filter(_row: Row, _chance: Random) -> dict[str, str]:
 
 QUESTIONS: Final = (
     Question("first page", _list(None, _no_filter)),
-    Question("next pages", _list(None, _no_filter), follows=True),
+    Question("next page", _list(None, _no_filter), follows=True),
     *(Question(f"filter {name} 7 days", _list(7, of)) for name, of in _FILTERS.items()),
     Question("status rare all time", _list(None, lambda _, chance: {"status": chance.choice(RARE_STATUSES)})),
     Question("address all time", _list(None, _column("address", "to_key"))),
