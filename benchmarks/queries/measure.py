@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import httpx
 
-from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Program, free_port_base, until
+from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Program, Usage, free_port_base, until
 from benchmarks.queries.data import Made
 from benchmarks.queries.questions import ALL, DASHBOARDS, QUESTIONS, Asked, Dashboard, Question, Subject
 from benchmarks.queries.writer import EVERY_SECONDS
@@ -94,7 +94,9 @@ async def measure(
                 await until(lambda: _ready(client, gateway), "the gateway", seconds=60, every=0.2)
                 async with writer:
                     await until(lambda: _has_written(writer), "the first group", seconds=60, every=0.2)
-                    session = _Session(client, direct, limits, progress)
+                    clickhouse = stack.supervisor.pid("clickhouse")
+                    pids = {"gateway": gateway.pid} | ({"clickhouse": clickhouse} if clickhouse else {})
+                    session = _Session(client, direct, pids, limits, progress)
                     rows = await session.run(subjects, made)
                     _ = writer.pid, gateway.pid
                 progress(_of_writer(writer))
@@ -121,10 +123,12 @@ class _Session:
         self,
         client: httpx.AsyncClient,
         direct: httpx.AsyncClient,
+        pids: Mapping[str, int],
         limits: Limits,
         progress: Callable[[str], None],
     ) -> None:
-        self._client, self._direct, self._limits, self._progress = client, direct, limits, progress
+        self._client, self._direct, self._pids, self._limits, self._progress = client, direct, pids, limits, progress
+        self._asked = 0
         self._chance = Random(3)
         self._rows: list[Row] = []
         self._failure = ""
@@ -163,8 +167,10 @@ class _Session:
             await self._quiet()
             ends = time.monotonic() + self._limits.seconds
             took: list[float] = []
-            self._failure = ""
+            self._failure, self._asked, before = "", 0, Usage.now(self._pids)
             failed = sum(await asyncio.gather(*(self._read(reader(), each, ends, took) for _ in range(readers))))
+            await self._quiet()  # what failed goes on at the server, and costs
+            used = Usage.now(self._pids).since(before)
             took.sort()
             row = {
                 "what": what,
@@ -172,6 +178,7 @@ class _Session:
                 "readers": readers,
                 "p50_ms": _part(took, 0.5),
                 "p95_ms": _part(took, 0.95),
+                "server_cpu_ms": round(sum(used[name] for name in self._pids) / self._asked * 1000),
                 "requests": len(took),
                 "failed": failed,
             }
@@ -183,6 +190,7 @@ class _Session:
         for number in range(most + 1):
             began = time.monotonic()
             answered = await ask()
+            self._asked += 1
             ended = time.monotonic()
             if number == 0 and ended < ends:
                 continue
