@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -22,6 +23,9 @@ from benchmarks.ledger.latency import measure
 from benchmarks.ledger.profile import take_apart
 from benchmarks.ledger.surroundings import BenchmarkFailed, machine
 from benchmarks.ledger.throughput import compare
+from benchmarks.queries.data import FOLDER, kept
+from benchmarks.queries.measure import EXPORT, PLAIN_FIRST_PAGE, Limits, against_plain_query
+from benchmarks.queries.measure import measure as measure_queries
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="The benchmarks, each beside its peer.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
@@ -116,12 +120,43 @@ def memory(
     _show("memory", on, size_rows(sizes), as_json=as_json)
 
 
+@app.command()
+def queries(
+    messages: Annotated[int, typer.Option(help="Messages of the log, with 5.7 events each.", min=1_000)] = 10_000_000,
+    data_dir: Annotated[Path, typer.Option(help="Where the log is kept for the next run.")] = FOLDER,
+    only: Annotated[str, typer.Option(help="Questions whose name matches this pattern: 'filter *'.")] = "*",
+    readers: Annotated[list[int] | None, typer.Option(help="Readers at once; may be repeated.", min=1)] = None,
+    seconds: Annotated[float, typer.Option(help="No request of a question begins after so long.", min=0)] = 10.0,
+    make_only: Annotated[bool, typer.Option("--make-only", help="Make the log, and ask nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Milliseconds of each way to read a large log, while it is written."""
+    on = machine()
+    made = asyncio.run(kept(data_dir, messages, _progress))
+    _progress(f"{made.messages:,} messages and {made.events:,} events in {data_dir}")
+    if not make_only:
+        limits = Limits(only, tuple(readers or (1, 4)), seconds=seconds)
+        rows, sizes = asyncio.run(measure_queries(data_dir, made, limits, _progress))
+        _show("queries: on disk", on, sizes, as_json=as_json)
+        peers = {PLAIN_FIRST_PAGE: "queries: peer of the first page", EXPORT: "queries"}
+        _show_all("queries", on, [row for row in rows if row["what"] not in peers], as_json=as_json)
+        for what, name in peers.items():
+            _show_all(name, on, [row for row in rows if row["what"] == what], as_json=as_json)
+        _show_all("queries: first page against its peer", on, against_plain_query(rows), as_json=as_json)
+
+
 def _show(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         for row in rows:
             typer.echo(orjson.dumps({"benchmark": name, "on": on, **row}))
     else:
         typer.echo(f"\n## {name}\n\n{on}\n\n{report.table(rows)}")
+
+
+def _show_all(name: str, on: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Show rows, if there are any."""
+    if rows:
+        _show(name, on, rows, as_json=as_json)
 
 
 def _progress(text: str) -> None:
