@@ -81,7 +81,7 @@ def _operation(path: str, method: str, said: Mapping[str, Any]) -> Operation:
     parameters = [Place(p["in"], (p["name"],), p["schema"]) for p in said.get("parameters", ())]
     takes_token = any("token" in each for each in said["security"])
     contents = said["requestBody"]["content"] if "requestBody" in said and takes_token else {}
-    bodies = [_body(media, content) for media, content in contents.items()]
+    bodies: Sequence[Body | None] = [_body(media, content) for media, content in contents.items()]
     return Operation(
         said["operationId"], method.upper(), path, said["x-roles"], takes_token, parameters, bodies or [None]
     )
