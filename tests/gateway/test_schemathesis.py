@@ -8,6 +8,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as limits
+from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
 from schemathesis.checks import (
     content_type_conformance,
@@ -104,7 +105,7 @@ def examples(name: str, mode: GenerationMode, check: Callable[[Case], object]) -
         check(case)
 
     operation = OPERATIONS[name]
-    strategy = SCHEMA[operation.path][operation.method].as_strategy(generation_mode=mode)
+    strategy: SearchStrategy[Case] = SCHEMA[operation.path][operation.method].as_strategy(generation_mode=mode)
     bounded = limits(
         max_examples=_MAX_EXAMPLES,
         derandomize=True,
@@ -113,8 +114,7 @@ def examples(name: str, mode: GenerationMode, check: Callable[[Case], object]) -
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    every: Callable[[], None] = bounded(given(strategy)(checked))
-    every()
+    bounded(given(strategy)(checked))()
     boundaries = SCHEMA.iter_coverage_cases(
         SCHEMA[operation.path][operation.method], generation_modes=[mode], generation_config=SCHEMA.config.generation
     )
