@@ -161,6 +161,8 @@ def schema_of(
     schema = kind.model_json_schema(by_alias=True)
     whole: dict[str, Any] = _closed(_inlined(schema, schema.get("$defs", {})))
     whole["required"] = [name for name in whole["required"] if name not in optional]
+    # Null is left out, here as in the fields that a record may lack.
+    whole["properties"] |= {name: _or_null(whole["properties"][name]) for name in optional}
     whole["properties"] |= more or {}
     return whole
 
@@ -254,6 +256,12 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
     schema.pop("title", None)
     schema.pop("description", None)  # it stands beside it
     return (options[0] if options else {}) | schema
+
+
+def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    beside = {name: schema[name] for name in ("title", "description") if name in schema}
+    kept = {name: value for name, value in schema.items() if name not in beside}
+    return {"anyOf": [kept, {"type": "null"}]} | beside
 
 
 def _inlined(value: Any, parts: Mapping[str, Any]) -> Any:

@@ -113,6 +113,18 @@ def test_a_body_is_closed_but_for_metadata(route: str) -> None:
         assert schema["additionalProperties"] is False
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "fields"),
+    [
+        ("/v1/suppressions", "post", ["scope", "note"]),
+        ("/v1/accounts/{account_id}/policy", "put", ["account_id", "updated_at", "trial_started_at"]),
+    ],
+)
+def test_a_field_that_may_be_left_out_may_be_null(path: str, method: str, fields: list[str]) -> None:
+    properties = DOCUMENT["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert [name for name in fields if {"type": "null"} not in properties[name]["anyOf"]] == []
+
+
 def closed(value: Any) -> Iterator[dict[str, Any]]:
     """Every object whose fields are named."""
     if isinstance(value, list):

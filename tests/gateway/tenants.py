@@ -1,0 +1,257 @@
+"""Two accounts, acme and globex, with rows in every table that a route reads, for the tests of tenancy.
+
+Some things both accounts have: a message id, a recipient, an address that is suppressed for the whole platform on the
+evidence of both. Everything else of globex's is a text that occurs nowhere else: its `markers`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from processors.ledger.reading import read_records
+from processors.ledger.writing import tables_of
+from projections.bounces.columns import bounces_table
+from projections.store import Store
+from schemas.identity import uuid7
+from schemas.times import SECOND_US, rfc3339
+from tests.building import FakeRecord
+from tests.gateway.building import NOW_US, a_message_id
+
+__all__ = ["ACME", "GLOBEX", "SHARED", "UNKNOWN", "Tenant", "fill", "markers"]
+
+
+class Tenant(NamedTuple):
+    """The ids and texts of one account."""
+
+    account: str
+    email_id: str
+    refused_id: str
+    address: str
+    phone: str
+    cc: str
+    domain: str
+    subject: str
+    template_id: str
+    template_name: str
+    recipient_id: str
+    recipient_name: str
+    appointment_id: str
+    provider_message_id: str
+    code: str
+    classification: str
+    reason: str
+    actor: str
+    note: str
+    group: str
+    sender: str
+    url: str
+    user_agent: str
+    content: str
+    command_ids: tuple[str, str]
+
+
+def _tenant(account: str, word: str, number: int) -> Tenant:
+    """A tenant whose texts all have its `word` in them; its ids have its `number`."""
+    return Tenant(
+        account=account,
+        email_id=a_message_id(0.5, number),
+        refused_id=a_message_id(0.5, number + 1),
+        address=f"to-{word}@{word}.example",
+        phone=f"+1415555{number:04}",
+        cc=f"cc-{word}@{word}.example",
+        domain=f"{word}.example",
+        subject=f"Subject of {word}",
+        template_id=f"template-{word}",
+        template_name=f"Name of {word}",
+        recipient_id=f"recipient-{word}",
+        recipient_name=f"Recipient {word}",
+        appointment_id=f"appointment-{word}",
+        provider_message_id=f"provider-{word}",
+        code=f"code-{word}",
+        classification=f"class-{word}",
+        reason=f"reason of {word}",
+        actor=f"actor-{word}",
+        note=f"note of {word}",
+        group=f"group-{word}",
+        sender=f"sender-{word}",
+        url=f"https://{word}.example/link",
+        user_agent=f"Agent-{word}/1",
+        content=f"<p>Content of {word}</p>",
+        command_ids=(uuid7(NOW_US, f"{word:*<10.10}".encode()), uuid7(NOW_US, f"{word:+<10.10}".encode())),
+    )
+
+
+ACME: Final = _tenant("acme", "roadrunner", 1000)
+GLOBEX: Final = _tenant("globex", "scorpio", 2000)
+UNKNOWN: Final = _tenant("nobody", "absent", 3000)
+"""An account that does not exist: no row has any of its texts."""
+SHARED: Final = _tenant("acme", "common", 4000)
+"""What both accounts have; as an account it is acme."""
+
+_AT: Final = rfc3339(NOW_US)
+_SENT_US: Final = NOW_US - 43_200 * SECOND_US
+
+
+def fill(store: Store) -> None:
+    """Write the rows of both accounts, made of records by the ledger's own decoders and column builders."""
+    ids = {tenant.account: _event_ids(tenant) for tenant in (ACME, GLOBEX)}
+    evidence = [*ids["acme"], *ids["globex"], ACME.command_ids[0], GLOBEX.command_ids[0]]
+    _insert(store, _webhooks())
+    for tenant in (ACME, GLOBEX):
+        _insert(store, [_record(topic, value) for topic, value in _facts(tenant, evidence)])
+    _insert(store, [_record("suppressions.changed", state) for state in _states(ids)])
+
+
+def markers() -> Sequence[str]:
+    """What no answer to acme may contain: globex's name, the word in all its texts, and its ids."""
+    ids = (GLOBEX.email_id, GLOBEX.refused_id, *GLOBEX.command_ids, *_event_ids(GLOBEX))
+    return ("globex", "scorpio", GLOBEX.phone.removeprefix("+"), *ids)
+
+
+_HEADERS: Final = [
+    ("webhook_id", uuid7(NOW_US, b"webhook___").encode()),
+    ("received_at", _AT.encode()),
+    ("request_url", b"https://hooks.example.com/webhooks/sendgrid"),
+    ("content_type", b"application/json"),
+]
+
+
+def _webhooks() -> list[FakeRecord]:
+    return [_record("webhooks.sendgrid", list(_events(tenant)), offset) for offset, tenant in enumerate((ACME, GLOBEX))]
+
+
+def _record(topic: str, value: object, offset: int = 0) -> FakeRecord:
+    return FakeRecord(topic, orjson.dumps(value), headers=_HEADERS, offset=offset, timestamp=NOW_US // 1000)
+
+
+@lru_cache
+def _event_ids(tenant: Tenant) -> Sequence[str]:
+    """The ids of the account's provider events."""
+    events = read_records(_webhooks(), decision_days=30).events
+    return [event.event_id for event in events if event.account_id == tenant.account]
+
+
+def _insert(store: Store, records: Sequence[FakeRecord]) -> None:
+    sheet = read_records(records, decision_days=30)
+    assert (sheet.letters, sheet.orphans) == ([], [])
+    for table, rows in tables_of(sheet)[0].items():
+        store.insert(table, rows)
+    store.insert("bounces", bounces_table(sheet.events))
+
+
+def _events(tenant: Tenant) -> Iterator[dict[str, Any]]:
+    """SendGrid's events: of the message that both have, and of one of the account's own."""
+    told = {"reason": tenant.reason, "status": tenant.code, "bounce_classification": tenant.classification}
+    for message_id, address in ((SHARED.email_id, SHARED.address), (tenant.email_id, tenant.address)):
+        common = {
+            "sl_account": tenant.account,
+            "sl_message": message_id,
+            "email": address,
+            "sg_message_id": f"{tenant.provider_message_id}.filter",
+        }
+        for number, said in enumerate(
+            (
+                {"event": "processed"},
+                {"event": "deferred", "response": tenant.reason, "attempt": "1"},
+                {"event": "delivered", "response": tenant.reason},
+                {"event": "open", "useragent": tenant.user_agent, "ip": "192.0.2.7"},
+                {"event": "click", "url": tenant.url, "useragent": tenant.user_agent},
+                {"event": "bounce", "type": "bounce"} | told,
+                {"event": "spamreport"},
+                {"event": "group_unsubscribe", "asm_group_id": tenant.group},
+            )
+        ):
+            yield common | said | {"timestamp": _SENT_US // SECOND_US + number}
+
+
+def _facts(tenant: Tenant, evidence: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """The records of our own topics. The refused message was refused on the evidence of both accounts."""
+    account = {"account_id": tenant.account}
+    policy = account | {"disabled_templates": [tenant.template_id], "updated_at": _AT}
+    yield "accounts.policies", policy | {"blocked": {"reason": tenant.reason, "since": _AT}}
+    for recipient_id in (tenant.recipient_id, SHARED.recipient_id):
+        recipient = {"recipient_kind": "client", "recipient_id": recipient_id}
+        yield (
+            "recipients.preferences",
+            account | recipient | {"declined_templates": [tenant.template_id], "updated_at": _AT},
+        )
+    messages = ((SHARED.email_id, SHARED), (tenant.email_id, tenant), (tenant.refused_id, tenant))
+    records = [f"{kind}:{name}@{_AT}" for name in ("acme", "globex") for kind in ("policy", "preference")]
+    for message_id, of in messages:
+        request = _request(tenant, message_id, of)
+        yield "sends.requested", request
+        yield "sends.content", account | {"message_id": message_id, "html": tenant.content, "text": tenant.content}
+        refused = message_id == tenant.refused_id
+        yield (
+            "sends.decided",
+            {name: request[name] for name in ("message_id", "account_id", "channel", "to", "requested_at")}
+            | {"outcome": "suppressed" if refused else "approved", "reason": "complaint" if refused else "ok"}
+            | {"detail": tenant.reason, "evidence": [*evidence, *records], "decided_at": _AT, "request": request},
+        )
+        if not refused:
+            sent = {"provider": "sendgrid", "provider_message_id": tenant.provider_message_id, "dispatched_at": _AT}
+            yield "sends.dispatched", account | {"message_id": message_id} | sent
+    for command_id, address in zip(tenant.command_ids, (SHARED.address, tenant.address), strict=True):
+        yield (
+            "suppressions.commands",
+            {"command_id": command_id, "action": "suppress", "channel": "email", "address": address, "at": _AT}
+            | {"scope": tenant.account, "reason": tenant.reason, "actor": tenant.actor, "note": tenant.note},
+        )
+
+
+def _request(tenant: Tenant, message_id: str, of: Tenant) -> dict[str, Any]:
+    return {
+        "message_id": message_id,
+        "account_id": tenant.account,
+        "channel": "email",
+        "template": {
+            "id": tenant.template_id,
+            "name": tenant.template_name,
+            "kind": "marketing",
+            "unsubscribe_group": tenant.group,
+        },
+        "recipient": {"kind": "client", "id": of.recipient_id, "name": tenant.recipient_name},
+        "to": of.address,
+        "cc": [tenant.cc],
+        "from": tenant.sender,
+        "subject": tenant.subject,
+        "appointment_id": of.appointment_id,
+        "requested_at": rfc3339(_SENT_US),
+    }
+
+
+def _states(event_ids: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """An address of both, one of each, and a phone number of each: suppressed, and opted out."""
+    yield _state(SHARED.address, ["*", "acme", "globex"], [*event_ids["acme"], *event_ids["globex"]])
+    for tenant in (ACME, GLOBEX):
+        yield _state(tenant.address, ["*", tenant.account], event_ids[tenant.account])
+        yield _state(tenant.phone, [tenant.account], [tenant.command_ids[0]])
+
+
+def _state(address: str, scopes: Sequence[str], evidence: Sequence[str]) -> dict[str, Any]:
+    tenants = {tenant.account: tenant for tenant in (ACME, GLOBEX)}
+    return {
+        "channel": "sms" if address.startswith("+") else "email",
+        "address": address,
+        "scopes": [
+            {
+                "scope": scope,
+                "suppressed": True,
+                "reason": "complaint" if scope == "*" else "manual",
+                "since": _AT,
+                "evidence": evidence if scope == "*" else tenants[scope].command_ids,
+                # Whoever released an address of the whole platform is nobody of the account's.
+                "released": {"at": _AT, "actor": tenants.get(scope, GLOBEX).actor},
+            }
+            for scope in scopes
+        ],
+        "opt_outs": [
+            {"scope": scope, "group": tenants[scope].group, "reason": "group_unsubscribed", "since": _AT}
+            for scope in scopes
+            if scope != "*"
+        ],
+        "version": 1,
+        "changed_at": _AT,
+    }
