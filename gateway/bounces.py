@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from application.principals import Principal
 from gateway.access import READERS, accounts_of, allowing
 from gateway.answers import Bounces
 from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
@@ -30,7 +31,6 @@ from gateway.lists import (
 )
 from gateway.openapi import LIST_CODES, Answer, operation
 from gateway.reads import Reads
-from gateway.tokens import Principal
 from projections.bounces import queries
 from projections.store import Store
 from schemas.settings import GatewaySettings

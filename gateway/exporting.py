@@ -21,9 +21,9 @@ import orjson
 from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 
+from application.principals import Principal
 from gateway.openapi import LIST_CODES, Answer
 from gateway.reads import Reads
-from gateway.tokens import Principal
 
 __all__ = ["EXPORT_PAGE", "FILE", "FILE_CODES", "Format", "exported"]
 

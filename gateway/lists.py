@@ -19,7 +19,7 @@ from uuid import UUID
 import orjson
 from fastapi import Query
 
-from gateway.fields import MAX_ADDRESS_CHARACTERS, is_one_line
+from application.fields import MAX_ADDRESS_CHARACTERS, is_one_line
 from gateway.problems import Problem
 from projections.gate.addressing import is_address
 from schemas.addresses import address_key

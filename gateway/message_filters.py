@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Query
 
+from application.fields import MAX_ADDRESS_CHARACTERS, is_one_line
+from application.principals import Principal
 from gateway.access import accounts_of
-from gateway.fields import MAX_ADDRESS_CHARACTERS, is_one_line
 from gateway.lists import Account, OfChannel, address_keys, email_id_of, period
 from gateway.problems import Problem
-from gateway.tokens import Principal
 from projections.messages import queries
 from schemas.addresses import domain_of, email_key
 from schemas.provider_ids import PROVIDER_ID_KEYS

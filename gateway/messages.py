@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from application.principals import Principal
 from gateway.access import READERS, allowing
 from gateway.answers import Facets, Message, Messages
 from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
@@ -21,7 +22,6 @@ from gateway.lists import CursorText, Limit, Order, Pages, Row, all_pages
 from gateway.message_filters import filter_of
 from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.reads import Reads
-from gateway.tokens import Principal
 from projections.messages import queries
 from projections.messages.pages import read_page
 from projections.store import Store

@@ -11,17 +11,17 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from application.evidence import own_evidence
+from application.principals import Principal
 from gateway import previewing
 from gateway.access import READERS, accounts_of, allowing
 from gateway.answers import Message, MessageExplanation, Timeline, TimelineEvent
-from gateway.evidence import own_evidence
 from gateway.explaining import explained
 from gateway.items import is_kept, renderer, shown
 from gateway.lists import CursorText, Pages, Row
 from gateway.openapi import READ_CODES, Answer, operation
 from gateway.problems import Problem
 from gateway.reads import Reads
-from gateway.tokens import Principal
 from projections.messages import queries
 from projections.messages.contents import content
 from projections.messages.pages import read_with_id

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
 
+from application.principals import Principal
 from gateway.access import READERS, accounts_of, allowing
 from gateway.answers import DeliveryStats
 from gateway.lists import Account, OfChannel, Row, period, plain
 from gateway.openapi import READ_CODES, Answer, operation
 from gateway.problems import Problem
 from gateway.reads import Reads
-from gateway.tokens import Principal
 from projections.messages.queries import Filter
 from projections.messages.stats import COUNTS, RATES, GroupBy, delivery
 from projections.store import Store

@@ -14,7 +14,7 @@ from application.principals import ALL_ACCOUNTS, Principal
 from schemas.errors import RequestError
 from schemas.identity import account_id_or_blank
 
-__all__ = ["ROLES", "Principal", "TokenInvalid", "issue", "principal_of"]
+__all__ = ["ROLES", "TokenInvalid", "issue", "principal_of"]
 
 ROLES: Final = ("publisher", "viewer", "support", "operator")
 _ALGORITHM: Final = "HS256"

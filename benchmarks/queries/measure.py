@@ -24,12 +24,13 @@ from typing import Any, Final
 
 import httpx
 
+from application.principals import ALL_ACCOUNTS
 from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Program, Usage, free_port_base, until
 from benchmarks.queries.data import Made
 from benchmarks.queries.questions import ALL, DASHBOARDS, QUESTIONS, Asked, Dashboard, Question, Subject
 from benchmarks.queries.writer import EVERY_SECONDS
 from deploy.local.stack import local_stack
-from gateway.tokens import ALL_ACCOUNTS, issue
+from gateway.tokens import issue
 from processors.topics import make_topics
 from projections.store import DATABASE, Store, generations
 from schemas.settings import TopicSettings, read

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.suppressions.importing import COLUMNS
+from application.import_files import COLUMNS
 from tests.gateway.conforming import document
 
 __all__ = ["Body", "Operation", "Place", "closed_values", "encoded", "operations", "put"]

@@ -22,8 +22,8 @@ from schemathesis.core.failures import FailureGroup
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from application.decisions import DecisionListener
 from gateway.app import create_app
-from gateway.sends.decided import Decided
 from schemas.telemetry import Telemetry
 from tests.gateway.building import a_token
 from tests.gateway.conforming import document
@@ -87,12 +87,12 @@ SCHEMA: Final = _schema()
 def gateway(clickhouse_url: str) -> Iterator[None]:
     """A gateway over the rows of two accounts. No gate answers it, so nobody waits for one."""
 
-    async def is_ready(_: Decided) -> bool:
+    async def is_ready(_: DecisionListener) -> bool:
         return False
 
     unlimited = settings(writes_per_second=0, reads_per_second=0, failures_per_minute=0)
     with fresh_store(clickhouse_url) as store, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Decided, "_is_ready", is_ready)
+        patch.setattr(DecisionListener, "_is_ready", is_ready)
         fill(store)
         APPLICATION.gateway = create_app(unlimited, store, FakeKafka(), Telemetry())
         yield

@@ -16,9 +16,9 @@ import httpx
 import orjson
 import pytest
 
+from application.decisions import DecisionListener, DecisionRecord, Waiter
+from application.principals import Principal
 from gateway.app import create_app
-from gateway.sends.decided import Decided, DecisionRecord, Watch
-from gateway.tokens import Principal
 from projections.store import Store
 from schemas.facts import decode_decision
 from schemas.telemetry import Telemetry
@@ -334,15 +334,15 @@ async def a_gateway(store: Store) -> AsyncIterator[Gateway]:
 async def gateway(store: Store) -> AsyncIterator[Gateway]:
     """A gateway whose gate decides at once, on the evidence of both accounts."""
 
-    async def is_ready(_: Decided) -> bool:
+    async def is_ready(_: DecisionListener) -> bool:
         return True
 
-    async def all_within(watch: Watch, _: float) -> dict[Any, DecisionRecord]:
+    async def all_within(watch: Waiter, _: float) -> dict[Any, DecisionRecord]:
         return {pair: a_decision(made.kafka, pair) for pair in watch.pairs}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Decided, "_is_ready", is_ready)
-        patch.setattr(Watch, "all_within", all_within)
+        patch.setattr(DecisionListener, "_is_ready", is_ready)
+        patch.setattr(Waiter, "all_within", all_within)
         async with a_gateway(store) as made:
             yield made
 

@@ -46,21 +46,25 @@ def store(clickhouse: Store) -> Store:
 
 def of(known: Known, account: str, message_id: str) -> Known:
     """The same facts about a message of an account."""
-    said = {"account_id": account, "message_id": message_id}
+
+    def its(fact: Any) -> Any:
+        return fact._replace(account_id=account, message_id=message_id)
+
     return Known(
-        requests=[r._replace(**said) for r in known.requests],
-        decisions=[d._replace(**said, request=d.request._replace(**said)) for d in known.decisions],
-        dispatches=[d._replace(**said) for d in known.dispatches],
-        events=[e._replace(**said) for e in known.events],
+        requests=[its(r) for r in known.requests],
+        decisions=[its(d)._replace(request=its(d.request)) for d in known.decisions],
+        dispatches=[its(d) for d in known.dispatches],
+        events=[its(e) for e in known.events],
     )
 
 
 def write(store: Store, known: Known) -> None:
     """Write a message in rows of their own, which nothing has merged."""
-    if known.events:
-        store.insert("events", events_table(known.events))
+    events = [*known.events]
+    if events:
+        store.insert("events", events_table(events))
     if known.dispatches:
-        store.insert("dispatches", dispatches_table(known.dispatches))
+        store.insert("dispatches", dispatches_table([*known.dispatches]))
     for facts in (
         {"requests": known.requests},
         {"decisions": known.decisions},
@@ -68,7 +72,7 @@ def write(store: Store, known: Known) -> None:
     ):
         if any(facts.values()):
             store.insert("message_state", state_table(events_table([]), **facts))
-    for half in (known.events[::2], known.events[1::2]):
+    for half in (events[::2], events[1::2]):
         if half:
             store.insert("message_state", state_table(events_table(half)))
 
@@ -231,30 +235,30 @@ class Changing:
         return self._store.rows_of_each(asked)
 
 
-def messages_of(number: int) -> list[Known]:
+def some_messages(number: int) -> tuple[list[str], list[Known]]:
     ids = [uuid7(NOW_US - n * 1000, uuid4().bytes) for n in range(number)]
     requests = [a_request(account_id="acme", message_id=i, to="ann@example.com", cc=("bob@example.com",)) for i in ids]
-    return [Known([r], [a_decision(account_id="acme", message_id=r.message_id, request=r)], [], []) for r in requests]
+    return ids, [
+        Known([r], [a_decision(account_id="acme", message_id=r.message_id, request=r)], [], []) for r in requests
+    ]
 
 
 def test_a_row_that_matches_no_more_leaves_no_gap(store: Store) -> None:
-    knowns = messages_of(6)
+    ids, knowns = some_messages(6)
     for known in knowns:
         write(store, known)
-    delivered = an_event(
-        "delivered", account_id="acme", message_id=knowns[0].requests[0].message_id, address="ann@example.com"
-    )
+    delivered = an_event("delivered", account_id="acme", message_id=ids[0], address="ann@example.com")
     changing = Changing(store, lambda: write(store, Known([], [], [], [delivered])))
     found = read_page(changing, Filter(["acme"], statuses=["Pending"]), limit=3, now_us=NOW_US)
-    assert [str(row["email_id"]) for row in found] == [k.requests[0].message_id for k in knowns[1:5]]
+    assert [str(row["email_id"]) for row in found] == ids[1:5]
 
 
 def test_a_row_that_is_no_longer_simple_is_still_shown(store: Store) -> None:
-    knowns = messages_of(2)
+    ids, knowns = some_messages(2)
     for known in knowns:
         write(store, known)
     copied = [
-        an_event("delivered", account_id="acme", message_id=knowns[0].requests[0].message_id, address=address)
+        an_event("delivered", account_id="acme", message_id=ids[0], address=address)
         for address in ("ann@example.com", "bob@example.com")
     ]
     changing = Changing(store, lambda: write(store, replace(knowns[0], events=copied)))
