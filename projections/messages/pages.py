@@ -65,12 +65,14 @@ def read_page(
     """
     found: list[Row] = []
     keys = _keys(store, wanted, limit + 1, order, after, now_us)
+    number = limit + 1
     while len(found) <= limit:
-        some = _take(keys, limit + 1 - len(found))
+        some = _take(keys, number)
         if not some:
             break
         found += _rows_of(store, wanted, some)
-    return found
+        number = min(number * 4, _MOST_KEYS)  # few of them match: look at more at once
+    return found[: limit + 1]
 
 
 def read_with_id(store: Reader, accounts: Sequence[str] | None, email_id: str) -> list[Row]:

@@ -142,7 +142,7 @@ class _Names(NamedTuple):
 
 _OF_ROW: Final = _Names("account_id", "date_sent", "email_id")
 _OF_TABLE: Final = _Names("account_id", "sent_at", "message_id")
-_OF_ALIAS: Final = _Names("m.account_id", "m.sent_at", "m.message_id")
+_OF_ALIAS: Final = _Names("t.account_id", "t.sent_at", "t.message_id")
 _KNOWN_BY: Final = "sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
 """Of an id with a later time there is no row."""
 _BOUNDS: Final = ("accounts", "from_us", "to_us", "email_id")
@@ -372,11 +372,11 @@ def _states(wanted: Filter) -> tuple[str, str, dict[str, Any]]:
         if wanted.statuses:
             perhaps = (
                 "if(outcome > 1, outcome IN {outcomes:Array(UInt8)},"
-                " {pending:Bool} OR (bitAnd(told_types, {bits:UInt32}) > 0))"
+                " ({pending:Bool} AND may_be_silent) OR (bitAnd(told_types, {bits:UInt32}) > 0))"
             )
             parameters |= _told_by(wanted.statuses)
         match.append(f"if(is_simple, {exact}, {perhaps})")
-    more = ("is_simple", "types AS told_types", "tupleElement(intent, 'outcome') AS outcome")
+    more = ("is_simple", "may_be_silent", "types AS told_types", "tupleElement(intent, 'outcome') AS outcome")
     inner = message_rows.rows(names, message_rows.of_any_state(), *(more if wanted.statuses else more[:1]))
     return inner, " AND ".join(match) or "1", parameters
 

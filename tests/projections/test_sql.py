@@ -9,8 +9,10 @@ from projections.bounces import queries as bounces
 from projections.messages import queries
 from projections.messages.arrow_types import STATE
 from projections.store import migrate
+from projections.store.views import message_rows
 from projections.suppressions import queries as suppressions
 from schemas.errors import ConfigError, StoreRefused
+from schemas.identity import uuid7
 
 AXES = [name for name in STATE if name not in ("account_id", "message_id")]
 SUBCOLUMN = re.compile(rf"\b(?:{'|'.join(AXES)})\.\w+")
@@ -44,6 +46,13 @@ def chosen(wanted: queries.Filter) -> queries.Query | None:
     return queries.chosen_keys(wanted, limit=1, after=queries.Cursor(1, "x", "a"))
 
 
+def test_rows_are_joined_as_the_table_joins_them() -> None:
+    [table] = [s for m in migrate.known() for s in m.statements if "CREATE TABLE IF NOT EXISTS message_state" in s]
+    joins = dict(re.findall(r"^ +(\w+) SimpleAggregateFunction\((\w+(?:\(\d+\))?),", table, re.M))
+    assert joins == message_rows.JOINS
+    assert set(joins) == set(AXES)
+
+
 def test_every_filter_is_tried() -> None:
     tried = {name for wanted in EVERY_FILTER for name in wanted.__slots__ if getattr(wanted, name)}
     assert tried == set(queries.Filter.__slots__)
@@ -56,7 +65,7 @@ def statements() -> list[str]:
             queries.scanned_keys(wanted, queries.Window(1, 2), limit=1, after=queries.Cursor(1, "x", "a"))
             for wanted in EVERY_FILTER
         ),
-        *(queries.rows_of_keys(wanted, ["a"], ["x"], of="all") for wanted in EVERY_FILTER),
+        *(queries.rows_of_keys(wanted, ["a"], [uuid7(0, b"0" * 10)], of="all") for wanted in EVERY_FILTER),
         *(queries.facets(wanted) for wanted in EVERY_FILTER),
         queries.oldest(queries.Filter(["a"])),
         queries.rows_with_id(["a"], "x"),
