@@ -65,13 +65,16 @@ def read_page(
     """
     found: list[Row] = []
     keys = _keys(store, wanted, limit + 1, order, after, now_us)
-    number = limit + 1
+    number = limit + 1 + _SPARE_KEYS
+    looked = 0
     while len(found) <= limit:
         some = _take(keys, number)
         if not some:
             break
         found += _rows_of(store, wanted, some)
-        number = min(number * 4, _MOST_KEYS)  # few of them match: look at more at once
+        looked += len(some)
+        missing = limit + 1 - len(found)
+        number = min(missing * (looked // max(1, len(found)) + 1) + _SPARE_KEYS, looked * 4, _MOST_KEYS)
     return found[: limit + 1]
 
 

@@ -162,7 +162,7 @@ def chosen_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: C
         return None
     keys, chosen = choice
     by = _by(_OF_TABLE, order, in_account=wanted.accounts is not None and len(wanted.accounts) == 1)
-    inner, match, more = _states(wanted)
+    inner, match, more = _states(wanted, few=True)
     return Query(
         f"SELECT account_id, date_sent, email_id, is_simple, ({match}) AS may_match FROM ({inner})"  # noqa: S608
         f" WHERE (account_id, date_sent, email_id) IN ({keys} ORDER BY {by} LIMIT {{limit:UInt32}})"
@@ -209,16 +209,16 @@ def rows_of_keys(
     All columns, and `matches`: whether the row is one that is wanted. A pair of account and id that is no key may be
     among the rows, where several accounts are given.
     """
-    pieces = {
-        "simple": message_rows.of_simple_state,
-        "events": message_rows.of_events,
-        "all": message_rows.of_both,
-    }[of]()
+    make = {
+        "simple": message_rows.simple_rows,
+        "events": message_rows.event_rows,
+        "all": message_rows.rows,
+    }[of]
     held, parameters = _conditions(wanted)
     match = " AND ".join(held) or "1"
     ids = [*email_ids]
     return Query(
-        f"SELECT *, ({match}) AS matches FROM ({message_rows.rows(message_rows.RULES, pieces)})"  # noqa: S608
+        f"SELECT *, ({match}) AS matches FROM ({make(message_rows.RULES, few=True)})"  # noqa: S608
         f" WHERE account_id IN {{key_accounts:Array(String)}}"
         # As constants, each for itself: so they reach the index of both tables.
         " AND date_sent IN {key_times:Array(DateTime64(3, 'UTC'))} AND email_id IN {key_ids:Array(UUID)}",
@@ -237,7 +237,7 @@ def rows_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
     All columns, and `is_simple`. A row where that is 0 is not the message's: `rows_of_keys` gives it.
     """
     bounds, parameters = _bounds(Filter(accounts, email_id=email_id), _OF_ROW)
-    columns = message_rows.rows(message_rows.RULES, message_rows.of_any_state(), "is_simple")
+    columns = message_rows.state_rows(message_rows.RULES, "is_simple", few=True)
     return Query(f"SELECT * FROM ({columns}) WHERE {' AND '.join(bounds)} ORDER BY account_id LIMIT 10", parameters)  # noqa: S608
 
 
@@ -261,9 +261,9 @@ def matching(wanted: Filter, columns: Iterable[str]) -> tuple[str, dict[str, Any
         more |= chosen
         within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
         bounds.append(f"({', '.join(_OF_ROW)}) IN ({keys})")
-    pieces = (message_rows.of_simple_state(), message_rows.of_events(" AND ".join(within)))
     where = " AND ".join([*bounds, *held]) or "1"
-    both = (f"SELECT {', '.join(columns)} FROM ({message_rows.rows(names, of)}) WHERE {where}" for of in pieces)  # noqa: S608
+    each = (message_rows.simple_rows(names), message_rows.event_rows(names, within=" AND ".join(within)))
+    both = (f"SELECT {', '.join(columns)} FROM ({of}) WHERE {where}" for of in each)  # noqa: S608
     return " UNION ALL ".join(both), parameters | more
 
 
@@ -356,7 +356,7 @@ def _choice(
     return None
 
 
-def _states(wanted: Filter) -> tuple[str, str, dict[str, Any]]:
+def _states(wanted: Filter, *, few: bool = False) -> tuple[str, str, dict[str, Any]]:
     """Return the query of the states' columns that are asked, the condition on them, and its parameters.
 
     Of a message that is not simple its events tell what became of it, and the state only what can't be.
@@ -376,8 +376,8 @@ def _states(wanted: Filter) -> tuple[str, str, dict[str, Any]]:
             )
             parameters |= _told_by(wanted.statuses)
         match.append(f"if(is_simple, {exact}, {perhaps})")
-    more = ("is_simple", "may_be_silent", "types AS told_types", "tupleElement(intent, 'outcome') AS outcome")
-    inner = message_rows.rows(names, message_rows.of_any_state(), *(more if wanted.statuses else more[:1]))
+    more = ("is_simple", "may_be_silent", "told_types", "outcome") if wanted.statuses else ("is_simple",)
+    inner = message_rows.state_rows(names, *more, few=few)
     return inner, " AND ".join(match) or "1", parameters
 
 

@@ -2,23 +2,24 @@
 
 In:  the tables `message_state` and `events`, unmerged as they are. Out: texts of SQL, without outside values.
 
-The rows of a message are joined by its key, with the functions that the table's merges join them with. FINAL gives the
-same, and takes three times as long for the few small columns that lists and dashboards ask for. The parts of an axis
-are read of the joined value: of the rows' own values the greatest is not the part of the greatest.
-
 A message whose events all name its To is *simple*: it is read from its state as it is. One that has an event of another
 address, or from which an event was withdrawn, is worked out from `events`, by its To. Both branches give the same few
-pieces, and the rules above them say what those mean. Each name costs time whenever it is analysed, so a query takes
-those columns alone that it shows or asks.
-"""
+pieces, and the rules above them say what those mean. Each name costs time whenever it is analysed or joined, so a query
+is made of the columns that it shows or asks, and of the pieces and axes that these need.
 
-from collections.abc import Iterable
+The rows of a message are joined by FINAL or by GROUP BY, with the functions of the table's merges; both give the same.
+FINAL is analysed faster, so it is for rows whose keys are known; for the few small columns that lists and dashboards
+ask of many messages, GROUP BY takes a third of the time. The parts of an axis are read by functions, never as
+`axis.part`: of the rows' own values the greatest is not the part of the greatest, and under FINAL that reads the first
+row's.
+"""
+# ruff: noqa: S608 - all of it is text of our own
+
+import re
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["JOINS", "RULES", "of_any_state", "of_both", "of_events", "of_simple_state", "rows", "view"]
-
-_KNOWN: Final = "(t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
-"""Of an id with a later time there is no row; there are states of such from before they were refused."""
+__all__ = ["JOINS", "RULES", "event_rows", "rows", "simple_rows", "state_rows", "view"]
 
 JOINS: Final = {
     **dict.fromkeys(("intent", "attributes", "request", "dispatch", "seen", "winner"), "max"),
@@ -32,16 +33,8 @@ JOINS: Final = {
 }
 """How each axis of the table is joined: tables/0003_message_state.sql, which a test compares."""
 
-_STATE: Final = """
-    (
-        SELECT
-            t.account_id AS account_id, t.sent_at AS sent_at, t.message_id AS message_id,
-            {axes}
-        FROM message_state AS t
-        WHERE {known}{within}
-        GROUP BY t.account_id, t.sent_at, t.message_id
-    ) AS m
-"""
+_KNOWN: Final = "(t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
+"""Of an id with a later time there is no row; there are states of such from before they were refused."""
 
 _SIMPLE: Final = """((bitAnd(m.flags, 1) = 0) AND ((tupleElement(m.intent, 'to_hash') = 0) OR (m.last_address = 0)
     OR ((m.first_address = m.last_address) AND (m.last_address = tupleElement(m.intent, 'to_hash')))))"""
@@ -131,133 +124,172 @@ RULES: Final = {
 }
 """Each column of `messages`, by the pieces of a branch."""
 
-_OF_STATE: Final = """
-    m.account_id AS account_id, m.sent_at AS sent_at, m.message_id AS message_id,
-    m.intent AS intent, m.attributes AS attributes, m.request AS request, m.dispatch AS dispatch, m.flags AS flags,
-    (m.first_content, m.last_content) AS contents, m.heard AS heard,
-    m.types AS types,
-    m.types > 0 AS is_told,
-    (tupleElement(m.seen, 'provider'), tupleElement(m.seen, 'provider_message_id')) AS seen,
-    m.provider_ids AS provider_ids,
-    [m.processed, m.delivered, m.bounced, m.opened, m.clicked] AS firsts,
-    if(m.delivered = 0, 0, toUInt64(4611686018427387904 - arrayMin(mapValues(m.deliveries)))) AS last_delivered,
-    [length(m.opens), length(m.machine_opens), length(m.clicks), length(m.deferrals)] AS counts,
-    (tupleElement(m.winner, 'code'), tupleElement(m.winner, 'enhanced_code'), tupleElement(m.winner, 'reason'),
-        tupleElement(m.winner, 'classification'), tupleElement(m.winner, 'sub_status')) AS winner,
-    tupleElement(arraySort((said, id) -> (tupleElement(said, 'inverse_at'), bitNot(id)), mapValues(m.changes),
-        mapKeys(m.changes))[1], 'state') AS change
-"""
+_FACTS: Final = {
+    **{axis: f"m.{axis}" for axis in ("intent", "attributes", "request", "dispatch", "flags", "heard")},
+    "contents": "(m.first_content, m.last_content)",
+}
+"""The pieces that requests, decisions and dispatches give: alike in both branches."""
 
-_OF_EVENTS: Final = """
-SELECT
-    account_id, sent_at, message_id,
-    tupleElement(facts, 1) AS intent, tupleElement(facts, 2) AS attributes, tupleElement(facts, 3) AS request,
-    tupleElement(facts, 4) AS dispatch, tupleElement(facts, 5) AS flags, tupleElement(facts, 6) AS contents,
-    tupleElement(facts, 7) AS heard,
-    types, is_told, seen, provider_ids, arraySlice(times, 1, 5) AS firsts, times[6] AS last_delivered, counts, winner,
-    change
-FROM
-(
-    SELECT
-        s.account_id AS account_id, s.sent_at AS sent_at, s.message_id AS message_id,
-        any(s.facts) AS facts,
-        groupBitOrIf(e.bit, (e.told AND ((e.address = '') OR s.of_any_address OR (e.address = s.to_key))) AS own)
-            AS types,
-        max(e.told) AS is_told,
-        argMinIf((e.provider, e.provider_message_id), (e.provider_message_id = '', e.at, e.event_id), e.told)
-            AS seen,
-        groupUniqArrayIf(concat(e.provider, ':', e.provider_message_id), e.told AND (e.provider_message_id != ''))
-            AS provider_ids,
+_OF_STATE: Final = _FACTS | {
+    "types": "m.types",
+    "is_told": "m.types > 0",
+    "seen": "(tupleElement(m.seen, 'provider'), tupleElement(m.seen, 'provider_message_id'))",
+    "provider_ids": "m.provider_ids",
+    "firsts": "[m.processed, m.delivered, m.bounced, m.opened, m.clicked]",
+    "last_delivered": "if(m.delivered = 0, 0, toUInt64(4611686018427387904 - arrayMin(mapValues(m.deliveries))))",
+    "counts": "[length(m.opens), length(m.machine_opens), length(m.clicks), length(m.deferrals)]",
+    "winner": """
+        (tupleElement(m.winner, 'code'), tupleElement(m.winner, 'enhanced_code'), tupleElement(m.winner, 'reason'),
+            tupleElement(m.winner, 'classification'), tupleElement(m.winner, 'sub_status'))""",
+    "change": """
+        tupleElement(arraySort((said, id) -> (tupleElement(said, 'inverse_at'), bitNot(id)), mapValues(m.changes),
+            mapKeys(m.changes))[1], 'state')""",
+}
+"""The pieces of a message that is simple."""
+
+_MORE: Final = {
+    "is_simple": _SIMPLE,
+    "may_be_silent": """
+        NOT ((bitAnd(m.flags, 1) = 0) AND (bitAnd(m.types, 24576) = 0)
+            AND (tupleElement(m.intent, 'to_hash') IN (m.first_address, m.last_address)))""",
+    "told_types": "m.types",
+    "outcome": "tupleElement(m.intent, 'outcome')",
+}
+"""What else a state says. `may_be_silent`: where it is 0, an event of a type that has a status is about the To."""
+
+_OF_EVENTS: Final = {
+    "types": "groupBitOrIf(e.bit, own)",
+    "is_told": "max(e.told)",
+    "seen": "argMinIf((e.provider, e.provider_message_id), (e.provider_message_id = '', e.at, e.event_id), e.told)",
+    "provider_ids": """
+        groupUniqArrayIf(concat(e.provider, ':', e.provider_message_id), e.told AND (e.provider_message_id != ''))""",
+    "firsts": """
         maxForEachIf([
             if(e.bit = 1, e.inverse_at, 0), if(e.bit = 8, e.inverse_at, 0), if(bitAnd(e.bit, 224) > 0, e.inverse_at, 0),
-            if(e.bit = 512, e.inverse_at, 0), if(e.bit = 1024, e.inverse_at, 0), if(e.bit = 8, e.at, 0)], own) AS times,
-        sumForEachIf([e.bit = 512, e.bit = 2048, e.bit = 1024, e.bit = 2], own) AS counts,
+            if(e.bit = 512, e.inverse_at, 0), if(e.bit = 1024, e.inverse_at, 0)], own)""",
+    "last_delivered": "maxIf(e.at, own AND (e.bit = 8))",
+    "counts": "sumForEachIf([e.bit = 512, e.bit = 2048, e.bit = 1024, e.bit = 2], own)",
+    "winner": """
         argMinIf((e.code, e.enhanced_code, e.reason, e.classification, e.sub_status),
-            (256 - e.bit, e.code = '', e.at, e.event_id), own AND (e.bit < 256)) AS winner,
-        argMaxIf(e.classification, (e.at, e.event_id), own AND (e.bit = 256)) AS change
-    FROM
-    (
-        SELECT
-            m.account_id AS account_id, m.sent_at AS sent_at, m.message_id AS message_id,
-            (m.intent, m.attributes, m.request, m.dispatch, m.flags, (m.first_content, m.last_content), m.heard)
-                AS facts,
-            tupleElement(m.request, 'to_key') AS to_key,
-            (to_key = '') OR (tupleElement(m.attributes, 'channel') = 'sms') AS of_any_address
-        FROM {state}
-        WHERE NOT {simple}
-    ) AS s
-    LEFT JOIN
-    (
-        SELECT
-            l.account_id AS account_id, l.sent_at AS sent_at, l.message_id AS message_id, l.event_id AS event_id,
-            toString(l.provider) AS provider, l.provider_message_id AS provider_message_id, l.address AS address,
-            toString(l.code) AS code, toString(l.enhanced_code) AS enhanced_code, l.reason AS reason,
-            toString(l.classification) AS classification, toString(l.sub_status) AS sub_status,
-            toUInt64(toUnixTimestamp64Micro(l.occurred_at)) AS at,
-            transform(
-                if(l.machine AND (l.type IN ('opened', 'clicked')), concat('machine_', l.type), toString(l.type)),
-                ['processed', 'deferred', 'sent', 'delivered', 'dropped', 'failed', 'blocked', 'bounced',
-                'subscription_changed', 'opened', 'clicked', 'machine_opened', 'machine_clicked', 'complained'],
-                [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192], 16384)::UInt32 AS bit,
-            toUInt64(4611686018427387904 - at) AS inverse_at,
-            (l.type NOT IN ('requested', 'decided', 'dispatched')) AS told
-        FROM events AS l FINAL
-        WHERE (l.link != 'withdrawn'){of_these}
-    ) AS e ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
-    GROUP BY s.account_id, s.sent_at, s.message_id
-)
-"""
+            (256 - e.bit, e.code = '', e.at, e.event_id), own AND (e.bit < 256))""",
+    "change": "argMaxIf(e.classification, (e.at, e.event_id), own AND (e.bit = 256))",
+}
+"""The pieces of a message that is not, joined by its key; `own` is an event that is about the To, or names nobody."""
+
+_EVENTS: Final = """
+    SELECT
+        l.account_id AS account_id, l.sent_at AS sent_at, l.message_id AS message_id, l.event_id AS event_id,
+        toString(l.provider) AS provider, l.provider_message_id AS provider_message_id, l.address AS address,
+        toString(l.code) AS code, toString(l.enhanced_code) AS enhanced_code, l.reason AS reason,
+        toString(l.classification) AS classification, toString(l.sub_status) AS sub_status,
+        toUInt64(toUnixTimestamp64Micro(l.occurred_at)) AS at,
+        transform(
+            if(l.machine AND (l.type IN ('opened', 'clicked')), concat('machine_', l.type), toString(l.type)),
+            ['processed', 'deferred', 'sent', 'delivered', 'dropped', 'failed', 'blocked', 'bounced',
+            'subscription_changed', 'opened', 'clicked', 'machine_opened', 'machine_clicked', 'complained'],
+            [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192], 16384)::UInt32 AS bit,
+        toUInt64(4611686018427387904 - at) AS inverse_at,
+        (l.type NOT IN ('requested', 'decided', 'dispatched')) AS told
+    FROM events AS l FINAL
+    WHERE (l.link != 'withdrawn')"""
 
 
-def of_simple_state() -> str:
-    """Return the pieces of the messages that are simple."""
-    return f"SELECT {_OF_STATE} FROM {_state()} WHERE {_SIMPLE}"  # noqa: S608 - text of our own, as all here
+def simple_rows(columns: Iterable[str], *, few: bool = False) -> str:
+    """Return the query of these columns of RULES, of the messages that are simple. `few`: of keys that are known."""
+    names = [*columns]
+    pieces = _chosen(_OF_STATE, _words(RULES[name] for name in names))
+    state = _state([*pieces.values(), _SIMPLE], few=few)
+    return f"SELECT {_rules(names)} FROM (SELECT {_KEY}{_named(pieces)} FROM {state} WHERE {_SIMPLE})"
 
 
-def of_any_state() -> str:
-    """Return the pieces of all, and `is_simple`: where that is 0, what requests and decisions say holds alone.
+def state_rows(columns: Iterable[str], *more: str, few: bool = False) -> str:
+    """Return the query of these columns of all messages, and of `more`: is_simple, may_be_silent, told_types, outcome.
 
-    And `may_be_silent`: where that is 0, an event of a type that has a status is about the To.
+    Where `is_simple` is 0, of a row only what requests and decisions say is the message's.
     """
-    silent = (
-        "NOT ((bitAnd(m.flags, 1) = 0) AND (bitAnd(m.types, 24576) = 0)"
-        " AND (tupleElement(m.intent, 'to_hash') IN (m.first_address, m.last_address)))"
-    )
-    return f"SELECT {_SIMPLE} AS is_simple, {silent} AS may_be_silent, {_OF_STATE} FROM {_state()}"  # noqa: S608
+    names = [*columns]
+    pieces = _chosen(_OF_STATE, _words(RULES[name] for name in names)) | {name: _MORE[name] for name in more}
+    state = _state(pieces.values(), few=few)
+    rules = ", ".join([_rules(names), *more])
+    return f"SELECT {rules} FROM (SELECT {_KEY}{_named(pieces)} FROM {state})"
 
 
-def of_events(within: str = "") -> str:
-    """Return the pieces of the messages that are not simple.
+def event_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -> str:
+    """Return the query of these columns of RULES, of the messages that are not simple.
 
     `within` is a condition on t.account_id, t.sent_at and t.message_id. Without it a query that names no keys reads the
     events of all messages: a condition outside says nothing to the subquery that finds them.
     """
+    names = [*columns]
+    words = _words(RULES[name] for name in names)
+    facts, told = _chosen(_FACTS, words), _chosen(_OF_EVENTS, words)
+    asked = facts | {
+        "to_key": "tupleElement(m.request, 'to_key')",
+        "of_any_address": "(to_key = '') OR (tupleElement(m.attributes, 'channel') = 'sms')",
+    }
+    state = _state([*asked.values(), _SIMPLE], few=few)
     these = ""
     if within:
-        these = (
-            " AND ((l.account_id, l.sent_at, l.message_id) IN (SELECT m.account_id, m.sent_at, m.message_id"  # noqa: S608
-            f" FROM {_state(within)} WHERE NOT {_SIMPLE}))"
+        keys = f"SELECT m.account_id, m.sent_at, m.message_id FROM {_state([_SIMPLE], within)} WHERE NOT {_SIMPLE}"
+        these = f" AND ((l.account_id, l.sent_at, l.message_id) IN ({keys}))"
+    joined = {name: f"any(s.{name})" for name in facts} | {n: _OWN_WORD.sub(_OWN, sql) for n, sql in told.items()}
+    return f"""
+        SELECT {_rules(names)}
+        FROM
+        (
+            SELECT
+                s.account_id AS account_id, s.sent_at AS sent_at, s.message_id AS message_id{_named(joined)}
+            FROM (SELECT {_KEY}{_named(asked)} FROM {state} WHERE NOT {_SIMPLE}) AS s
+            LEFT JOIN
+            (
+                {_EVENTS}{these}
+            ) AS e ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
+            GROUP BY s.account_id, s.sent_at, s.message_id
         )
-    sql = _OF_EVENTS.replace("{of_these}", these).replace("{state}", _state())
-    return sql.replace("{simple}", _SIMPLE)
+    """
 
 
-def _state(within: str = "") -> str:
-    axes = ", ".join(f"{join}(t.{axis}) AS {axis}" for axis, join in JOINS.items())
-    return _STATE.format(axes=axes, known=_KNOWN, within=f" AND {within}" if within else "")
-
-
-def of_both() -> str:
-    """Return the pieces of all messages."""
-    return f"{of_simple_state()}\nUNION ALL\n{of_events()}"
-
-
-def rows(columns: Iterable[str], pieces: str, *more: str) -> str:
-    """Return the query of these columns of RULES, of the messages that `pieces` are of, and other expressions."""
-    named = (f"{RULES[name]} AS {name}" for name in columns)
-    return f"SELECT {', '.join([*named, *more])} FROM ({pieces})"  # noqa: S608 - text of our own
+def rows(columns: Iterable[str], *, few: bool = False) -> str:
+    """Return the query of these columns of all messages."""
+    names = [*columns]
+    return f"{simple_rows(names, few=few)}\nUNION ALL\n{event_rows(names, few=few)}"
 
 
 def view() -> str:
     """Return the query of all columns of all messages."""
-    return rows(RULES, of_both())
+    return rows(RULES)
+
+
+_KEY: Final = "m.account_id AS account_id, m.sent_at AS sent_at, m.message_id AS message_id"
+_OWN: Final = "(e.told AND ((e.address = '') OR s.of_any_address OR (e.address = s.to_key)))"
+_OWN_WORD: Final = re.compile(r"\bown\b")
+_WORD: Final = re.compile(r"[a-z_]+")
+_AXIS: Final = re.compile(r"\bm\.([a-z_]+)")
+
+
+def _words(texts: Iterable[str]) -> set[str]:
+    return {word for text in texts for word in _WORD.findall(text)}
+
+
+def _chosen(pieces: Mapping[str, str], words: set[str]) -> dict[str, str]:
+    return {name: sql for name, sql in pieces.items() if name in words}
+
+
+def _named(pieces: Mapping[str, str]) -> str:
+    return "".join(f", {sql} AS {name}" for name, sql in pieces.items())
+
+
+def _rules(names: Iterable[str]) -> str:
+    return ", ".join(f"{RULES[name]} AS {name}" for name in names)
+
+
+def _state(pieces: Iterable[str], within: str = "", *, few: bool = False) -> str:
+    """Return the joined state `m`, with the axes that the pieces are made of."""
+    if few:
+        return f"(SELECT * FROM message_state AS t FINAL WHERE {_KNOWN}) AS m"
+    found = {axis for piece in pieces for axis in _AXIS.findall(piece)}
+    axes = "".join(f", {join}(t.{axis}) AS {axis}" for axis, join in JOINS.items() if axis in found)
+    where = f"{_KNOWN} AND {within}" if within else _KNOWN
+    key = "t.account_id, t.sent_at, t.message_id"
+    named = "t.account_id AS account_id, t.sent_at AS sent_at, t.message_id AS message_id"
+    return f"(SELECT {named}{axes} FROM message_state AS t WHERE {where} GROUP BY {key}) AS m"
