@@ -179,17 +179,17 @@ def scanned_keys(
     Columns: account_id, date_sent, email_id, is_simple. Of one whose `is_simple` is 0 only its events tell whether it
     matches.
     """
-    bounds, parameters = _bounds(wanted, _OF_ROW, order, after)
+    bounds, parameters = _bounds(wanted, _OF_ALIAS, order, after)
     if window.from_us is not None:
-        bounds.append("date_sent >= fromUnixTimestamp64Micro({window_from_us:Int64}, 'UTC')")
+        bounds.append("t.sent_at >= fromUnixTimestamp64Micro({window_from_us:Int64}, 'UTC')")
         parameters["window_from_us"] = window.from_us
     if window.to_us is not None:
-        bounds.append("date_sent < fromUnixTimestamp64Micro({window_to_us:Int64}, 'UTC')")
+        bounds.append("t.sent_at < fromUnixTimestamp64Micro({window_to_us:Int64}, 'UTC')")
         parameters["window_to_us"] = window.to_us
-    inner, match, more = _states(wanted)
+    inner, match, more = _states(wanted, within=" AND ".join(bounds))
     return Query(
         f"SELECT account_id, date_sent, email_id, is_simple FROM ({inner})"  # noqa: S608
-        f" WHERE {' AND '.join([*bounds, match])} ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",
+        f" WHERE {match} ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",
         parameters | more | {"limit": limit},
     )
 
@@ -255,14 +255,12 @@ def matching(wanted: Filter, columns: Iterable[str]) -> tuple[str, dict[str, Any
     held, parameters = _conditions(wanted)
     names = dict.fromkeys([*columns, *(name for sql in held for name in _columns_of(sql)), *_OF_ROW])
     within, more = _bounds(wanted, _OF_ALIAS)
-    bounds, _ = _bounds(wanted, _OF_ROW)
     if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE)[0], _KNOWN_BY], only_selective=True):
         keys, chosen = choice
         more |= chosen
         within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
-        bounds.append(f"({', '.join(_OF_ROW)}) IN ({keys})")
-    where = " AND ".join([*bounds, *held]) or "1"
-    each = (message_rows.simple_rows(names), message_rows.event_rows(names, within=" AND ".join(within)))
+    where = " AND ".join(held) or "1"
+    each = (make(names, within=" AND ".join(within)) for make in (message_rows.simple_rows, message_rows.event_rows))
     both = (f"SELECT {', '.join(columns)} FROM ({of}) WHERE {where}" for of in each)  # noqa: S608
     return " UNION ALL ".join(both), parameters | more
 
@@ -356,7 +354,7 @@ def _choice(
     return None
 
 
-def _states(wanted: Filter, *, few: bool = False) -> tuple[str, str, dict[str, Any]]:
+def _states(wanted: Filter, *, within: str = "", few: bool = False) -> tuple[str, str, dict[str, Any]]:
     """Return the query of the states' columns that are asked, the condition on them, and its parameters.
 
     Of a message that is not simple its events tell what became of it, and the state only what can't be.
@@ -371,13 +369,13 @@ def _states(wanted: Filter, *, few: bool = False) -> tuple[str, str, dict[str, A
         perhaps = "1"
         if wanted.statuses:
             perhaps = (
-                "if(outcome > 1, outcome IN {outcomes:Array(UInt8)},"
+                "if(told_outcome > 1, told_outcome IN {outcomes:Array(UInt8)},"
                 " ({pending:Bool} AND may_be_silent) OR (bitAnd(told_types, {bits:UInt32}) > 0))"
             )
             parameters |= _told_by(wanted.statuses)
         match.append(f"if(is_simple, {exact}, {perhaps})")
-    more = ("is_simple", "may_be_silent", "told_types", "outcome") if wanted.statuses else ("is_simple",)
-    inner = message_rows.state_rows(names, *more, few=few)
+    more = ("is_simple", "may_be_silent", "told_types", "told_outcome") if wanted.statuses else ("is_simple",)
+    inner = message_rows.state_rows(names, *more, within=within, few=few)
     return inner, " AND ".join(match) or "1", parameters
 
 

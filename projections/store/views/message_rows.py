@@ -3,20 +3,21 @@
 In:  the tables `message_state` and `events`, unmerged as they are. Out: texts of SQL, without outside values.
 
 A message whose events all name its To is *simple*: it is read from its state as it is. One that has an event of another
-address, or from which an event was withdrawn, is worked out from `events`, by its To. Both branches give the same few
-pieces, and the rules above them say what those mean. Each name costs time whenever it is analysed or joined, so a query
-is made of the columns that it shows or asks, and of the pieces and axes that these need.
+address, or from which an event was withdrawn, is worked out from `events`, by its To. Both branches give the same
+pieces, and the rules say what those mean. Each name and each level of subqueries costs time whenever it is analysed, and
+each axis when it is joined; so a query is made of the columns that it shows or asks, and of the pieces that these need,
+put into the rules where they can be.
 
 The rows of a message are joined by FINAL or by GROUP BY, with the functions of the table's merges; both give the same.
 FINAL is analysed faster, so it is for rows whose keys are known; for the few small columns that lists and dashboards
-ask of many messages, GROUP BY takes a third of the time. The parts of an axis are read by functions, never as
-`axis.part`: of the rows' own values the greatest is not the part of the greatest, and under FINAL that reads the first
-row's.
+ask of many messages, GROUP BY takes a third of the time. Under FINAL the parts of an axis are read by functions, never
+as `axis.part`, which would be the first row's; so the table is called `f` there, and `t` where its rows are grouped.
 """
 # ruff: noqa: S608 - all of it is text of our own
 
 import re
 from collections.abc import Iterable, Mapping
+from string import Formatter
 from typing import Final
 
 __all__ = ["JOINS", "RULES", "event_rows", "rows", "simple_rows", "state_rows", "view"]
@@ -33,132 +34,183 @@ JOINS: Final = {
 }
 """How each axis of the table is joined: tables/0003_message_state.sql, which a test compares."""
 
+_PARTS: Final = {
+    "intent": ("inverse_at", "outcome", "to_hash"),
+    "attributes": ("channel", "template_id", "template_name", "recipient_kind", "to_domain", "reason"),
+    "request": ("recipient_id", "to_address", "to_key", "cc", "cc_keys", "subject", "appointment_id", "detail"),
+}
+"""The parts of the three axes that are compared first by these numbers: known, inverse_at, inverse_hash.
+
+As one number they are compared ten times as fast as a tuple, and a part alone is read without the others.
+"""
+
+_PART_OF: Final = {f"{axis}_{part}": (axis, part) for axis, parts in _PARTS.items() for part in parts}
+
 _KNOWN: Final = "(t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
 """Of an id with a later time there is no row; there are states of such from before they were refused."""
 
-_SIMPLE: Final = """((bitAnd(m.flags, 1) = 0) AND ((tupleElement(m.intent, 'to_hash') = 0) OR (m.last_address = 0)
-    OR ((m.first_address = m.last_address) AND (m.last_address = tupleElement(m.intent, 'to_hash')))))"""
-"""Of a joined state `m`: whether the axes that are joined over all addresses are the To's."""
-
-RULES: Final = {
-    "account_id": "account_id",
-    "email_id": "message_id",
-    "channel": "tupleElement(attributes, 'channel')",
-    "type": "tupleElement(attributes, 'template_name')",
-    "template_id": "tupleElement(attributes, 'template_id')",
-    "sent_to": "tupleElement(attributes, 'recipient_kind')",
-    "recipient_id": "tupleElement(request, 'recipient_id')",
-    "to_address": "tupleElement(request, 'to_address')",
-    "to_domain": "tupleElement(attributes, 'to_domain')",
-    "cc_address": "arrayStringConcat(tupleElement(request, 'cc'), ', ')",
-    "subject": "tupleElement(request, 'subject')",
-    "status": """
-        multiIf(
-            tupleElement(intent, 'outcome') > 1,
-            arrayElement(['Blocked', 'Declined', 'Not_opted_in', 'Suppressed', 'Quota_Exceeded'],
-            tupleElement(intent, 'outcome') - 1),
-            bitAnd(types, 224) > 0, 'Bounced',
-            bitAnd(types, 16) > 0, 'Dropped',
-            bitAnd(types, 256) > 0, 'Subscriptionchange',
-            bitAnd(types, 1024) > 0, 'Clicked',
-            bitAnd(types, 512) > 0, 'Opened',
-            bitAnd(types, 6152) > 0, 'Delivered',
-            bitAnd(types, 7) > 0, 'Processed',
-            'Pending')""",
-    "sub_status": """
-        multiIf(
-            tupleElement(intent, 'outcome') > 1, '',
-            bitAnd(types, 240) > 0, tupleElement(winner, 5),
-            bitAnd(types, 256) > 0, change,
-            bitAnd(types, 7688) > 0, '',
-            bitAnd(types, 4) > 0, 'sent',
-            bitAnd(types, 2) > 0, 'deferred',
-            bitAnd(types, 1) > 0, 'processed',
-            '')""",
-    "reason": """
-        if(tupleElement(intent, 'outcome') > 1, tupleElement(request, 'detail'), tupleElement(winner, 3))""",
-    "code": """
-        if(tupleElement(intent, 'outcome') > 1, tupleElement(attributes, 'reason'), tupleElement(winner, 1))""",
-    "enhanced_code": "if(tupleElement(intent, 'outcome') > 1, '', tupleElement(winner, 2))",
-    "classification": "if(tupleElement(intent, 'outcome') > 1, '', tupleElement(winner, 4))",
-    "date_sent": "sent_at",
-    "decided_at": """
-        if(tupleElement(intent, 'outcome') = 0, NULL,
-            fromUnixTimestamp64Micro(4611686018427387904 - toInt64(tupleElement(intent, 'inverse_at')), 'UTC'))""",
-    "dispatched_at": """
-        if(tupleElement(dispatch, 'known') = 0, NULL,
-            fromUnixTimestamp64Micro(4611686018427387904 - toInt64(tupleElement(dispatch, 'inverse_at')), 'UTC'))""",
-    "processed_at": """
-        if(firsts[1] = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64(firsts[1]), 'UTC'))""",
-    "delivered_at": """
-        if(firsts[2] = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64(firsts[2]), 'UTC'))""",
-    "bounced_at": """
-        if(firsts[3] = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64(firsts[3]), 'UTC'))""",
-    "opened_at": """
-        if(firsts[4] = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64(firsts[4]), 'UTC'))""",
-    "clicked_at": """
-        if(firsts[5] = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64(firsts[5]), 'UTC'))""",
-    "opens": "least(1000, counts[1])",
-    "machine_opens": "least(1000, counts[2])",
-    "clicks": "least(1000, counts[3])",
-    "attempts": "least(1000, counts[4])",
-    "complained": "(bitAnd(types, 8192) > 0)::Bool",
-    "provider": """
-        if(tupleElement(dispatch, 'known') > 0, tupleElement(dispatch, 'provider'), tupleElement(seen, 1))""",
-    "provider_message_id": """
-        if(tupleElement(dispatch, 'known') > 0, tupleElement(dispatch, 'provider_message_id'),
-            tupleElement(seen, 2))""",
-    "appointment_id": "tupleElement(request, 'appointment_id')",
-    "to_key": "tupleElement(request, 'to_key')",
-    "cc_keys": "tupleElement(request, 'cc_keys')",
-    "has_content": "(bitAnd(flags, 2) > 0)::Bool",
-    "anomalies": """
-        arrayFilter(anomaly -> anomaly != '', [
-            if(tupleElement(contents, 1) < tupleElement(contents, 2), 'conflicting_requests', ''),
-            if((tupleElement(intent, 'outcome') > 1) AND is_told, 'event_after_refusal', ''),
-            if((firsts[3] > 0) AND (last_delivered > 4611686018427387904 - firsts[3]), 'delivered_after_bounce', ''),
-            if((tupleElement(dispatch, 'known') > 0)
-                AND (arraySum(id -> id != concat(tupleElement(dispatch, 'provider'), ':',
-                tupleElement(dispatch, 'provider_message_id')), provider_ids) > 0), 'id_mismatch', '')])""",
-    "last_heard_at": "if(heard = 0, NULL, fromUnixTimestamp64Micro(toInt64(heard), 'UTC'))",
-}
-"""Each column of `messages`, by the pieces of a branch."""
-
-_FACTS: Final = {
-    **{axis: f"m.{axis}" for axis in ("intent", "attributes", "request", "dispatch", "flags", "heard")},
-    "contents": "(m.first_content, m.last_content)",
-}
-"""The pieces that requests, decisions and dispatches give: alike in both branches."""
-
-_OF_STATE: Final = _FACTS | {
-    "types": "m.types",
-    "is_told": "m.types > 0",
-    "seen": "(tupleElement(m.seen, 'provider'), tupleElement(m.seen, 'provider_message_id'))",
-    "provider_ids": "m.provider_ids",
-    "firsts": "[m.processed, m.delivered, m.bounced, m.opened, m.clicked]",
-    "last_delivered": "if(m.delivered = 0, 0, toUInt64(4611686018427387904 - arrayMin(mapValues(m.deliveries))))",
-    "counts": "[length(m.opens), length(m.machine_opens), length(m.clicks), length(m.deferrals)]",
-    "winner": """
-        (tupleElement(m.winner, 'code'), tupleElement(m.winner, 'enhanced_code'), tupleElement(m.winner, 'reason'),
-            tupleElement(m.winner, 'classification'), tupleElement(m.winner, 'sub_status'))""",
-    "change": """
-        tupleElement(arraySort((said, id) -> (tupleElement(said, 'inverse_at'), bitNot(id)), mapValues(m.changes),
-            mapKeys(m.changes))[1], 'state')""",
-}
-"""The pieces of a message that is simple."""
+_SIMPLE: Final = """((bitAnd({flags}, 1) = 0) AND (({to_hash} = 0) OR ({last_address} = 0)
+    OR (({first_address} = {last_address}) AND ({last_address} = {to_hash}))))"""
+"""Whether the axes that are joined over all addresses are the To's."""
 
 _MORE: Final = {
     "is_simple": _SIMPLE,
     "may_be_silent": """
-        NOT ((bitAnd(m.flags, 1) = 0) AND (bitAnd(m.types, 24576) = 0)
-            AND (tupleElement(m.intent, 'to_hash') IN (m.first_address, m.last_address)))""",
-    "told_types": "m.types",
-    "outcome": "tupleElement(m.intent, 'outcome')",
+        NOT ((bitAnd({flags}, 1) = 0) AND (bitAnd({types}, 24576) = 0)
+            AND ({to_hash} IN ({first_address}, {last_address})))""",
+    "told_types": "{types}",
+    "told_outcome": "{outcome}",
 }
 """What else a state says. `may_be_silent`: where it is 0, an event of a type that has a status is about the To."""
 
+RULES: Final = {
+    "account_id": "{account_id}",
+    "email_id": "{message_id}",
+    "channel": "{channel}",
+    "type": "{template_name}",
+    "template_id": "{template_id}",
+    "sent_to": "{recipient_kind}",
+    "recipient_id": "{recipient_id}",
+    "to_address": "{to_address}",
+    "to_domain": "{to_domain}",
+    "cc_address": "arrayStringConcat({cc}, ', ')",
+    "subject": "{subject}",
+    "status": """
+        multiIf(
+            {outcome} > 1,
+            arrayElement(['Blocked', 'Declined', 'Not_opted_in', 'Suppressed', 'Quota_Exceeded'],
+            {outcome} - 1),
+            bitAnd({types}, 224) > 0, 'Bounced',
+            bitAnd({types}, 16) > 0, 'Dropped',
+            bitAnd({types}, 256) > 0, 'Subscriptionchange',
+            bitAnd({types}, 1024) > 0, 'Clicked',
+            bitAnd({types}, 512) > 0, 'Opened',
+            bitAnd({types}, 6152) > 0, 'Delivered',
+            bitAnd({types}, 7) > 0, 'Processed',
+            'Pending')""",
+    "sub_status": """
+        multiIf(
+            {outcome} > 1, '',
+            bitAnd({types}, 240) > 0, {winner_sub_status},
+            bitAnd({types}, 256) > 0, {change},
+            bitAnd({types}, 7688) > 0, '',
+            bitAnd({types}, 4) > 0, 'sent',
+            bitAnd({types}, 2) > 0, 'deferred',
+            bitAnd({types}, 1) > 0, 'processed',
+            '')""",
+    "reason": "if({outcome} > 1, {outcome_detail}, {winner_reason})",
+    "code": "if({outcome} > 1, {outcome_reason}, {winner_code})",
+    "enhanced_code": "if({outcome} > 1, '', {winner_enhanced_code})",
+    "classification": "if({outcome} > 1, '', {winner_classification})",
+    "date_sent": "{sent_at}",
+    "decided_at": "if({outcome} = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64({decided}), 'UTC'))",
+    "dispatched_at": """
+        if({dispatch_known} = 0, NULL,
+            fromUnixTimestamp64Micro(4611686018427387904 - toInt64({dispatched}), 'UTC'))""",
+    "processed_at": """
+        if({processed} = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64({processed}), 'UTC'))""",
+    "delivered_at": """
+        if({delivered} = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64({delivered}), 'UTC'))""",
+    "bounced_at": "if({bounced} = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64({bounced}), 'UTC'))",
+    "opened_at": "if({opened} = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64({opened}), 'UTC'))",
+    "clicked_at": "if({clicked} = 0, NULL, fromUnixTimestamp64Micro(4611686018427387904 - toInt64({clicked}), 'UTC'))",
+    "opens": "least(1000, {opens})",
+    "machine_opens": "least(1000, {machine_opens})",
+    "clicks": "least(1000, {clicks})",
+    "attempts": "least(1000, {deferrals})",
+    "complained": "(bitAnd({types}, 8192) > 0)::Bool",
+    "provider": "if({dispatch_known} > 0, {dispatch_provider}, {seen_provider})",
+    "provider_message_id": "if({dispatch_known} > 0, {dispatch_id}, {seen_id})",
+    "appointment_id": "{appointment_id}",
+    "to_key": "{to_key}",
+    "cc_keys": "{cc_keys}",
+    "has_content": "(bitAnd({flags}, 2) > 0)::Bool",
+    "anomalies": """
+        arrayFilter(anomaly -> anomaly != '', [
+            if({first_content} < {last_content}, 'conflicting_requests', ''),
+            if(({outcome} > 1) AND {is_told}, 'event_after_refusal', ''),
+            if(({bounced} > 0) AND ({last_delivered} > 4611686018427387904 - {bounced}), 'delivered_after_bounce', ''),
+            if(({dispatch_known} > 0)
+                AND (arraySum(id -> id != concat({dispatch_provider}, ':',
+                {dispatch_id}), {provider_ids}) > 0), 'id_mismatch', '')])""",
+    "last_heard_at": "if({heard} = 0, NULL, fromUnixTimestamp64Micro(toInt64({heard}), 'UTC'))",
+}
+"""Each column of `messages`, by its pieces."""
+
+_PARTS: Final = {
+    "outcome": ("intent", "outcome"),
+    "to_hash": ("intent", "to_hash"),
+    "decided": ("intent", "inverse_at"),
+    "channel": ("attributes", "channel"),
+    "template_id": ("attributes", "template_id"),
+    "template_name": ("attributes", "template_name"),
+    "recipient_kind": ("attributes", "recipient_kind"),
+    "to_domain": ("attributes", "to_domain"),
+    "outcome_reason": ("attributes", "reason"),
+    "recipient_id": ("request", "recipient_id"),
+    "to_address": ("request", "to_address"),
+    "to_key": ("request", "to_key"),
+    "cc": ("request", "cc"),
+    "cc_keys": ("request", "cc_keys"),
+    "subject": ("request", "subject"),
+    "appointment_id": ("request", "appointment_id"),
+    "outcome_detail": ("request", "detail"),
+}
+"""The pieces that are parts of the three axes of requests and decisions.
+
+These are compared by known, inverse_at and inverse_hash first. Where rows are grouped, the three are made one number,
+which is compared many times as fast as a tuple, and a part is read without the others.
+"""
+
+_FACTS: Final = {
+    **{name: f"{{{name}}}" for name in (*_PARTS, "flags", "heard", "first_content", "last_content")},
+    "dispatch_known": "tupleElement({dispatch}, 'known')",
+    "dispatched": "tupleElement({dispatch}, 'inverse_at')",
+    "dispatch_provider": "tupleElement({dispatch}, 'provider')",
+    "dispatch_id": "tupleElement({dispatch}, 'provider_message_id')",
+}
+"""The pieces that requests, decisions and dispatches give, by the axes and their parts: alike in both branches."""
+
+_OF_STATE: Final = {
+    **_FACTS,
+    **{name: f"{{{name}}}" for name in ("types", "processed", "delivered", "bounced", "opened", "clicked")},
+    "is_told": "({types} > 0)",
+    "seen_provider": "tupleElement({seen}, 'provider')",
+    "seen_id": "tupleElement({seen}, 'provider_message_id')",
+    "provider_ids": "{provider_ids}",
+    "last_delivered": "if({delivered} = 0, 0, toUInt64(4611686018427387904 - arrayMin(mapValues({deliveries}))))",
+    **{name: f"length({{{name}}})" for name in ("opens", "machine_opens", "clicks", "deferrals")},
+    **{
+        f"winner_{part}": f"tupleElement({{winner}}, '{part}')"
+        for part in ("code", "enhanced_code", "reason", "classification", "sub_status")
+    },
+    "change": """
+        tupleElement(arraySort((said, id) -> (tupleElement(said, 'inverse_at'), bitNot(id)), mapValues({changes}),
+            mapKeys({changes}))[1], 'state')""",
+}
+"""The pieces of a message that is simple."""
+
 _OF_EVENTS: Final = {
-    "types": "groupBitOrIf(e.bit, own)",
+    "types": "{types}",
+    "is_told": "{is_told}",
+    "provider_ids": "{provider_ids}",
+    "last_delivered": "{last_delivered}",
+    "change": "{change}",
+    **{
+        name: f"{{firsts}}[{n}]" for n, name in enumerate(("processed", "delivered", "bounced", "opened", "clicked"), 1)
+    },
+    **{name: f"{{counts}}[{n}]" for n, name in enumerate(("opens", "machine_opens", "clicks", "deferrals"), 1)},
+    "seen_provider": "tupleElement({seen}, 1)",
+    "seen_id": "tupleElement({seen}, 2)",
+    **{
+        f"winner_{part}": f"tupleElement({{winner}}, {n})"
+        for n, part in enumerate(("code", "enhanced_code", "reason", "classification", "sub_status"), 1)
+    },
+}
+"""The pieces of a message that is not, by what its events are joined to."""
+
+_JOINED_EVENTS: Final = {
+    "types": "groupBitOrIf(e.bit, {own})",
     "is_told": "max(e.told)",
     "seen": "argMinIf((e.provider, e.provider_message_id), (e.provider_message_id = '', e.at, e.event_id), e.told)",
     "provider_ids": """
@@ -166,15 +218,18 @@ _OF_EVENTS: Final = {
     "firsts": """
         maxForEachIf([
             if(e.bit = 1, e.inverse_at, 0), if(e.bit = 8, e.inverse_at, 0), if(bitAnd(e.bit, 224) > 0, e.inverse_at, 0),
-            if(e.bit = 512, e.inverse_at, 0), if(e.bit = 1024, e.inverse_at, 0)], own)""",
-    "last_delivered": "maxIf(e.at, own AND (e.bit = 8))",
-    "counts": "sumForEachIf([e.bit = 512, e.bit = 2048, e.bit = 1024, e.bit = 2], own)",
+            if(e.bit = 512, e.inverse_at, 0), if(e.bit = 1024, e.inverse_at, 0)], {own})""",
+    "last_delivered": "maxIf(e.at, {own} AND (e.bit = 8))",
+    "counts": "sumForEachIf([e.bit = 512, e.bit = 2048, e.bit = 1024, e.bit = 2], {own})",
     "winner": """
         argMinIf((e.code, e.enhanced_code, e.reason, e.classification, e.sub_status),
-            (256 - e.bit, e.code = '', e.at, e.event_id), own AND (e.bit < 256))""",
-    "change": "argMaxIf(e.classification, (e.at, e.event_id), own AND (e.bit = 256))",
+            (256 - e.bit, e.code = '', e.at, e.event_id), {own} AND (e.bit < 256))""",
+    "change": "argMaxIf(e.classification, (e.at, e.event_id), {own} AND (e.bit = 256))",
 }
-"""The pieces of a message that is not, joined by its key; `own` is an event that is about the To, or names nobody."""
+"""How the events of a message are joined, by its key."""
+
+_OWN: Final = "(e.told AND ((e.address = '') OR s.of_any_address OR (e.address = s.own_key)))"
+"""An event that is about the To, or names nobody."""
 
 _EVENTS: Final = """
     SELECT
@@ -194,58 +249,61 @@ _EVENTS: Final = """
     WHERE (l.link != 'withdrawn')"""
 
 
-def simple_rows(columns: Iterable[str], *, few: bool = False) -> str:
-    """Return the query of these columns of RULES, of the messages that are simple. `few`: of keys that are known."""
-    names = [*columns]
-    pieces = _chosen(_OF_STATE, _words(RULES[name] for name in names))
-    state = _state([*pieces.values(), _SIMPLE], few=few)
-    return f"SELECT {_rules(names)} FROM (SELECT {_KEY}{_named(pieces)} FROM {state} WHERE {_SIMPLE})"
+def simple_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -> str:
+    """Return the query of these columns of RULES, of the messages that are simple. `few`: of keys that are known.
 
-
-def state_rows(columns: Iterable[str], *more: str, few: bool = False) -> str:
-    """Return the query of these columns of all messages, and of `more`: is_simple, may_be_silent, told_types, outcome.
-
-    Where `is_simple` is 0, of a row only what requests and decisions say is the message's.
+    `within` is a condition on t.account_id, t.sent_at and t.message_id: one that is put outside comes to the table, but
+    is asked after all columns are read.
     """
     names = [*columns]
-    pieces = _chosen(_OF_STATE, _words(RULES[name] for name in names)) | {name: _MORE[name] for name in more}
-    state = _state(pieces.values(), few=few)
-    rules = ", ".join([_rules(names), *more])
-    return f"SELECT {rules} FROM (SELECT {_KEY}{_named(pieces)} FROM {state})"
+    return _of_state(_rules(names), within, where=_SIMPLE, few=few)
+
+
+def state_rows(columns: Iterable[str], *more: str, within: str = "", few: bool = False) -> str:
+    """Return the query of these columns of all messages, and of `more`, which are names of what else a state says:
+
+    is_simple, may_be_silent, told_types, told_outcome. Where `is_simple` is 0, of a row only what requests and decisions
+    say is the message's.
+    """
+    return _of_state(_rules(columns) | {name: _MORE[name] for name in more}, within, few=few)
 
 
 def event_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -> str:
     """Return the query of these columns of RULES, of the messages that are not simple.
 
-    `within` is a condition on t.account_id, t.sent_at and t.message_id. Without it a query that names no keys reads the
-    events of all messages: a condition outside says nothing to the subquery that finds them.
+    Without `within` a query that names no keys reads the events of all messages: a condition outside says nothing to
+    the subquery that finds them.
     """
-    names = [*columns]
-    words = _words(RULES[name] for name in names)
-    facts, told = _chosen(_FACTS, words), _chosen(_OF_EVENTS, words)
-    asked = facts | {
-        "to_key": "tupleElement(m.request, 'to_key')",
-        "of_any_address": "(to_key = '') OR (tupleElement(m.attributes, 'channel') = 'sms')",
+    rules = _rules(columns)
+    words = _words(rules.values())
+    facts = {name: sql for name, sql in _FACTS.items() if name in words}
+    told = {name: sql for name, sql in _OF_EVENTS.items() if name in words}
+    joins = {name: _JOINED_EVENTS[name] for name in _words(told.values())}
+    asked = {
+        **{name: f"{{{name}}}" for name in _KEYS},
+        **facts,
+        "own_key": "{to_key}",
+        "of_any_address": "({to_key} = '') OR ({channel} = 'sms')",
     }
-    state = _state([*asked.values(), _SIMPLE], few=few)
     these = ""
     if within:
-        keys = f"SELECT m.account_id, m.sent_at, m.message_id FROM {_state([_SIMPLE], within)} WHERE NOT {_SIMPLE}"
+        keys = _of_state({name: f"{{{name}}}" for name in _KEYS}, within, where=f"NOT {_SIMPLE}")
         these = f" AND ((l.account_id, l.sent_at, l.message_id) IN ({keys}))"
-    joined = {name: f"any(s.{name})" for name in facts} | {n: _OWN_WORD.sub(_OWN, sql) for n, sql in told.items()}
+    pieces = {name: f"j.{name}" for name in (*_KEYS, *facts)} | {
+        name: sql.format_map({join: f"j.{join}" for join in joins}) for name, sql in told.items()
+    }
+    joined = {name: f"s.{name}" for name in _KEYS} | {name: f"any(s.{name})" for name in facts}
+    joined |= {name: sql.replace("{own}", _OWN) for name, sql in joins.items()}
     return f"""
-        SELECT {_rules(names)}
+        SELECT {_named(rules, pieces)}
         FROM
         (
-            SELECT
-                s.account_id AS account_id, s.sent_at AS sent_at, s.message_id AS message_id{_named(joined)}
-            FROM (SELECT {_KEY}{_named(asked)} FROM {state} WHERE NOT {_SIMPLE}) AS s
-            LEFT JOIN
-            (
-                {_EVENTS}{these}
-            ) AS e ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
+            SELECT {", ".join(f"{sql} AS {name}" for name, sql in joined.items())}
+            FROM ({_of_state(asked, within, where=f"NOT {_SIMPLE}", few=few, are_pieces=True)}) AS s
+            LEFT JOIN ({_EVENTS}{these}) AS e
+            ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
             GROUP BY s.account_id, s.sent_at, s.message_id
-        )
+        ) AS j
     """
 
 
@@ -260,36 +318,64 @@ def view() -> str:
     return rows(RULES)
 
 
-_KEY: Final = "m.account_id AS account_id, m.sent_at AS sent_at, m.message_id AS message_id"
-_OWN: Final = "(e.told AND ((e.address = '') OR s.of_any_address OR (e.address = s.to_key)))"
-_OWN_WORD: Final = re.compile(r"\bown\b")
-_WORD: Final = re.compile(r"[a-z_]+")
-_AXIS: Final = re.compile(r"\bm\.([a-z_]+)")
+_KEYS: Final = ("account_id", "sent_at", "message_id")
 
 
-def _words(texts: Iterable[str]) -> set[str]:
-    return {word for text in texts for word in _WORD.findall(text)}
+def _rules(columns: Iterable[str]) -> dict[str, str]:
+    return {name: RULES[name] for name in columns}
 
 
-def _chosen(pieces: Mapping[str, str], words: set[str]) -> dict[str, str]:
-    return {name: sql for name, sql in pieces.items() if name in words}
+def _words(texts: Iterable[str]) -> list[str]:
+    """Return the names that texts have in braces, each once."""
+    return [*dict.fromkeys(name for text in texts for _, name, _, _ in Formatter().parse(text) if name)]
 
 
-def _named(pieces: Mapping[str, str]) -> str:
-    return "".join(f", {sql} AS {name}" for name, sql in pieces.items())
+def _named(texts: Mapping[str, str], meanings: Mapping[str, str]) -> str:
+    return ", ".join(f"{text.format_map(meanings)} AS {name}" for name, text in texts.items())
 
 
-def _rules(names: Iterable[str]) -> str:
-    return ", ".join(f"{RULES[name]} AS {name}" for name in names)
-
-
-def _state(pieces: Iterable[str], within: str = "", *, few: bool = False) -> str:
-    """Return the joined state `m`, with the axes that the pieces are made of."""
+def _of_state(
+    texts: Mapping[str, str], within: str, *, where: str = "", few: bool = False, are_pieces: bool = False
+) -> str:
+    """Return the query of texts by pieces, or by axes and their parts (`are_pieces`); `where` is by these, too."""
+    key = {name: f"{{{name}}}" for name in _KEYS}
+    by_axes = (
+        texts if are_pieces else {name: text.format_map(_OF_STATE | key | _SELVES) for name, text in texts.items()}
+    )
+    found = _words([*by_axes.values(), where])
+    conditions = [_KNOWN, *([within] if within else [])]
     if few:
-        return f"(SELECT * FROM message_state AS t FINAL WHERE {_KNOWN}) AS m"
-    found = {axis for piece in pieces for axis in _AXIS.findall(piece)}
-    axes = "".join(f", {join}(t.{axis}) AS {axis}" for axis, join in JOINS.items() if axis in found)
-    where = f"{_KNOWN} AND {within}" if within else _KNOWN
-    key = "t.account_id, t.sent_at, t.message_id"
-    named = "t.account_id AS account_id, t.sent_at AS sent_at, t.message_id AS message_id"
-    return f"(SELECT {named}{axes} FROM message_state AS t WHERE {where} GROUP BY {key}) AS m"
+        meanings = {name: f"f.{name}" for name in found} | {
+            name: f"tupleElement(f.{axis}, '{part}')" for name, (axis, part) in _PARTS.items()
+        }
+        conditions = [_TABLE.sub("f.", condition) for condition in conditions] + [where] * bool(where)
+        held = " AND ".join(f"({condition.format_map(meanings)})" for condition in conditions)
+        return f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL WHERE {held}"
+    joined = {name: _joined(name) for name in dict.fromkeys([*_KEYS, *found])}
+    grouped = (
+        f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in joined.items())} FROM message_state AS t"
+        f" WHERE {' AND '.join(f'({condition})' for condition in conditions)}"
+        f" GROUP BY {', '.join(f't.{name}' for name in _KEYS)}"
+    )
+    meanings = {name: f"m.{name}" for name in joined}
+    held = f" WHERE {where.format_map(meanings)}" if where else ""
+    return f"SELECT {_named(by_axes, meanings)} FROM ({grouped}) AS m{held}"
+
+
+def _joined(name: str) -> str:
+    """Return how an axis of the grouped table, or a part of one, is joined."""
+    if name in _KEYS:
+        return f"t.{name}"
+    if name not in _PARTS:
+        return f"{JOINS[name]}(t.{name})"
+    axis, part = _PARTS[name]
+    order = (
+        f"bitShiftLeft(toUInt256(t.{axis}.known), 128) + bitShiftLeft(toUInt256(t.{axis}.inverse_at), 64)"
+        f" + t.{axis}.inverse_hash"
+    )
+    return f"argMax(t.{axis}.{part}, {order})"
+
+
+_TABLE: Final = re.compile(r"\bt\.")
+_SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "first_address", "last_address")}
+"""What `_MORE` says by the axes themselves."""
