@@ -4,25 +4,25 @@ In:  what reads from a store; a `Filter`. Out: rows of `messages`, as dictionari
 
 To make a row costs a hundred times as much as to find it, so a page makes no more rows than it shows. The keys are
 found by an index where a filter has one (an address, an id), or by one narrow column (a part of the subject), else by
-reading the columns of the filters alone, in windows of time that grow until the page is full. Rows that are simple and
-the others are read side by side.
+reading the columns of the filters alone, in windows of time that grow until the page is full. The rows are made of the
+states of the keys, and of the events of those that are not simple (rows.py).
 
-A row may change between the two: it is shown as it is by then, and left out where it does not match any more; then the
-page takes one more key, so it is never short while there are more.
+A row may change between the two: it is shown as it is by then, and left out where its status, or what else events tell,
+does not match any more; then the page takes one more key, so it is never short while there are more.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from projections.messages import queries
-from projections.messages.queries import Cursor, Filter, Order, Query, Window
+from projections.messages.queries import Cursor, Filter, Order, Window
+from projections.messages.rows import Row, is_simple, row_of_events, row_of_state
 
 __all__ = ["Reader", "read_page", "read_with_id"]
-
-Row = dict[str, Any]
 
 _DAY_US: Final = 86_400_000_000
 _WINDOW_DAYS: Final = (2, 31)
@@ -32,22 +32,21 @@ _SPARE_KEYS: Final = 8
 """More keys than are needed at first: of some rows only their events say whether they match."""
 
 
+_ROWS_OF_KEY: Final = 4
+"""So many rows that are not merged a message may have in its first days."""
+
+
 class Reader(Protocol):
     """What reads rows, as `projections.store.Store` does."""
 
     def rows(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
         """Return the rows of a query."""
 
-    def rows_of_each(self, queries: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Row]]:
-        """Return the rows of several queries, which run side by side."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(NamedTuple):
     account_id: str
-    date_sent: datetime
     email_id: UUID
-    is_simple: bool
+    date_sent: datetime
 
     @property
     def cursor(self) -> Cursor:
@@ -61,69 +60,73 @@ def read_page(
     """Return the rows of one page, and one more where there are more than `limit`.
 
     Keyset: rows that are inserted meanwhile never make a row appear twice or not at all. The ids are compared by
-    ClickHouse alone, whose order of UUIDs is its own. `now_us` is only where a scan begins to look.
+    ClickHouse alone, whose order of UUIDs is its own. `now_us` is the time by which a message is stuck, and where a
+    scan begins to look.
     """
     found: list[Row] = []
-    keys = _keys(store, wanted, limit + 1, order, after, now_us)
-    number = limit + 1 + _SPARE_KEYS
-    looked = 0
+    luck = _Luck()
+    keys = _keys(store, wanted, limit + 1, order, after, now_us, luck)
+    number = limit + 1 + (_SPARE_KEYS if queries.asks_events(wanted) else 0)
     while len(found) <= limit:
         some = _take(keys, number)
         if not some:
             break
-        found += _rows_of(store, wanted, some)
-        looked += len(some)
+        found += _matching(store, wanted, some, now_us)
+        luck.looked, luck.found = luck.looked + len(some), len(found)
         missing = limit + 1 - len(found)
-        number = min(missing * (looked // max(1, len(found)) + 1) + _SPARE_KEYS, looked * 4, _MOST_KEYS)
+        number = min(missing * (luck.looked // max(1, len(found)) + 1) + _SPARE_KEYS, luck.looked * 4, _MOST_KEYS)
     return found[: limit + 1]
+
+
+@dataclass(slots=True)
+class _Luck:
+    """How many of the keys that were looked at were those of rows that match."""
+
+    looked: int = 0
+    found: int = 0
+
+    @property
+    def is_poor(self) -> bool:
+        return self.found * 2 < self.looked
 
 
 def read_with_id(store: Reader, accounts: Sequence[str] | None, email_id: str) -> list[Row]:
     """Return the rows of one message id: one row, or up to ten where accounts share the id."""
-    query = queries.rows_with_id(accounts, email_id)
-    rows = store.rows(query.sql, query.parameters)
-    if others := [row["account_id"] for row in rows if not row["is_simple"]]:
-        by_account = {row["account_id"]: row for row in rows if row["is_simple"]}
-        for of in ("events", "all"):  # the second, where one has become simple since
-            if missing := [account for account in others if account not in by_account]:
-                query = queries.rows_of_keys(Filter(accounts), missing, [email_id], of=of)
-                by_account |= {row["account_id"]: row for row in store.rows(query.sql, query.parameters)}
-        rows = [by_account[account] for account in sorted(by_account)]
-    return rows
+    query = queries.states_with_id(accounts, email_id)
+    return _rows_of(store, store.rows(query.sql, query.parameters))
 
 
 def _take(keys: Iterator[_Key], number: int) -> list[_Key]:
     return [key for _, key in zip(range(number), keys, strict=False)]
 
 
-def _keys(store: Reader, wanted: Filter, need: int, order: Order, after: Cursor | None, now_us: int) -> Iterator[_Key]:
+def _keys(
+    store: Reader, wanted: Filter, need: int, order: Order, after: Cursor | None, now_us: int, luck: _Luck
+) -> Iterator[_Key]:
     """Yield the keys of the rows that may match, in the order of the list."""
     limit = min(need + _SPARE_KEYS, _MOST_KEYS)
     if queries.chosen_keys(wanted, limit=limit) is not None:
-        yield from _chosen(store, wanted, limit, order, after)
+        yield from _chosen(store, wanted, limit * _ROWS_OF_KEY, order, after)
         return
     for window in _windows(store, wanted, order, after, now_us):
-        yield from _scanned(store, wanted, window, limit, order, after)
+        yield from _scanned(store, wanted, window, limit, order, after, luck)
 
 
 def _chosen(store: Reader, wanted: Filter, limit: int, order: Order, after: Cursor | None) -> Iterator[_Key]:
     while True:
         query = queries.chosen_keys(wanted, limit=limit, order=order, after=after)
-        assert query is not None
-        rows = store.rows(query.sql, query.parameters)
-        for row in rows:
-            if row["may_match"]:
-                yield _key(row)
+        rows = store.rows(query.sql, query.parameters) if query else []
+        yield from dict.fromkeys(_key(row) for row in rows if row["may_match"])
         if len(rows) < limit:
             return
         after, limit = _key(rows[-1]).cursor, min(limit * 4, _MOST_KEYS)
 
 
 def _scanned(
-    store: Reader, wanted: Filter, window: Window, limit: int, order: Order, after: Cursor | None
+    store: Reader, wanted: Filter, window: Window, limit: int, order: Order, after: Cursor | None, luck: _Luck
 ) -> Iterator[_Key]:
     while True:
-        query = queries.scanned_keys(wanted, window, limit=limit, order=order, after=after)
+        query = queries.scanned_keys(wanted, window, limit=limit, order=order, after=after, with_events=luck.is_poor)
         rows = store.rows(query.sql, query.parameters)
         yield from map(_key, rows)
         if len(rows) < limit:
@@ -132,7 +135,7 @@ def _scanned(
 
 
 def _key(row: Row) -> _Key:
-    return _Key(row["account_id"], row["date_sent"], row["email_id"], bool(row["is_simple"]))
+    return _Key(row["account_id"], row["email_id"], row["date_sent"])
 
 
 def _windows(store: Reader, wanted: Filter, order: Order, after: Cursor | None, now_us: int) -> Iterator[Window]:
@@ -166,25 +169,47 @@ def _windows(store: Reader, wanted: Filter, order: Order, after: Cursor | None, 
     yield Window(start, last)
 
 
-def _rows_of(store: Reader, wanted: Filter, keys: Sequence[_Key]) -> list[Row]:
+def _matching(store: Reader, wanted: Filter, keys: Sequence[_Key], now_us: int) -> list[Row]:
     """Return the rows of the keys that match, in their order."""
-    simple, others = [key for key in keys if key.is_simple], [key for key in keys if not key.is_simple]
-    asked: list[Query] = []
-    if simple:
-        asked.append(_query(wanted, simple, of="simple"))
-    if others:
-        asked.append(_query(wanted, others, of="events"))
-    found = _by_key(row for rows in store.rows_of_each([(q.sql, q.parameters) for q in asked]) for row in rows)
-    if missing := [key for key in keys if (key.account_id, key.email_id) not in found]:
-        query = _query(wanted, missing, of="all")  # a row has become simple since, or is no longer
-        found |= _by_key(store.rows(query.sql, query.parameters))
-    rows = (found.get((key.account_id, key.email_id)) for key in keys)
-    return [row for row in rows if row is not None and row["matches"]]
+    ids = list(dict.fromkeys(str(key.email_id) for key in keys))
+    query = queries.states_of_keys([key.account_id for key in keys], ids)
+    asked = {key[:2] for key in keys}
+    states = [s for s in store.rows(query.sql, query.parameters) if (s["account_id"], s["message_id"]) in asked]
+    found = {(row["account_id"], row["email_id"]): row for row in _rows_of(store, states)}
+    rows = (found.get(key[:2]) for key in keys)
+    return [row for row in rows if row is not None and _holds(row, wanted, now_us)]
 
 
-def _query(wanted: Filter, keys: Sequence[_Key], *, of: Any) -> Query:
-    return queries.rows_of_keys(wanted, [key.account_id for key in keys], [str(key.email_id) for key in keys], of=of)
+def _rows_of(store: Reader, states: Sequence[Row]) -> list[Row]:
+    """Return the rows of states, in their order."""
+    events: dict[tuple[str, UUID], list[Row]] = defaultdict(list)
+    if others := [state for state in states if not is_simple(state)]:
+        ids = list(dict.fromkeys(str(state["message_id"]) for state in others))
+        query = queries.events_of_keys([state["account_id"] for state in others], ids)
+        for event in store.rows(query.sql, query.parameters):
+            events[event["account_id"], event["message_id"]].append(event)
+    return [
+        row_of_state(state)
+        if is_simple(state)
+        else row_of_events(state, events[state["account_id"], state["message_id"]])
+        for state in states
+    ]
 
 
-def _by_key(rows: Any) -> dict[tuple[str, UUID], Row]:
-    return {(row["account_id"], row["email_id"]): row for row in rows}
+def _holds(row: Row, wanted: Filter, now_us: int) -> bool:
+    """Whether a row is what a filter means by what became of the message; by what was asked for, its key was found."""
+    if wanted.stuck_hours is not None:
+        heard = max(row["last_heard_at"] or row["date_sent"], row["date_sent"])
+        quiet_since = _EPOCH + timedelta(microseconds=now_us) - timedelta(hours=wanted.stuck_hours)
+        if row["status"] not in ("Processed", "Pending") or heard >= quiet_since:
+            return False
+    return (
+        (not wanted.statuses or row["status"] in wanted.statuses)
+        and (wanted.provider is None or row["provider"] == wanted.provider)
+        and (not wanted.provider_message_ids or row["provider_message_id"] in wanted.provider_message_ids)
+        and (wanted.code is None or wanted.code in (row["code"], row["enhanced_code"]))
+        and (wanted.classification is None or row["classification"] == wanted.classification)
+    )
+
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, in UTC, as rows have times

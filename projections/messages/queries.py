@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 from projections.messages.outcomes import OUTCOMES
+from projections.messages.rows import EVENT_COLUMNS, STATE_COLUMNS
 from projections.store.views import message_rows
 from schemas.identity import sent_at_us
 from schemas.provider_ids import PROVIDER_ID_KEYS
@@ -26,13 +27,15 @@ __all__ = [
     "Order",
     "Query",
     "Window",
+    "asks_events",
     "chosen_keys",
+    "events_of_keys",
     "facets",
     "matching",
     "oldest",
-    "rows_of_keys",
-    "rows_with_id",
     "scanned_keys",
+    "states_of_keys",
+    "states_with_id",
     "timeline",
 ]
 
@@ -153,8 +156,8 @@ def chosen_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: C
     """Return the query of up to `limit` keys among which all rows of the page are; None where only a scan finds them.
 
     The rows of `message_state` that state a value are found by it, merged or not, and what the merged row says is asked
-    after that. Columns: account_id, date_sent, email_id, is_simple, may_match. Where `may_match` is 0 the row does not
-    match; where it is 1 it does, unless `is_simple` is 0: then only its events tell.
+    after that. Columns: account_id, date_sent, email_id, may_match. Where `may_match` is 0 the row does not match. A
+    key whose rows are not merged may come several times: to leave copies out would take as long as all the rest.
     """
     bounds, parameters = _bounds(wanted, _OF_TABLE, order, after)
     choice = _choice(wanted, [*bounds, _KNOWN_BY])
@@ -162,36 +165,53 @@ def chosen_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: C
         return None
     keys, chosen = choice
     by = _by(_OF_TABLE, order, in_account=wanted.accounts is not None and len(wanted.accounts) == 1)
-    inner, match, more = _states(wanted, few=True)
+    parameters |= chosen | {"limit": limit}
+    if not _given(wanted):
+        return Query(
+            f"SELECT account_id, sent_at AS date_sent, message_id AS email_id, 1 AS may_match FROM ({keys})"  # noqa: S608
+            f" ORDER BY {by.replace('sent_at', 'date_sent').replace('message_id', 'email_id')} LIMIT {{limit:UInt32}}",
+            parameters,
+        )
+    keys = f"SELECT DISTINCT account_id, sent_at, message_id FROM ({keys}) ORDER BY {by} LIMIT {{limit:UInt32}}"  # noqa: S608
+    inner, match, more = _states(wanted, within=f"({', '.join(_OF_ALIAS)}) IN ({keys})", few=True)
     return Query(
-        f"SELECT account_id, date_sent, email_id, is_simple, ({match}) AS may_match FROM ({inner})"  # noqa: S608
-        f" WHERE (account_id, date_sent, email_id) IN ({keys} ORDER BY {by} LIMIT {{limit:UInt32}})"
+        f"SELECT account_id, date_sent, email_id, ({match}) AS may_match FROM ({inner})"  # noqa: S608
         f" ORDER BY {_by(_OF_ROW, order)}",
-        parameters | chosen | more | {"limit": limit},
+        parameters | more,
     )
 
 
 def scanned_keys(
-    wanted: Filter, window: Window, *, limit: int, order: Order = "newest", after: Cursor | None = None
+    wanted: Filter,
+    window: Window,
+    *,
+    limit: int,
+    order: Order = "newest",
+    after: Cursor | None = None,
+    with_events: bool = False,
 ) -> Query:
     """Return the query of the keys of a window that match, by the columns of the filters alone: up to `limit`.
 
-    Columns: account_id, date_sent, email_id, is_simple. Of one whose `is_simple` is 0 only its events tell whether it
-    matches.
+    Columns: account_id, date_sent, email_id. Of messages that are not simple only the events tell whether they match:
+    they are asked `with_events`, which takes three times as long; without, all that may match are among the keys.
     """
-    bounds, parameters = _bounds(wanted, _OF_ALIAS, order, after)
-    if window.from_us is not None:
-        bounds.append("t.sent_at >= fromUnixTimestamp64Micro({window_from_us:Int64}, 'UTC')")
-        parameters["window_from_us"] = window.from_us
-    if window.to_us is not None:
-        bounds.append("t.sent_at < fromUnixTimestamp64Micro({window_to_us:Int64}, 'UTC')")
-        parameters["window_to_us"] = window.to_us
-    inner, match, more = _states(wanted, within=" AND ".join(bounds))
+    if with_events:
+        rows, parameters = matching(wanted, _OF_ROW, window=window, order=order, after=after)
+        match = "1"
+    else:
+        bounds, parameters = _bounds(wanted, _OF_ALIAS, order, after, window)
+        rows, match, more = _states(wanted, within=" AND ".join(bounds))
+        parameters |= more
     return Query(
-        f"SELECT account_id, date_sent, email_id, is_simple FROM ({inner})"  # noqa: S608
-        f" WHERE {match} ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",
-        parameters | more | {"limit": limit},
+        f"SELECT account_id, date_sent, email_id FROM ({rows}) WHERE {match}"  # noqa: S608
+        f" ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",
+        parameters | {"limit": limit},
     )
+
+
+def asks_events(wanted: Filter) -> bool:
+    """Whether a filter is about what became of a message: of some keys only their events tell whether they match."""
+    return any(name in _BY_EVENTS for name in _given(wanted))
 
 
 def oldest(wanted: Filter) -> Query:
@@ -201,44 +221,48 @@ def oldest(wanted: Filter) -> Query:
     return Query(f"SELECT toUnixTimestamp64Milli(min(sent_at)) AS ms FROM message_state WHERE {held}", parameters)  # noqa: S608
 
 
-def rows_of_keys(
-    wanted: Filter, accounts: Iterable[str], email_ids: Iterable[str], *, of: Literal["simple", "events", "all"]
-) -> Query:
-    """Return the query of the rows of some keys: of those that are simple, of the others, or of both.
+def states_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
+    """Return the query of the states of some keys, as `rows.STATE_COLUMNS`.
 
-    All columns, and `matches`: whether the row is one that is wanted. A pair of account and id that is no key may be
-    among the rows, where several accounts are given.
+    A pair of account and id that is no key may be among them, where several accounts are given.
     """
-    make = {
-        "simple": message_rows.simple_rows,
-        "events": message_rows.event_rows,
-        "all": message_rows.rows,
-    }[of]
-    held, parameters = _conditions(wanted)
-    match = " AND ".join(held) or "1"
-    ids = [*email_ids]
+    held, parameters = _of_keys("f", accounts, email_ids)
     return Query(
-        f"SELECT *, ({match}) AS matches FROM ({make(message_rows.RULES, few=True)})"  # noqa: S608
-        f" WHERE account_id IN {{key_accounts:Array(String)}}"
-        # As constants, each for itself: so they reach the index of both tables.
-        " AND date_sent IN {key_times:Array(DateTime64(3, 'UTC'))} AND email_id IN {key_ids:Array(UUID)}",
-        parameters
-        | {
-            "key_accounts": sorted(set(accounts)),
-            "key_times": sorted({f"{sent_at_us(email_id) / 1_000_000:.3f}" for email_id in ids}),
-            "key_ids": ids,
-        },
+        f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {held}",  # noqa: S608
+        parameters,
     )
 
 
-def rows_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
-    """Return the query of the rows of one message id: one row, or several where accounts share the id.
+def events_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
+    """Return the query of the events of some keys that were not withdrawn, as `rows.EVENT_COLUMNS`."""
+    held, parameters = _of_keys("l", accounts, email_ids)
+    return Query(
+        f"SELECT {', '.join(EVENT_COLUMNS)} FROM events AS l FINAL PREWHERE {held} WHERE l.link != 'withdrawn'",  # noqa: S608
+        parameters,
+    )
 
-    All columns, and `is_simple`. A row where that is 0 is not the message's: `rows_of_keys` gives it.
-    """
-    bounds, parameters = _bounds(Filter(accounts, email_id=email_id), _OF_ROW)
-    columns = message_rows.state_rows(message_rows.RULES, "is_simple", few=True)
-    return Query(f"SELECT * FROM ({columns}) WHERE {' AND '.join(bounds)} ORDER BY account_id LIMIT 10", parameters)  # noqa: S608
+
+def states_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
+    """Return the query of the states of one message id: one, or up to ten where accounts share the id."""
+    bounds, parameters = _bounds(
+        Filter(accounts, email_id=email_id), _Names("f.account_id", "f.sent_at", "f.message_id")
+    )
+    held = " AND ".join([*bounds, f"f.{_KNOWN_BY}"])
+    return Query(
+        f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {held} ORDER BY account_id LIMIT 10",  # noqa: S608
+        parameters,
+    )
+
+
+def _of_keys(alias: str, accounts: Iterable[str], email_ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    times = sorted({f"{sent_at_us(email_id) / 1_000_000:.3f}" for email_id in email_ids})
+    # As constants, each for itself: so they reach the index.
+    held = (
+        f"{alias}.account_id IN {{key_accounts:Array(String)}}"
+        f" AND {alias}.sent_at IN {{key_times:Array(DateTime64(3, 'UTC'))}}"
+        f" AND {alias}.message_id IN {{key_ids:Array(UUID)}}"
+    )
+    return held, {"key_accounts": sorted(set(accounts)), "key_times": times, "key_ids": [*email_ids]}
 
 
 def facets(wanted: Filter) -> Query:
@@ -250,11 +274,21 @@ def facets(wanted: Filter) -> Query:
     )
 
 
-def matching(wanted: Filter, columns: Iterable[str]) -> tuple[str, dict[str, Any]]:
-    """Return the query of these columns of all messages that are wanted, and its parameters."""
+def matching(
+    wanted: Filter,
+    columns: Iterable[str],
+    *,
+    window: Window | None = None,
+    order: Order = "newest",
+    after: Cursor | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Return the query of these columns of all messages that are wanted, and its parameters.
+
+    If given, only of those of a window, and behind a cursor.
+    """
     held, parameters = _conditions(wanted)
     names = dict.fromkeys([*columns, *(name for sql in held for name in _columns_of(sql)), *_OF_ROW])
-    within, more = _bounds(wanted, _OF_ALIAS)
+    within, more = _bounds(wanted, _OF_ALIAS, order, after, window)
     if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE)[0], _KNOWN_BY], only_selective=True):
         keys, chosen = choice
         more |= chosen
@@ -275,15 +309,23 @@ def timeline(account_id: str, email_id: str, *, limit: int, after: EventCursor |
             " fromUnixTimestamp64Micro({received_us:Int64}, 'UTC'), {event_id:String})"
         )
         parameters |= after._asdict()
+    within = (
+        "t.account_id = {account:String} AND t.sent_at = UUIDv7ToDateTime({email_id:UUID}, 'UTC')"
+        " AND t.message_id = {email_id:UUID}"
+    )
     return Query(
-        f"SELECT * FROM message_events WHERE account_id = {{account:String}} AND email_id = {{email_id:UUID}}{behind}"  # noqa: S608
+        f"SELECT * FROM ({message_rows.timeline_rows(within)}) WHERE 1{behind}"  # noqa: S608
         " ORDER BY occurred_at, received_at, event_id LIMIT {limit:UInt32}",
         parameters,
     )
 
 
 def _bounds(
-    wanted: Filter, names: _Names, order: Order = "newest", after: Cursor | None = None
+    wanted: Filter,
+    names: _Names,
+    order: Order = "newest",
+    after: Cursor | None = None,
+    window: Window | None = None,
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions on a message's key, and their parameters."""
     account_id, date_sent, email_id = names
@@ -305,6 +347,12 @@ def _bounds(
         # By its own column too: the tuple says nothing to the table's index.
         held.append(f"{date_sent} {beyond}= fromUnixTimestamp64Milli({{after_ms:Int64}}, 'UTC')")
         parameters |= {"after_ms": after.date_sent_ms, "after_id": after.email_id, "after_account": after.account_id}
+    if window is not None and window.from_us is not None:
+        held.append(f"{date_sent} >= fromUnixTimestamp64Micro({{window_from_us:Int64}}, 'UTC')")
+        parameters["window_from_us"] = window.from_us
+    if window is not None and window.to_us is not None:
+        held.append(f"{date_sent} < fromUnixTimestamp64Micro({{window_to_us:Int64}}, 'UTC')")
+        parameters["window_to_us"] = window.to_us
     return held, parameters
 
 
@@ -330,7 +378,7 @@ def _choice(
         held = " AND ".join(bounds)
         of_table = "SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC') AS sent_at, message_id FROM"
         sql = (
-            f"SELECT DISTINCT account_id, sent_at, message_id FROM ({of_table} holders"  # noqa: S608
+            f"SELECT account_id, sent_at, message_id FROM ({of_table} holders"  # noqa: S608
             f" WHERE known_by IN {{known_by:Array(String)}} UNION ALL {of_table} dispatches WHERE provider IN"
             " {providers:Array(String)} AND provider_message_id IN {provider_message_ids:Array(String)})"
             f" WHERE {held}"
@@ -338,19 +386,18 @@ def _choice(
         return sql, {"known_by": known_by, "providers": [*_providers(wanted)]} | {
             "provider_message_ids": [*wanted.provider_message_ids]
         }
-    stated = [
-        sql for name, several in _STATED.items() if getattr(wanted, name) not in (None, (), []) for sql in several
-    ]
-    if stated and wanted.email_id is None:
-        first = next(name for name in _STATED if getattr(wanted, name) not in (None, (), []))
-        each = " UNION ALL ".join(f"{keys} AND {sql}" for sql in _STATED[first])
-        return f"SELECT DISTINCT account_id, sent_at, message_id FROM ({each})", {  # noqa: S608
+    first = next((name for name in _STATED if getattr(wanted, name) not in (None, (), [])), None)
+    if first is not None and wanted.email_id is None:
+        each = " UNION ALL ".join(
+            f"{keys.replace(' message_state ', f' {table} ')} AND ({sql})" for table, sql in _STATED[first]
+        )
+        return f"SELECT account_id, sent_at, message_id FROM ({each})", {  # noqa: S608
             first: _bound(getattr(wanted, first))
         }
     given = {name for name in _CONDITIONS if getattr(wanted, name) not in (None, (), [])}
     in_order = not given and wanted.accounts is not None and len(wanted.accounts) == 1 and not only_selective
     if wanted.email_id is not None or in_order:
-        return keys.replace("SELECT", "SELECT DISTINCT", 1), {}
+        return keys, {}
     return None
 
 
@@ -432,21 +479,38 @@ _CONDITIONS: Final = {
 _BY_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
 """Those that are about what became of a message; the others are about what was asked for, and the state says it."""
 
-_STATED: Final = {
+_STATED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "addresses": (
-        "tupleElement(request, 'to_key') IN {addresses:Array(String)}",
-        "hasAny(tupleElement(request, 'cc_keys'), {addresses:Array(String)})",
+        ("message_state", "tupleElement(request, 'to_key') IN {addresses:Array(String)}"),
+        ("message_state", "hasAny(tupleElement(request, 'cc_keys'), {addresses:Array(String)})"),
     ),
-    "client_id": ("tupleElement(request, 'recipient_id') = {client_id:String}",),
-    "staff_id": ("tupleElement(request, 'recipient_id') = {staff_id:String}",),
-    "appointment_id": ("tupleElement(request, 'appointment_id') = {appointment_id:String}",),
-    "subject": ("positionCaseInsensitiveUTF8(tupleElement(request, 'subject'), {subject:String}) > 0",),
+    "client_id": (("message_state", "tupleElement(request, 'recipient_id') = {client_id:String}"),),
+    "staff_id": (("message_state", "tupleElement(request, 'recipient_id') = {staff_id:String}"),),
+    "appointment_id": (("message_state", "tupleElement(request, 'appointment_id') = {appointment_id:String}"),),
+    "subject": (
+        ("message_state", "positionCaseInsensitiveUTF8(tupleElement(request, 'subject'), {subject:String}) > 0"),
+    ),
     "address_prefix": (
-        "startsWith(tupleElement(request, 'to_key'), {address_prefix:String})",
-        "arrayExists(key -> startsWith(key, {address_prefix:String}), tupleElement(request, 'cc_keys'))",
+        ("message_state", "startsWith(tupleElement(request, 'to_key'), {address_prefix:String})"),
+        (
+            "message_state",
+            "arrayExists(key -> startsWith(key, {address_prefix:String}), tupleElement(request, 'cc_keys'))",
+        ),
+    ),
+    "code": (
+        (
+            "message_state",
+            "{code:String} IN (tupleElement(winner, 'code'), tupleElement(winner, 'enhanced_code'),"
+            " tupleElement(attributes, 'reason'))",
+        ),
+        ("events", "{code:String} IN (code, enhanced_code)"),
+    ),
+    "classification": (
+        ("message_state", "tupleElement(winner, 'classification') = {classification:String}"),
+        ("events", "classification = {classification:String}"),
     ),
 }
-"""What some row of the state says of a message that matches: a union of what an index or a narrow column finds."""
+"""What some row of a table says of a message that matches: a union of what an index or a narrow column finds."""
 
 
 def _given(wanted: Filter) -> list[str]:

@@ -6,7 +6,6 @@ write it again. `StoreError` says that the same call may go through later, `Stor
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -243,16 +242,6 @@ class Store:
         A row that is asked for a column that it lacks raises StoreError, with the mend.
         """
         return [_Row(row) for row in self._result(sql, parameters).named_results()]
-
-    def rows_of_each(self, queries: Sequence[tuple[str, Mapping[str, object]]]) -> list[list[dict[str, Any]]]:
-        """Return the rows of several queries, which run side by side, each in a thread of its own but the last."""
-        if not queries:
-            return []
-        *others, last = queries
-        with ThreadPoolExecutor(max(1, len(others)), thread_name_prefix="read-beside") as threads:
-            running = [threads.submit(self.rows, *query) for query in others]
-            rows = self.rows(*last)
-            return [*(one.result() for one in running), rows]
 
     def tuples(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
         """Return the rows of a query as tuples."""

@@ -6,7 +6,7 @@ Out: the generation at the newest version, and the promised views (generations.p
 Safe to run twice and by two processes at once: ClickHouse has no transaction over DDL and no lock, so every statement
 is written to do nothing where its work is done (`IF NOT EXISTS`, `CREATE OR REPLACE`), which a test checks. A migration
 that was applied and has changed since is refused: history is mended by a new file. A view holds nothing, so it has no
-history: its file is what it is, with `{messages}` put in from views/message_rows.py. There is one way to change a view,
+history: its file is what it is, with what `views/message_rows.py` puts in. There is one way to change a view,
 and that is its file: a migration that makes one of these views is refused, since the file would undo it at once.
 """
 
@@ -33,6 +33,8 @@ _NAME: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 _VIEW: Final = re.compile(
     r"(?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?VIEW\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(\w+)", re.I
 )
+_OF_CODE: Final = {"{messages}": message_rows.view, "{message_events}": message_rows.timeline_rows}
+"""What views have put in, since queries are made of the same."""
 _COMMENT: Final = re.compile(r"^\s*--.*$", re.M)
 
 
@@ -95,7 +97,9 @@ def refuse_views(migration: Migration) -> None:
 
 
 def _read(version: int, name: str, file: Traversable) -> Migration:
-    text = file.read_text(encoding="utf-8").replace("{messages}", message_rows.view())
+    text = file.read_text(encoding="utf-8")
+    for placeholder, make in _OF_CODE.items():
+        text = text.replace(placeholder, make())
     statements = (s.strip().removesuffix(";") for s in _COMMENT.sub("", text).split(";\n"))
     return Migration(version, name, sha256(text.encode()).hexdigest(), tuple(s for s in statements if s))
 

@@ -66,10 +66,11 @@ def statements() -> list[str]:
             queries.scanned_keys(wanted, queries.Window(1, 2), limit=1, after=queries.Cursor(1, "x", "a"))
             for wanted in EVERY_FILTER
         ),
-        *(queries.rows_of_keys(wanted, ["a"], [uuid7(0, b"0" * 10)], of="all") for wanted in EVERY_FILTER),
+        queries.states_of_keys(["a"], [uuid7(0, b"0" * 10)]),
+        queries.events_of_keys(["a"], [uuid7(0, b"0" * 10)]),
         *(queries.facets(wanted) for wanted in EVERY_FILTER),
         queries.oldest(queries.Filter(["a"])),
-        queries.rows_with_id(["a"], "x"),
+        queries.states_with_id(["a"], "x"),
         queries.timeline("a", "x", limit=1, after=queries.EventCursor(1, 2, "x")),
         accounts.accounts_like("x", limit=1),
         accounts.accounts_named(["a"]),

@@ -4,14 +4,16 @@ In:  the tables `message_state` and `events`, unmerged as they are. Out: texts o
 
 A message whose events all name its To is *simple*: it is read from its state as it is. One that has an event of another
 address, or from which an event was withdrawn, is worked out from `events`, by its To. Both branches give the same
-pieces, and the rules say what those mean. Each name and each level of subqueries costs time whenever it is analysed, and
-each axis when it is joined; so a query is made of the columns that it shows or asks, and of the pieces that these need,
-put into the rules where they can be.
+pieces, and the rules say what those mean. Each name and each level of subqueries costs time whenever it is analysed,
+and each axis when it is joined; so a query is made of the columns that it shows or asks, and of the pieces that these
+need, put into the rules where they can be.
 
 The rows of a message are joined by FINAL or by GROUP BY, with the functions of the table's merges; both give the same.
 FINAL is analysed faster, so it is for rows whose keys are known; for the few small columns that lists and dashboards
-ask of many messages, GROUP BY takes a third of the time. Under FINAL the parts of an axis are read by functions, never
-as `axis.part`, which would be the first row's; so the table is called `f` there, and `t` where its rows are grouped.
+ask of many messages, GROUP BY takes a third of the time. A condition on the key alone may be asked before rows are
+joined, which under FINAL has to be said with PREWHERE: else all columns are read before it is asked. Under FINAL the
+parts of an axis are read by functions, never as `axis.part`, which would be the first row's; so the table is called `f`
+there, and `t` where its rows are grouped.
 """
 # ruff: noqa: S608 - all of it is text of our own
 
@@ -20,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Final
 
-__all__ = ["JOINS", "RULES", "event_rows", "rows", "simple_rows", "state_rows", "view"]
+__all__ = ["JOINS", "RULES", "event_rows", "rows", "simple_rows", "state_rows", "timeline_rows", "view"]
 
 JOINS: Final = {
     **dict.fromkeys(("intent", "attributes", "request", "dispatch", "seen", "winner"), "max"),
@@ -33,18 +35,6 @@ JOINS: Final = {
     **dict.fromkeys(("deliveries", "changes"), "maxMap"),
 }
 """How each axis of the table is joined: tables/0003_message_state.sql, which a test compares."""
-
-_PARTS: Final = {
-    "intent": ("inverse_at", "outcome", "to_hash"),
-    "attributes": ("channel", "template_id", "template_name", "recipient_kind", "to_domain", "reason"),
-    "request": ("recipient_id", "to_address", "to_key", "cc", "cc_keys", "subject", "appointment_id", "detail"),
-}
-"""The parts of the three axes that are compared first by these numbers: known, inverse_at, inverse_hash.
-
-As one number they are compared ten times as fast as a tuple, and a part alone is read without the others.
-"""
-
-_PART_OF: Final = {f"{axis}_{part}": (axis, part) for axis, parts in _PARTS.items() for part in parts}
 
 _KNOWN: Final = "(t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
 """Of an id with a later time there is no row; there are states of such from before they were refused."""
@@ -245,7 +235,7 @@ _EVENTS: Final = """
             [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192], 16384)::UInt32 AS bit,
         toUInt64(4611686018427387904 - at) AS inverse_at,
         (l.type NOT IN ('requested', 'decided', 'dispatched')) AS told
-    FROM events AS l FINAL
+    FROM events AS l FINAL{these}
     WHERE (l.link != 'withdrawn')"""
 
 
@@ -260,10 +250,9 @@ def simple_rows(columns: Iterable[str], *, within: str = "", few: bool = False) 
 
 
 def state_rows(columns: Iterable[str], *more: str, within: str = "", few: bool = False) -> str:
-    """Return the query of these columns of all messages, and of `more`, which are names of what else a state says:
+    """Return the query of these columns of all messages, and of `more`: names of what else a state says.
 
-    is_simple, may_be_silent, told_types, told_outcome. Where `is_simple` is 0, of a row only what requests and decisions
-    say is the message's.
+    Where `is_simple` is 0, of a row only what requests and decisions say is the message's.
     """
     return _of_state(_rules(columns) | {name: _MORE[name] for name in more}, within, few=few)
 
@@ -288,7 +277,7 @@ def event_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -
     these = ""
     if within:
         keys = _of_state({name: f"{{{name}}}" for name in _KEYS}, within, where=f"NOT {_SIMPLE}")
-        these = f" AND ((l.account_id, l.sent_at, l.message_id) IN ({keys}))"
+        these = f" PREWHERE (l.account_id, l.sent_at, l.message_id) IN ({keys})"
     pieces = {name: f"j.{name}" for name in (*_KEYS, *facts)} | {
         name: sql.format_map({join: f"j.{join}" for join in joins}) for name, sql in told.items()
     }
@@ -300,7 +289,7 @@ def event_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -
         (
             SELECT {", ".join(f"{sql} AS {name}" for name, sql in joined.items())}
             FROM ({_of_state(asked, within, where=f"NOT {_SIMPLE}", few=few, are_pieces=True)}) AS s
-            LEFT JOIN ({_EVENTS}{these}) AS e
+            LEFT JOIN ({_EVENTS.replace("{these}", these)}) AS e
             ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
             GROUP BY s.account_id, s.sent_at, s.message_id
         ) AS j
@@ -317,6 +306,57 @@ def view() -> str:
     """Return the query of all columns of all messages."""
     return rows(RULES)
 
+
+def timeline_rows(within: str = "") -> str:
+    """Return the query of all columns of `message_events`; `within` is as above, on the columns of `t`.
+
+    A condition outside says nothing to the state that an event is joined with.
+    """
+    by_event = _TABLE.sub("e.", f" PREWHERE {within}") if within else ""
+    by_state = _TABLE.sub("f.", f" PREWHERE {within}") if within else ""
+    return f"""
+        SELECT
+            {_EVENT_COLUMNS}
+        FROM (SELECT * FROM events AS e FINAL{by_event}) AS e
+        LEFT ANY JOIN
+        (
+            SELECT
+                f.account_id AS account_id, f.sent_at AS sent_at, f.message_id AS message_id,
+                tupleElement(f.request, 'to_key') AS to_key,
+                tupleElement(f.attributes, 'channel') AS channel
+            FROM message_state AS f FINAL{by_state}
+        ) AS s ON (e.account_id = s.account_id) AND (e.sent_at = s.sent_at) AND (e.message_id = s.message_id)
+        WHERE (e.link != 'withdrawn') AND {_TABLE.sub("e.", _KNOWN)}
+    """
+
+
+_EVENT_COLUMNS: Final = """
+    e.account_id AS account_id,
+    e.message_id AS email_id,
+    lower(hex(e.event_id)) AS event_id,
+    e.type AS type,
+    e.provider AS provider,
+    e.occurred_at AS occurred_at,
+    e.received_at AS received_at,
+    e.address AS address,
+    ((e.address != '') AND (s.to_key != '') AND (e.address != s.to_key) AND (s.channel != 'sms'))::Bool AS cc,
+    e.code AS code,
+    e.enhanced_code AS enhanced_code,
+    e.classification AS classification,
+    e.fault AS fault,
+    e.reason AS reason,
+    e.machine AS machine,
+    e.url AS url,
+    concat(e.topic, '/', toString(e.partition), '/', toString(e.offset), '/', toString(e.position)) AS source,
+    e.provider_message_id AS provider_message_id,
+    e.provider_event_id AS provider_event_id,
+    e.user_agent AS user_agent,
+    e.ip AS ip,
+    e.attempt AS attempt,
+    e.group AS group,
+    e.extra AS extra,
+    e.link AS link
+"""
 
 _KEYS: Final = ("account_id", "sent_at", "message_id")
 
@@ -348,9 +388,9 @@ def _of_state(
         meanings = {name: f"f.{name}" for name in found} | {
             name: f"tupleElement(f.{axis}, '{part}')" for name, (axis, part) in _PARTS.items()
         }
-        conditions = [_TABLE.sub("f.", condition) for condition in conditions] + [where] * bool(where)
-        held = " AND ".join(f"({condition.format_map(meanings)})" for condition in conditions)
-        return f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL WHERE {held}"
+        first = " AND ".join(f"({_TABLE.sub('f.', condition)})" for condition in conditions)
+        held = f" WHERE {where.format_map(meanings)}" if where else ""
+        return f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL PREWHERE {first}{held}"
     joined = {name: _joined(name) for name in dict.fromkeys([*_KEYS, *found])}
     grouped = (
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in joined.items())} FROM message_state AS t"

@@ -1,0 +1,222 @@
+"""Rows of `messages`, made of what the tables say: for the few that a page shows.
+
+In:  joined states (rows of `message_state` under FINAL), and the events of those messages that are not simple.
+Out: rows with the columns of the view, and the same values: a test compares them. Pure.
+
+The view's SQL (projections/store/views/message_rows.py) is for questions about many messages. To analyse it takes five
+times as long as to read fifty states.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from projections.messages.arrow_types import INVERSE
+from projections.messages.law import COUNT_LIMIT, REFUSED_STATUS, is_own
+from projections.messages.outcomes import (
+    CONTENT,
+    DELIVERY_RANKS,
+    OTHER_TYPE,
+    OUTCOMES,
+    TYPE_BITS,
+    WITHDRAWN,
+)
+from schemas.events import ENGAGEMENT_TYPES, FACT_TYPES
+
+__all__ = ["EVENT_COLUMNS", "STATE_COLUMNS", "Row", "is_simple", "row_of_events", "row_of_state"]
+
+Row = dict[str, Any]
+
+STATE_COLUMNS: Final = (
+    *("account_id", "sent_at", "message_id", "intent", "attributes", "request", "dispatch", "flags", "heard"),
+    *("first_content", "last_content", "first_address", "last_address", "types", "seen", "provider_ids"),
+    *("processed", "delivered", "bounced", "opened", "clicked", "deliveries", "changes", "winner"),
+    *(f"length({name}) AS {name}" for name in ("opens", "machine_opens", "clicks", "deferrals")),
+)
+"""What is asked of a state."""
+
+EVENT_COLUMNS: Final = (
+    *("account_id", "message_id", "event_id", "type", "provider", "provider_message_id", "address"),
+    *("toUnixTimestamp64Micro(occurred_at) AS at", "code", "enhanced_code", "reason", "classification", "sub_status"),
+    "machine",
+)
+"""What is asked of an event of a message that is not simple."""
+
+_REFUSALS: Final = {OUTCOMES[outcome]: status for outcome, status in REFUSED_STATUS.items()}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BOUNCED: Final = TYPE_BITS["failed"] | TYPE_BITS["blocked"] | TYPE_BITS["bounced"]
+_DROPPED: Final = TYPE_BITS["dropped"]
+_CHANGED: Final = TYPE_BITS["subscription_changed"]
+_CLICKED: Final = TYPE_BITS["clicked"]
+_OPENED: Final = TYPE_BITS["opened"]
+_DELIVERED: Final = TYPE_BITS["delivered"] | TYPE_BITS["machine_opened"] | TYPE_BITS["machine_clicked"]
+_PROGRESS: Final = {TYPE_BITS[name]: name for name in ("sent", "deferred", "processed")}
+"""What is under way, the furthest first."""
+_SUB_STATUS_BITS: Final = _BOUNCED | _DROPPED
+
+
+def is_simple(state: Row) -> bool:
+    """Whether the axes that are joined over all addresses are the To's."""
+    to_hash, last = state["intent"]["to_hash"], state["last_address"]
+    return not state["flags"] & WITHDRAWN and (not to_hash or not last or state["first_address"] == last == to_hash)
+
+
+def row_of_state(state: Row) -> Row:
+    """Return the row of a message that is simple."""
+    winner, seen = state["winner"], state["seen"]
+    changes = state["changes"].items()
+    change = min(changes, key=lambda c: (c[1]["inverse_at"], -c[0]))[1]["state"] if changes else ""
+    return _row(
+        state,
+        types=state["types"],
+        is_told=state["types"] > 0,
+        seen=(seen["provider"], seen["provider_message_id"]),
+        provider_ids=state["provider_ids"],
+        firsts={name: INVERSE - state[name] if state[name] else None for name in _FIRSTS},
+        last_delivered=INVERSE - min(state["deliveries"].values()) if state["delivered"] else None,
+        counts={name: state[name] for name in _COUNTS},
+        winner=winner,
+        change=change,
+    )
+
+
+def row_of_events(state: Row, events: Iterable[Mapping[str, Any]]) -> Row:
+    """Return the row of a message that is not simple; `events` are all of it that were not withdrawn."""
+    channel, to_key = state["attributes"]["channel"], state["request"]["to_key"]
+    told = [event for event in events if event["type"] not in FACT_TYPES]
+    own = [(_bit(event), event) for event in told if not to_key or is_own(event["address"], channel, to_key)]
+    types = 0
+    for bit, _ in own:
+        types |= bit
+    ranked = [event for bit, event in own if bit < _CHANGED]
+    first_seen = min(told, key=lambda e: (not e["provider_message_id"], e["at"], e["event_id"]), default=None)
+    return _row(
+        state,
+        types=types,
+        is_told=bool(told),
+        seen=(first_seen["provider"], first_seen["provider_message_id"]) if first_seen else ("", ""),
+        provider_ids=[f"{e['provider']}:{e['provider_message_id']}" for e in told if e["provider_message_id"]],
+        firsts={name: min((e["at"] for bit, e in own if bit & bits), default=None) for name, bits in _FIRSTS.items()},
+        last_delivered=max((e["at"] for bit, e in own if bit == TYPE_BITS["delivered"]), default=None),
+        counts={name: sum(bit == wanted for bit, _ in own) for name, wanted in _COUNTS.items()},
+        winner=min(ranked, key=_delivery_order, default=_NO_EVENT),
+        change=max((e for bit, e in own if bit == _CHANGED), key=lambda e: (e["at"], e["event_id"]), default=_NO_EVENT)[
+            "classification"
+        ],
+    )
+
+
+_FIRSTS: Final = {
+    "processed": TYPE_BITS["processed"],
+    "delivered": TYPE_BITS["delivered"],
+    "bounced": _BOUNCED,
+    "opened": _OPENED,
+    "clicked": _CLICKED,
+}
+_COUNTS: Final = {
+    "opens": _OPENED,
+    "machine_opens": TYPE_BITS["machine_opened"],
+    "clicks": _CLICKED,
+    "deferrals": TYPE_BITS["deferred"],
+}
+_NO_EVENT: Final = dict.fromkeys(("code", "enhanced_code", "reason", "classification", "sub_status"), "")
+
+
+def _bit(event: Mapping[str, Any]) -> int:
+    name = f"machine_{event['type']}" if event["machine"] and event["type"] in ENGAGEMENT_TYPES else event["type"]
+    return TYPE_BITS.get(name, OTHER_TYPE)
+
+
+def _delivery_order(event: Mapping[str, Any]) -> tuple[int, bool, int, bytes]:
+    return -DELIVERY_RANKS[event["type"]], not event["code"], event["at"], event["event_id"]
+
+
+def _row(
+    state: Row,
+    *,
+    types: int,
+    is_told: bool,
+    seen: tuple[str, str],
+    provider_ids: Sequence[str],
+    firsts: Mapping[str, int | None],
+    last_delivered: int | None,
+    counts: Mapping[str, int],
+    winner: Mapping[str, Any],
+    change: str,
+) -> Row:
+    """The rules of docs/explanation/status.md."""
+    intent, attributes, request, dispatch = (state[n] for n in ("intent", "attributes", "request", "dispatch"))
+    refusal = _REFUSALS.get(intent["outcome"])
+    status, sub_status = (refusal, "") if refusal else _status(types, winner["sub_status"], change)
+    said = _NO_EVENT if refusal else winner
+    provider, provider_message_id = (
+        (dispatch["provider"], dispatch["provider_message_id"]) if dispatch["known"] else seen
+    )
+    bounced = firsts["bounced"]
+    anomalies = {
+        "conflicting_requests": state["first_content"] < state["last_content"],
+        "event_after_refusal": bool(refusal) and is_told,
+        "delivered_after_bounce": bounced is not None and last_delivered is not None and last_delivered > bounced,
+        "id_mismatch": dispatch["known"] > 0 and any(i != f"{provider}:{provider_message_id}" for i in provider_ids),
+    }
+    return {
+        "account_id": state["account_id"],
+        "email_id": state["message_id"],
+        "channel": attributes["channel"],
+        "type": attributes["template_name"],
+        "template_id": attributes["template_id"],
+        "sent_to": attributes["recipient_kind"],
+        "recipient_id": request["recipient_id"],
+        "to_address": request["to_address"],
+        "to_domain": attributes["to_domain"],
+        "cc_address": ", ".join(request["cc"]),
+        "subject": request["subject"],
+        "status": status,
+        "sub_status": sub_status,
+        "reason": request["detail"] if refusal else winner["reason"],
+        "code": attributes["reason"] if refusal else winner["code"],
+        "enhanced_code": said["enhanced_code"],
+        "classification": said["classification"],
+        "date_sent": state["sent_at"],
+        "decided_at": _time(INVERSE - intent["inverse_at"]) if intent["outcome"] else None,
+        "dispatched_at": _time(INVERSE - dispatch["inverse_at"]) if dispatch["known"] else None,
+        **{f"{name}_at": None if us is None else _time(us) for name, us in firsts.items()},
+        "opens": min(COUNT_LIMIT, counts["opens"]),
+        "machine_opens": min(COUNT_LIMIT, counts["machine_opens"]),
+        "clicks": min(COUNT_LIMIT, counts["clicks"]),
+        "attempts": min(COUNT_LIMIT, counts["deferrals"]),
+        "complained": bool(types & TYPE_BITS["complained"]),
+        "provider": provider,
+        "provider_message_id": provider_message_id,
+        "appointment_id": request["appointment_id"],
+        "to_key": request["to_key"],
+        "cc_keys": request["cc_keys"],
+        "has_content": bool(state["flags"] & CONTENT),
+        "anomalies": [name for name, holds in anomalies.items() if holds],
+        "last_heard_at": _time(state["heard"]) if state["heard"] else None,
+    }
+
+
+def _status(types: int, winners: str, change: str) -> tuple[str, str]:
+    """The display status and its sub-status of a message that was not refused: the first rule that holds."""
+    if types & _BOUNCED:
+        return "Bounced", winners
+    if types & _DROPPED:
+        return "Dropped", winners
+    if types & _CHANGED:
+        return "Subscriptionchange", change
+    if types & _CLICKED:
+        return "Clicked", ""
+    if types & _OPENED:
+        return "Opened", ""
+    if types & _DELIVERED:
+        return "Delivered", ""
+    return next((("Processed", name) for bit, name in _PROGRESS.items() if types & bit), ("Pending", ""))
+
+
+def _time(us: int) -> datetime:
+    """A naive time in UTC, as the driver gives it; of one that Python has not, the nearest."""
+    try:
+        return (_EPOCH + timedelta(microseconds=us)).replace(tzinfo=None)
+    except OverflowError:
+        return (datetime.max if us > 0 else datetime.min).replace(tzinfo=None)  # noqa: DTZ901 - naive, as all here
