@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 from projections.messages.queries import Query
+from projections.store.views import bounce_rows
 
 __all__ = ["COLUMNS", "Cursor", "Filter", "Order", "bounces_page"]
 
@@ -70,8 +71,9 @@ def bounces_page(wanted: Filter, *, limit: int, order: Order = "newest", after: 
         parameters |= {"after_us": after.last_bounced_us, "a": after.account_id, "c": after.channel}
         parameters["to"] = after.address
     by = ", ".join(f"{name}{direction}" for name in _KEY)
+    within = "" if wanted.accounts is None else "account_id IN {accounts:Array(String)}"
     return Query(
-        f"SELECT {', '.join(COLUMNS)} FROM bounced_emails WHERE {' AND '.join(conditions) or '1'}"  # noqa: S608
+        f"SELECT {', '.join(COLUMNS)} FROM ({bounce_rows.rows(within)}) WHERE {' AND '.join(conditions) or '1'}"  # noqa: S608
         f" ORDER BY {by} LIMIT {{limit:UInt32}}",
         parameters | {"limit": limit + 1},
     )

@@ -6,7 +6,7 @@ Out: the generation at the newest version, and the promised views (generations.p
 Safe to run twice and by two processes at once: ClickHouse has no transaction over DDL and no lock, so every statement
 is written to do nothing where its work is done (`IF NOT EXISTS`, `CREATE OR REPLACE`), which a test checks. A migration
 that was applied and has changed since is refused: history is mended by a new file. A view holds nothing, so it has no
-history: its file is what it is, with what `views/message_rows.py` puts in. There is one way to change a view,
+history: its file is what it is, with what code in `views/` puts in. There is one way to change a view,
 and that is its file: a migration that makes one of these views is refused, since the file would undo it at once.
 """
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from projections.store import generations
 from projections.store.clickhouse import Store
-from projections.store.views import message_rows
+from projections.store.views import bounce_rows, message_rows
 from schemas.errors import ConfigError, StoreError, StoreRefused
 
 __all__ = ["Migration", "apply", "keep_contents", "known", "pending", "refuse_views", "views"]
@@ -33,7 +33,11 @@ _NAME: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 _VIEW: Final = re.compile(
     r"(?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?VIEW\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(\w+)", re.I
 )
-_OF_CODE: Final = {"{messages}": message_rows.view, "{message_events}": message_rows.timeline_rows}
+_OF_CODE: Final = {
+    "{messages}": message_rows.view,
+    "{message_events}": message_rows.timeline_rows,
+    "{bounced_emails}": bounce_rows.rows,
+}
 """What views have put in, since queries are made of the same."""
 _COMMENT: Final = re.compile(r"^\s*--.*$", re.M)
 

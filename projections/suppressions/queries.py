@@ -33,12 +33,30 @@ MOST_ROWS: Final = 10_000
 MOST_COMMANDS: Final = 1000
 
 _HELD: Final = "SELECT count() > 0 AS was_suppressed FROM suppressions WHERE channel = {channel:String}"
-_SENT_TO: Final = (
-    "SELECT channel, arrayJoin(arrayPushFront(cc_keys, to_key)) FROM messages"
-    " WHERE account_id IN {accounts:Array(String)}"
-    " UNION ALL SELECT if(provider = 'twilio', 'sms', 'email'), address FROM events FINAL"
-    " WHERE account_id IN {accounts:Array(String)} AND provider != '' AND address != '' AND link != 'withdrawn'"
+_OF_ALL: Final = (
+    "(SELECT address FROM suppression_changes WHERE scope = {everywhere:String}"
+    " UNION ALL SELECT address FROM opt_outs WHERE scope = {everywhere:String})"
 )
+_OF_STATE: Final = (
+    "SELECT tupleElement(attributes, 'channel') AS channel, {address} AS address FROM message_state"  # noqa: S608
+    " WHERE account_id IN {{accounts:Array(String)}} AND sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
+    f" AND {{held}} AND address IN {_OF_ALL.replace('{', '{{').replace('}', '}}')}"
+)
+_OF_EVENTS: Final = f"account_id IN {{accounts:Array(String)}} AND address IN {_OF_ALL}"
+_SENT_TO: Final = " UNION ALL ".join(
+    [
+        _OF_STATE.format(address="tupleElement(request, 'to_key')", held="1"),
+        _OF_STATE.format(
+            address="arrayJoin(tupleElement(request, 'cc_keys'))", held="notEmpty(tupleElement(request, 'cc_keys'))"
+        ),
+        # First without FINAL, which reads all columns of all rows before it asks anything but keys.
+        "SELECT if(provider = 'twilio', 'sms', 'email') AS channel, address FROM events FINAL"  # noqa: S608
+        " PREWHERE (account_id, sent_at, message_id) IN"
+        f" (SELECT account_id, sent_at, message_id FROM events WHERE {_OF_EVENTS})"
+        f" WHERE {_OF_EVENTS} AND provider != '' AND address != '' AND link != 'withdrawn'",
+    ]
+)
+"""The addresses that some platform-wide row is about, and that the accounts have sent to: no others are asked for."""
 _VISIBLE: Final = (
     f"(scope IN {{accounts:Array(String)}} OR (scope = {{everywhere:String}} AND (channel, address) IN ({_SENT_TO})))"
 )

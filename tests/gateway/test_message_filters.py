@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from projections.messages.columns import events_table, state_table
+from projections.messages.columns import dispatches_table, events_table, state_table
 from projections.store import Store
 from schemas.facts import Dispatch
 from schemas.identity import fact_id, uuid7
@@ -67,6 +67,7 @@ def store(clickhouse_url: str) -> Iterator[Store]:
             rows = events_table(events)
             store.insert("events", rows)
             store.insert("message_state", state_table(rows, **facts))
+            store.insert("dispatches", dispatches_table(facts.get("dispatches", [])))
         yield store
 
 

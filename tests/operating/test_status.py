@@ -5,7 +5,9 @@ from typing import Any, cast
 
 import pytest
 
+from cli import reading
 from cli.reading import Asked, follow_messages, message_rows
+from projections.messages.queries import Filter
 from projections.store import Store
 from schemas.errors import RequestError, StoreDenied, StoreError
 from tests.operating.commands import in_process
@@ -14,37 +16,50 @@ ID = "01932c1b-631b-730d-aec5-7edcf163a9d1"
 SETTINGS = {"SENDLEDGER_CLICKHOUSE_URL": "http://127.0.0.1:1"}
 
 
-class Remembering:
-    """A store that has nothing, and remembers what it was asked for."""
+NO_STORE = cast("Store", None)
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> "Pages":
+    """Pages that a test gives, in the place of those that are read."""
+    made = Pages()
+    monkeypatch.setattr(reading, "read_page", made)
+    return made
+
+
+class Pages:
+    """The next answer each time, and nothing behind the last; an error is raised. Remembers what was asked for."""
 
     def __init__(self) -> None:
-        self.parameters: dict[str, Any] = {}
+        self.left: list[list[dict[str, Any]] | StoreError] = []
+        self.asked: list[Filter] = []
 
-    def rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        self.parameters = parameters
-        return []
-
-
-def asked_for(asked: Asked, *, email_id: str | None = None) -> dict[str, Any]:
-    store = Remembering()
-    assert message_rows(cast("Store", store), email_id, asked, 20) == []
-    return store.parameters
+    def __call__(self, _store: Store, wanted: Filter, **_: Any) -> list[dict[str, Any]]:
+        self.asked.append(wanted)
+        answer = self.left.pop(0) if self.left else []
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
 
 
-def test_the_list_takes_the_filters_of_the_api() -> None:
+def test_the_list_takes_the_filters_of_the_api(pages: Pages) -> None:
     asked = Asked("demo", ["bounced", "Quota_exceeded"], "Ann@Example.com", "2026-11-01", "2026-11-02T00:00:00Z")
-    assert asked_for(asked) == {
-        "accounts": ["demo"],
-        "statuses": ["Bounced", "Quota_Exceeded"],
-        "addresses": ["ann@example.com"],
-        "from_us": 1_793_491_200_000_000,
-        "to_us": 1_793_577_600_000_000,
-        "limit": 21,
-    }
+    assert message_rows(NO_STORE, None, asked, 20) == []
+    assert pages.asked == [
+        Filter(
+            ["demo"],
+            statuses=["Bounced", "Quota_Exceeded"],
+            addresses=["ann@example.com"],
+            from_us=1_793_491_200_000_000,
+            to_us=1_793_577_600_000_000,
+        )
+    ]
 
 
-def test_without_an_account_and_with_a_star_all_accounts_are_meant() -> None:
-    assert asked_for(Asked()) == asked_for(Asked("*")) == {"limit": 21}
+def test_without_an_account_and_with_a_star_all_accounts_are_meant(pages: Pages) -> None:
+    for asked in (Asked(), Asked("*")):
+        message_rows(NO_STORE, None, asked, 20)
+    assert pages.asked == [Filter(None, statuses=[], addresses=[])] * 2
 
 
 @pytest.mark.parametrize(
@@ -61,7 +76,7 @@ def test_without_an_account_and_with_a_star_all_accounts_are_meant() -> None:
 )
 def test_what_can_not_be_is_refused_by_name(asked: Asked, email_id: str | None, named: str) -> None:
     with pytest.raises(RequestError, match=named) as refused:
-        asked_for(asked, email_id=email_id)
+        message_rows(NO_STORE, email_id, asked, 20)
     assert refused.value.mend
 
 
@@ -70,29 +85,16 @@ def a_row(number: int, status: str) -> dict[str, Any]:
     return row | {"email_id": f"id-{number}", "status": status}
 
 
-class Changing:
-    """A store that answers each query with the next of its answers; an error is raised."""
-
-    def __init__(self, *answers: list[dict[str, Any]] | StoreError) -> None:
-        self.left = list(answers)
-
-    def rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        answer = self.left.pop(0)
-        if isinstance(answer, StoreError):
-            raise answer
-        return answer
-
-
-def test_following_tells_what_is_new_or_has_changed_and_outlives_the_store(capsys: pytest.CaptureFixture[str]) -> None:
-    store = Changing(
+def test_following_tells_what_is_new_or_has_changed_and_outlives_the_store(
+    pages: Pages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages.left = [
         [a_row(2, "Pending"), a_row(1, "Delivered")],
         StoreError("ClickHouse is away", "there", "start it"),
         [a_row(2, "Pending"), a_row(1, "Delivered")],
         [a_row(3, "Pending"), a_row(2, "Bounced"), a_row(1, "Delivered")],
-    )
-    follow_messages(
-        cast("Store", store), None, Asked(), 20, as_json=False, wide=False, wait=lambda: len(store.left) > 0
-    )
+    ]
+    follow_messages(NO_STORE, None, Asked(), 20, as_json=False, wide=False, wait=lambda: len(pages.left) > 0)
     out, err = capsys.readouterr()
     head, *lines = [line.split("\t") for line in out.splitlines()]
     at = head.index("email_id"), head.index("status")
@@ -105,24 +107,24 @@ def test_following_tells_what_is_new_or_has_changed_and_outlives_the_store(capsy
     assert "ClickHouse is away" in err
 
 
-def test_following_says_where_it_may_have_missed_some(capsys: pytest.CaptureFixture[str]) -> None:
-    store = Changing([a_row(1, "Pending")], [a_row(2, "Pending")])
-    follow_messages(cast("Store", store), None, Asked(), 1, as_json=True, wide=False, wait=lambda: bool(store.left))
+def test_following_says_where_it_may_have_missed_some(pages: Pages, capsys: pytest.CaptureFixture[str]) -> None:
+    pages.left = [[a_row(1, "Pending")], [a_row(2, "Pending")]]
+    follow_messages(NO_STORE, None, Asked(), 1, as_json=True, wide=False, wait=lambda: bool(pages.left))
     assert "raise --limit" in capsys.readouterr().err
 
 
-def test_following_does_not_wait_for_another_password() -> None:
-    store = cast("Store", Changing(StoreDenied("ClickHouse refuses us", "there", "mend the password")))
+def test_following_does_not_wait_for_another_password(pages: Pages) -> None:
+    pages.left = [StoreDenied("ClickHouse refuses us", "there", "mend the password")]
     with pytest.raises(StoreDenied):
-        follow_messages(store, None, Asked(), 20, as_json=True, wide=False, wait=lambda: False)
+        follow_messages(NO_STORE, None, Asked(), 20, as_json=True, wide=False, wait=lambda: False)
 
 
-def test_ctrl_c_ends_the_following() -> None:
+def test_ctrl_c_ends_the_following(pages: Pages) -> None:
     def interrupted() -> bool:
         raise KeyboardInterrupt
 
-    store = cast("Store", Changing([a_row(1, "Pending")]))
-    follow_messages(store, None, Asked(), 20, as_json=True, wide=False, wait=interrupted)
+    pages.left = [[a_row(1, "Pending")]]
+    follow_messages(NO_STORE, None, Asked(), 20, as_json=True, wide=False, wait=interrupted)
 
 
 @pytest.mark.parametrize("words", [["--limit", "0"], ["--status", "Bouncd"], ["--nothing"]], ids=lambda w: w[0])

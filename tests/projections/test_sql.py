@@ -16,7 +16,7 @@ from schemas.identity import uuid7
 
 AXES = [name for name in STATE if name not in ("account_id", "message_id")]
 SUBCOLUMN = re.compile(rf"(?<!\bt\.)\b(?:{'|'.join(AXES)})\.\w+|\bt FINAL\b")
-"""A part of an axis, but of the alias that message_rows.py has for rows which are grouped; or that alias under FINAL."""
+"""A part of an axis, but of the alias that the views have for rows which are grouped; or that alias under FINAL."""
 
 
 EVERY_FILTER = [
