@@ -115,24 +115,28 @@ def _with(**said: Any) -> Callable[[Event], Event]:
 
 SABOTAGES: Final[dict[str, Sabotage]] = {
     "greatest for least: the weakest delivery event gives the reason": _in_sql(
-        "known", "winner SimpleAggregateFunction(max,", "winner SimpleAggregateFunction(min,"
+        "views", "max(t.winner)", "min(t.winner)"
     ),
     "a delivered hides a bounce": _in_sql(
-        "views", "bitAnd(types, 224) > 0, 'Bounced',", "(bitAnd(types, 224) > 0) AND (bitAnd(types, 8) = 0), 'Bounced',"
+        "views",
+        "bitAnd(m.types, 224) > 0, 'Bounced',",
+        "(bitAnd(m.types, 224) > 0) AND (bitAnd(m.types, 8) = 0), 'Bounced',",
     ),
     "an event undoes a refusal": _in_sql(
         "views",
-        "tupleElement(intent, 'outcome') > 1,\n            arrayElement",
-        "(tupleElement(intent, 'outcome') > 1) AND (types = 0),\n            arrayElement",
+        "m.outcome > 1,\n            arrayElement",
+        "(m.outcome > 1) AND (m.types = 0),\n            arrayElement",
     ),
-    "a subcolumn under FINAL": _in_sql("views", "tupleElement(m.intent, 'to_hash')", "m.intent.to_hash"),
+    "a part of an axis is taken of another row": _in_sql(
+        "views", "argMax(t.intent.outcome, ", "argMin(t.intent.outcome, "
+    ),
     "what is matched stays an orphan, too": _in_sql("views", "WHERE o.event_id NOT IN", "WHERE 1 OR o.event_id NOT IN"),
     "of the copies the last one stays": _in_sql(
         "known", "copy UInt128 MATERIALIZED bitNot(", "copy UInt128 MATERIALIZED ("
     ),
     "copies are not recognised": _copies_are_new,
     "a CC's event is taken for the To's where the state is read as it is": _in_sql(
-        "views", "AND ((tupleElement(m.intent, 'to_hash') = 0)", "AND (1 OR (tupleElement(m.intent, 'to_hash') = 0)"
+        "views", "AND ((m.to_hash = 0)", "AND (1 OR (m.to_hash = 0)"
     ),
     "a CC counts as the To": _to_events(_with(address="")),
     "machine opens count as people's": _to_events(_with(machine=False)),
