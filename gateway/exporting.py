@@ -44,6 +44,7 @@ _SIGNS: Final = "[=+\\-@＝＋－＠]"
 _FORMULA: Final = re.compile(rf'[\s"]*{_SIGNS}|[\t\r\n]')
 _NUMBER: Final = r"[+-]?[0-9]+(?:\.[0-9]+)?"
 _IS_NUMBER: Final = re.compile(_NUMBER)
+_SEPARATORS: Final = frozenset(",;|\t\r\n")
 _BEHIND_SEPARATOR: Final = re.compile(rf'([,;|\t\r\n][\s"]*)(?={_SIGNS})(?!{_NUMBER}\s*(?:[,;|\t\r\n]|\Z))')
 
 
@@ -77,6 +78,8 @@ def _lines(rows: Sequence[Sequence[str]]) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, str) and (not value or (value[0].isalnum() and _SEPARATORS.isdisjoint(value))):
+        return value  # most: no formula begins so, and there is nothing that would begin another cell
     if isinstance(value, bool):
         return "true" if value else "false"
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

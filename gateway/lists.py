@@ -177,7 +177,7 @@ def plain(row: Mapping[str, Any]) -> Row:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return f"{value.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"  # half the price of strftime
     return str(value) if isinstance(value, UUID) else value
 
 

@@ -17,7 +17,7 @@ from application.principals import Principal
 from gateway.access import READERS, allowing
 from gateway.answers import Facets, Message, Messages
 from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
-from gateway.items import renderer
+from gateway.items import renderer, shown
 from gateway.lists import CursorText, Limit, Order, Pages, Row, all_pages
 from gateway.message_filters import filter_of
 from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
@@ -74,8 +74,8 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
     ) -> Response:
         """The same list as a file."""
         pages = all_pages(partial(_rows, store, wanted, order), _key, EXPORT_PAGE)
-        shown = (_exported([render(row) for row in rows]) for rows in pages)
-        return await exported(reads, principal, shown, _EXPORTED, format_, "messages")
+        items = ([shown(Message, row) for row in rows] for rows in pages)
+        return await exported(reads, principal, items, _EXPORTED, format_, "messages")
 
     return routes
 
@@ -85,11 +85,7 @@ def _rows(store: Store, wanted: queries.Filter, order: Order, after: queries.Cur
 
 
 _EXPORTED: Final = tuple(name for name in Message.model_fields if name != "actions")
-
-
-def _exported(items: Sequence[Row]) -> list[Row]:
-    """Items without what is for clicking."""
-    return [{name: item[name] for name in _EXPORTED} for item in items]
+"""What an item has, but for what is for clicking."""
 
 
 def _facets(rows: Sequence[Sequence[Any]]) -> dict[str, Any]:

@@ -22,11 +22,17 @@ _GROUPS: Final[dict[GroupBy, str]] = {
 }
 """What messages can be counted by; hours and days are those of Date Sent, in UTC."""
 
-_COUNTED: Final = (
-    *("account_id", "date_sent", "channel", "type", "template_id", "provider", "to_domain"),
-    *("status", "delivered_at", "opens", "machine_opens", "clicks", "complained"),
-)
-"""The columns that groups and counts are of."""
+_GROUPED: Final[dict[GroupBy, tuple[str, ...]]] = {
+    "hour": ("date_sent",),
+    "day": ("date_sent",),
+    "template": ("template_id", "type", "date_sent"),
+    "provider": ("provider",),
+    "domain": ("to_domain",),
+    "channel": ("channel",),
+}
+"""The columns that each is of."""
+_COUNTED: Final = ("account_id", "status", "delivered_at", "opens", "machine_opens", "clicks", "complained")
+"""The columns that counts are of."""
 
 _REFUSED: Final = f"(status IN [{', '.join(repr(status) for status in REFUSED)}])"
 _DELIVERED: Final = (
@@ -70,7 +76,8 @@ def delivery(wanted: Filter, group_by: Sequence[GroupBy], *, limit: int) -> Quer
     if "template" in group_by:  # a template may be renamed: the name that its newest message has
         names.append("argMax(type, date_sent) AS template_name")
     counts = [f"{count} AS {name}_" for name, count in COUNTS.items()]
-    rows, parameters = matching(wanted, _COUNTED)
+    columns = dict.fromkeys([*_COUNTED, *(column for name in group_by for column in _GROUPED[name])])
+    rows, parameters = matching(wanted, columns)
     return Query(
         # Changes of suppression lists are rows of the account `*`, and nobody's messages.
         f"SELECT {', '.join([*names, *counts])} FROM ({rows}) WHERE account_id != '*'"  # noqa: S608
