@@ -121,7 +121,8 @@ def _listening(host: str, port: int) -> list[socket.socket]:
 
 
 def _bound(family: int, address: object) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol: asyncio sets TCP_NODELAY only then, and an answer's body would wait 40 ms for its head's ACK.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

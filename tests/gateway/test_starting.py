@@ -32,6 +32,22 @@ async def a_gateway_that_ends(folder: Path, **said: str) -> Ended:
     return await sendledger("gateway", env=env, folder=folder)
 
 
+async def test_the_head_of_an_answer_does_not_keep_its_body_waiting() -> None:
+    """With Nagle's algorithm the body waits until the client has acknowledged the head: 40 ms in each answer."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Accepting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            taken = transport.get_extra_info("socket")
+            accepted.set_result(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    [listening] = _listening("127.0.0.1", a_free_port())
+    async with await asyncio.get_running_loop().create_server(Accepting, sock=listening):
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        assert await accepted
+        writer.close()
+
+
 def a_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as opened:
         port: int = opened.getsockname()[1]
