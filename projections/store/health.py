@@ -12,8 +12,8 @@ from projections.store.clickhouse import Store
 
 __all__ = ["OLDEST", "TESTED", "clock_skew_seconds", "has_database", "number_of", "parts", "version"]
 
-OLDEST: Final = (24, 8)
-"""The long-term release before which there is no `UUIDv7ToDateTime`, by which tables are partitioned."""
+OLDEST: Final = (25, 8)
+"""The first long-term release that has all that tables and queries use (`merge_selector_base` came in 25.1)."""
 TESTED: Final = (26, 9)
 
 _NUMBER: Final = re.compile(r"(\d+)\.(\d+)")

@@ -75,4 +75,5 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(sent_at)
 ORDER BY (account_id, sent_at, message_id)
 -- Pages read few rows of many columns: small granules in small blocks, so that little else is decompressed with them.
-SETTINGS index_granularity = 512, min_compress_block_size = 16384, max_compress_block_size = 65536;
+SETTINGS index_granularity = 512, min_compress_block_size = 16384, max_compress_block_size = 65536,
+    merge_selector_base = 7;

@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS holders
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (known_by, account_id, message_id)
-SETTINGS index_granularity = 1024;
+-- Few merges: it is only looked up by its key.
+SETTINGS index_granularity = 1024, merge_selector_base = 12;
 
 -- Of the state, not of the events: a group has one row a message there.
 CREATE MATERIALIZED VIEW IF NOT EXISTS holders_of_state TO holders AS
