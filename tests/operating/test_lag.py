@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from cli.operating import show_lag
 from processors.lag import Lag, PartitionLag, catch_up, lag
 from processors.topics import make_topics
 from schemas.errors import BrokerError
@@ -196,6 +197,19 @@ def test_the_groups_are_the_ledgers_with_all_its_topics_and_the_gates() -> None:
     ledger, gate = groups_of("ours")
     assert (ledger.name, gate) == ("ours", GATE)
     assert ledger.topics == tuple(topic.name for topic in LEDGER_INPUTS)
+
+
+@pytest.mark.parametrize(("every", "shown"), [(False, ["1"]), (True, ["0", "1", "2"])], ids=["short", "all"])
+def test_the_partitions_that_lag_are_shown_or_with_all_each_one(
+    capsys: pytest.CaptureFixture[str], every: bool, shown: list[str]
+) -> None:
+    found = Lag(
+        tuple(PartitionLag("ledger", "topic", number, 5, 5 + more, more) for number, more in enumerate((0, 7, 0)))
+    )
+    show_lag(found, every=every, as_json=False)
+    _, *rows, group, total = capsys.readouterr().out.splitlines()
+    assert [row.split()[2] for row in rows] == shown
+    assert (group, total) == ("group ledger: 7 to read, in 1 of 3 partitions", "total 7")
 
 
 class TestCommand:
