@@ -46,8 +46,8 @@ CONFORMS: Final = [
 OPERATIONS: Final = {operation.name: operation for operation in operations()}
 WITH_TOKEN: Final = [name for name, operation in OPERATIONS.items() if operation.takes_token]
 OPERATOR: Final = a_token("*", role="operator")
-_MAX_EXAMPLES: Final = 25
-_MAX_BOUNDARIES: Final = 60
+_MAX_EXAMPLES: Final = 15
+_MAX_BOUNDARIES: Final = 40
 ANY_TEXT: Final = {"getPolicy"}
 """Operations without a request that is invalid: all that they take is a text in the path."""
 ANY_BODY: Final = {"importSuppressions"}
