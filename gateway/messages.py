@@ -7,7 +7,6 @@ Out: pages `{items, next}`, counts by status, channel and type, or a file.
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -98,8 +97,7 @@ def _facets(rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
 
 
 def _key(row: dict[str, Any]) -> queries.Cursor:
-    sent: datetime = row["date_sent"].replace(tzinfo=UTC)
-    return queries.Cursor(int(sent.timestamp() * 1000 + 0.5), str(row["email_id"]), row["account_id"])
+    return queries.Cursor.behind(row["date_sent"], row["email_id"], row["account_id"])
 
 
 def _is_valid(key: queries.Cursor) -> bool:

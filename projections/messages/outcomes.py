@@ -12,6 +12,7 @@ __all__ = [
     "DELIVERY_RANKS",
     "OTHER_TYPE",
     "OUTCOMES",
+    "STATUS_BITS",
     "SUB_STATUS_TYPES",
     "TYPE_BITS",
     "WITHDRAWN",
@@ -53,6 +54,19 @@ TYPE_BITS: Final = {
 
 OTHER_TYPE: Final = 1 << 14
 """The bit of an event of any other type."""
+
+_BOUNCE_BITS: Final = TYPE_BITS["failed"] | TYPE_BITS["blocked"] | TYPE_BITS["bounced"]
+_DELIVERY_BITS: Final = TYPE_BITS["delivered"] | TYPE_BITS["machine_opened"] | TYPE_BITS["machine_clicked"]
+STATUS_BITS: Final = {
+    "Bounced": _BOUNCE_BITS,
+    "Dropped": TYPE_BITS["dropped"],
+    "Subscriptionchange": TYPE_BITS["subscription_changed"],
+    "Clicked": TYPE_BITS["clicked"],
+    "Opened": TYPE_BITS["opened"],
+    "Delivered": _DELIVERY_BITS,
+    "Processed": TYPE_BITS["processed"] | TYPE_BITS["deferred"] | TYPE_BITS["sent"],
+}
+"""The types of event of which one gives a status, where no status before it in this order applies."""
 
 CONTENT: Final = 2
 """The flag of a message whose content was told, also after that has expired."""

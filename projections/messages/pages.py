@@ -14,24 +14,23 @@ does not match any more; then the page takes one more key, so it is never short 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from projections.messages import queries
 from projections.messages.queries import Cursor, Filter, Order, Window
 from projections.messages.rows import Row, is_simple, row_of_events, row_of_state
+from schemas.times import DAY_US
 
 __all__ = ["Reader", "read_page", "read_with_id"]
 
-_DAY_US: Final = 86_400_000_000
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, in UTC, as rows have times
 _WINDOW_DAYS: Final = (2, 31)
 """How far the first windows of a scan reach from its beginning; the last has no end."""
 _MOST_KEYS: Final = 5_000
 _SPARE_KEYS: Final = 8
 """More keys than are needed at first: of some rows only their events say whether they match."""
-
-
 _ROWS_OF_KEY: Final = 4
 """So many rows that are not merged a message may have in its first days."""
 
@@ -50,8 +49,7 @@ class _Key(NamedTuple):
 
     @property
     def cursor(self) -> Cursor:
-        sent = self.date_sent.replace(tzinfo=UTC)
-        return Cursor(int(sent.timestamp() * 1000 + 0.5), str(self.email_id), self.account_id)
+        return Cursor.behind(self.date_sent, self.email_id, self.account_id)
 
 
 def read_page(
@@ -64,29 +62,29 @@ def read_page(
     scan begins to look.
     """
     found: list[Row] = []
-    luck = _Luck()
-    keys = _keys(store, wanted, limit + 1, order, after, now_us, luck)
+    hits = _Hits()
+    keys = _keys(store, wanted, limit + 1, order, after, now_us, hits)
     number = limit + 1 + (_SPARE_KEYS if queries.asks_events(wanted) else 0)
     while len(found) <= limit:
         some = _take(keys, number)
         if not some:
             break
         found += _matching(store, wanted, some, now_us)
-        luck.looked, luck.found = luck.looked + len(some), len(found)
+        hits.looked, hits.found = hits.looked + len(some), len(found)
         missing = limit + 1 - len(found)
-        number = min(missing * (luck.looked // max(1, len(found)) + 1) + _SPARE_KEYS, luck.looked * 4, _MOST_KEYS)
+        number = min(missing * (hits.looked // max(1, len(found)) + 1) + _SPARE_KEYS, hits.looked * 4, _MOST_KEYS)
     return found[: limit + 1]
 
 
 @dataclass(slots=True)
-class _Luck:
+class _Hits:
     """How many of the keys that were looked at were those of rows that match."""
 
     looked: int = 0
     found: int = 0
 
     @property
-    def is_poor(self) -> bool:
+    def are_few(self) -> bool:
         return self.found * 2 < self.looked
 
 
@@ -101,32 +99,33 @@ def _take(keys: Iterator[_Key], number: int) -> list[_Key]:
 
 
 def _keys(
-    store: Reader, wanted: Filter, need: int, order: Order, after: Cursor | None, now_us: int, luck: _Luck
+    store: Reader, wanted: Filter, need: int, order: Order, after: Cursor | None, now_us: int, hits: _Hits
 ) -> Iterator[_Key]:
     """Yield the keys of the rows that may match, in the order of the list."""
     limit = min(need + _SPARE_KEYS, _MOST_KEYS)
-    if queries.chosen_keys(wanted, limit=limit) is not None:
-        yield from _chosen(store, wanted, limit * _ROWS_OF_KEY, order, after)
+    if queries.indexed_keys(wanted, limit=limit) is not None:
+        yield from _indexed(store, wanted, limit * _ROWS_OF_KEY, order, after)
         return
     for window in _windows(store, wanted, order, after, now_us):
-        yield from _scanned(store, wanted, window, limit, order, after, luck)
+        yield from _scanned(store, wanted, window, limit, order, after, hits)
 
 
-def _chosen(store: Reader, wanted: Filter, limit: int, order: Order, after: Cursor | None) -> Iterator[_Key]:
+def _indexed(store: Reader, wanted: Filter, limit: int, order: Order, after: Cursor | None) -> Iterator[_Key]:
     while True:
-        query = queries.chosen_keys(wanted, limit=limit, order=order, after=after)
+        query = queries.indexed_keys(wanted, limit=limit, order=order, after=after)
         rows = store.rows(query.sql, query.parameters) if query else []
         yield from dict.fromkeys(_key(row) for row in rows if row["may_match"])
-        if len(rows) < limit:
+        # Of what other tables name the state may be missing for a moment: fewer keys are not yet the end there.
+        if not rows or (len(rows) < limit and not queries.names_by_other_tables(wanted)):
             return
         after, limit = _key(rows[-1]).cursor, min(limit * 4, _MOST_KEYS)
 
 
 def _scanned(
-    store: Reader, wanted: Filter, window: Window, limit: int, order: Order, after: Cursor | None, luck: _Luck
+    store: Reader, wanted: Filter, window: Window, limit: int, order: Order, after: Cursor | None, hits: _Hits
 ) -> Iterator[_Key]:
     while True:
-        query = queries.scanned_keys(wanted, window, limit=limit, order=order, after=after, with_events=luck.is_poor)
+        query = queries.scanned_keys(wanted, window, limit=limit, order=order, after=after, with_events=hits.are_few)
         rows = store.rows(query.sql, query.parameters)
         yield from map(_key, rows)
         if len(rows) < limit:
@@ -147,7 +146,7 @@ def _windows(store: Reader, wanted: Filter, order: Order, after: Cursor | None, 
         begin = min(now_us, last if last is not None else now_us)
         end: int | None = last
         for days in _WINDOW_DAYS:
-            edge = begin - days * _DAY_US
+            edge = begin - days * DAY_US
             if first is not None and edge <= first:
                 break
             yield Window(edge, end)
@@ -161,7 +160,7 @@ def _windows(store: Reader, wanted: Filter, order: Order, after: Cursor | None, 
         first = store.rows(query.sql, query.parameters)[0]["ms"] * 1000
     start = first
     for days in _WINDOW_DAYS:
-        edge = first + days * _DAY_US
+        edge = first + days * DAY_US
         if last is not None and edge >= last:
             break
         yield Window(start, edge)
@@ -210,6 +209,3 @@ def _holds(row: Row, wanted: Filter, now_us: int) -> bool:
         and (wanted.code is None or wanted.code in (row["code"], row["enhanced_code"]))
         and (wanted.classification is None or row["classification"] == wanted.classification)
     )
-
-
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, in UTC, as rows have times

@@ -8,9 +8,11 @@ A query that makes rows names the columns that it needs, and never the view: see
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
 
-from projections.messages.outcomes import OUTCOMES
+from projections.messages.outcomes import OUTCOMES, STATUS_BITS
 from projections.messages.rows import EVENT_COLUMNS, STATE_COLUMNS
 from projections.store.views import message_rows
 from schemas.identity import sent_at_us
@@ -28,10 +30,11 @@ __all__ = [
     "Query",
     "Window",
     "asks_events",
-    "chosen_keys",
     "events_of_keys",
     "facets",
+    "indexed_keys",
     "matching",
+    "names_by_other_tables",
     "oldest",
     "scanned_keys",
     "states_of_keys",
@@ -73,6 +76,11 @@ class Cursor(NamedTuple):
     date_sent_ms: int
     email_id: str
     account_id: str
+
+    @classmethod
+    def behind(cls, date_sent: datetime, email_id: UUID, account_id: str) -> "Cursor":
+        """Return the cursor behind a row with this key; the time is naive, in UTC, as the driver gives it."""
+        return cls(int(date_sent.replace(tzinfo=UTC).timestamp() * 1000 + 0.5), str(email_id), account_id)
 
 
 class EventCursor(NamedTuple):
@@ -146,13 +154,11 @@ class _Names(NamedTuple):
 _OF_ROW: Final = _Names("account_id", "date_sent", "email_id")
 _OF_TABLE: Final = _Names("account_id", "sent_at", "message_id")
 _OF_ALIAS: Final = _Names("t.account_id", "t.sent_at", "t.message_id")
-_KNOWN_BY: Final = "sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
+_KNOWN: Final = "sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
 """Of an id with a later time there is no row."""
-_BOUNDS: Final = ("accounts", "from_us", "to_us", "email_id")
-"""The fields of `Filter` that are about a message's key."""
 
 
-def chosen_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query | None:
+def indexed_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query | None:
     """Return the query of up to `limit` keys among which all rows of the page are; None where only a scan finds them.
 
     The rows of `message_state` that state a value are found by it, merged or not, and what the merged row says is asked
@@ -160,7 +166,7 @@ def chosen_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: C
     key whose rows are not merged may come several times: to leave copies out would take as long as all the rest.
     """
     bounds, parameters = _bounds(wanted, _OF_TABLE, order, after)
-    choice = _choice(wanted, [*bounds, _KNOWN_BY])
+    choice = _choice(wanted, [*bounds, _KNOWN])
     if choice is None:
         return None
     keys, chosen = choice
@@ -173,7 +179,7 @@ def chosen_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: C
             parameters,
         )
     keys = f"SELECT DISTINCT account_id, sent_at, message_id FROM ({keys}) ORDER BY {by} LIMIT {{limit:UInt32}}"  # noqa: S608
-    inner, match, more = _states(wanted, within=f"({', '.join(_OF_ALIAS)}) IN ({keys})", few=True)
+    inner, match, more = _states(wanted, within=f"({', '.join(_OF_ALIAS)}) IN ({keys})", by_key=True)
     return Query(
         f"SELECT account_id, date_sent, email_id, ({match}) AS may_match FROM ({inner})"  # noqa: S608
         f" ORDER BY {_by(_OF_ROW, order)}",
@@ -214,10 +220,17 @@ def asks_events(wanted: Filter) -> bool:
     return any(name in _BY_EVENTS for name in _given(wanted))
 
 
+def names_by_other_tables(wanted: Filter) -> bool:
+    """Whether `indexed_keys` takes keys from other tables than the state's."""
+    return bool(wanted.provider_message_ids) or any(
+        table != "message_state" for name in _given(wanted) for table, _ in _STATED.get(name, ())
+    )
+
+
 def oldest(wanted: Filter) -> Query:
     """Return the query of the least Date Sent, in milliseconds, of the messages of the accounts."""
     bounds, parameters = _bounds(Filter(wanted.accounts), _OF_TABLE)
-    held = " AND ".join([*bounds, _KNOWN_BY])
+    held = " AND ".join([*bounds, _KNOWN])
     return Query(f"SELECT toUnixTimestamp64Milli(min(sent_at)) AS ms FROM message_state WHERE {held}", parameters)  # noqa: S608
 
 
@@ -247,7 +260,7 @@ def states_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
     bounds, parameters = _bounds(
         Filter(accounts, email_id=email_id), _Names("f.account_id", "f.sent_at", "f.message_id")
     )
-    held = " AND ".join([*bounds, f"f.{_KNOWN_BY}"])
+    held = " AND ".join([*bounds, f"f.{_KNOWN}"])
     return Query(
         f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {held} ORDER BY account_id LIMIT 10",  # noqa: S608
         parameters,
@@ -289,7 +302,7 @@ def matching(
     held, parameters = _conditions(wanted)
     names = dict.fromkeys([*columns, *(name for sql in held for name in _columns_of(sql)), *_OF_ROW])
     within, more = _bounds(wanted, _OF_ALIAS, order, after, window)
-    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE)[0], _KNOWN_BY], only_selective=True):
+    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE)[0], _KNOWN], only_selective=True):
         keys, chosen = choice
         more |= chosen
         within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
@@ -386,7 +399,7 @@ def _choice(
         return sql, {"known_by": known_by, "providers": [*_providers(wanted)]} | {
             "provider_message_ids": [*wanted.provider_message_ids]
         }
-    first = next((name for name in _STATED if getattr(wanted, name) not in (None, (), [])), None)
+    first = next((name for name in _STATED if name in _given(wanted)), None)
     if first is not None and wanted.email_id is None:
         each = " UNION ALL ".join(
             f"{keys.replace(' message_state ', f' {table} ')} AND ({sql})" for table, sql in _STATED[first]
@@ -394,14 +407,13 @@ def _choice(
         return f"SELECT account_id, sent_at, message_id FROM ({each})", {  # noqa: S608
             first: _bound(getattr(wanted, first))
         }
-    given = {name for name in _CONDITIONS if getattr(wanted, name) not in (None, (), [])}
-    in_order = not given and wanted.accounts is not None and len(wanted.accounts) == 1 and not only_selective
+    in_order = not _given(wanted) and wanted.accounts is not None and len(wanted.accounts) == 1 and not only_selective
     if wanted.email_id is not None or in_order:
         return keys, {}
     return None
 
 
-def _states(wanted: Filter, *, within: str = "", few: bool = False) -> tuple[str, str, dict[str, Any]]:
+def _states(wanted: Filter, *, within: str = "", by_key: bool = False) -> tuple[str, str, dict[str, Any]]:
     """Return the query of the states' columns that are asked, the condition on them, and its parameters.
 
     Of a message that is not simple its events tell what became of it, and the state only what can't be.
@@ -422,7 +434,7 @@ def _states(wanted: Filter, *, within: str = "", few: bool = False) -> tuple[str
             parameters |= _told_by(wanted.statuses)
         match.append(f"if(is_simple, {exact}, {perhaps})")
     more = ("is_simple", "may_be_silent", "told_types", "told_outcome") if wanted.statuses else ("is_simple",)
-    inner = message_rows.state_rows(names, *more, within=within, few=few)
+    inner = message_rows.state_rows(names, *more, within=within, by_key=by_key)
     return inner, " AND ".join(match) or "1", parameters
 
 
@@ -430,21 +442,10 @@ def _told_by(statuses: Sequence[str]) -> dict[str, Any]:
     """Return what a state must say of a message that may have one of the statuses."""
     bits = 0
     for status in statuses:
-        bits |= _BITS.get(status, 0)
+        bits |= STATUS_BITS.get(status, 0)
     outcomes = [OUTCOMES[status.lower()] for status in statuses if status in REFUSED]
     return {"outcomes": outcomes, "pending": "Pending" in statuses, "bits": bits}
 
-
-_BITS: Final = {
-    "Bounced": 0b1110_0000,
-    "Dropped": 0b1_0000,
-    "Subscriptionchange": 1 << 8,
-    "Clicked": 1 << 10,
-    "Opened": 1 << 9,
-    "Delivered": 1 << 12 | 1 << 11 | 1 << 3,
-    "Processed": 0b111,
-}
-"""The types of event (outcomes.TYPE_BITS) of which one at least gives a status."""
 
 _LINKED_BYTES: Final = 1_000
 """Ids of more bytes link nothing: tables/0005_holders.sql."""

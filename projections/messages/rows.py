@@ -18,6 +18,7 @@ from projections.messages.outcomes import (
     DELIVERY_RANKS,
     OTHER_TYPE,
     OUTCOMES,
+    STATUS_BITS,
     TYPE_BITS,
     WITHDRAWN,
 )
@@ -44,15 +45,8 @@ EVENT_COLUMNS: Final = (
 
 _REFUSALS: Final = {OUTCOMES[outcome]: status for outcome, status in REFUSED_STATUS.items()}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_BOUNCED: Final = TYPE_BITS["failed"] | TYPE_BITS["blocked"] | TYPE_BITS["bounced"]
-_DROPPED: Final = TYPE_BITS["dropped"]
-_CHANGED: Final = TYPE_BITS["subscription_changed"]
-_CLICKED: Final = TYPE_BITS["clicked"]
-_OPENED: Final = TYPE_BITS["opened"]
-_DELIVERED: Final = TYPE_BITS["delivered"] | TYPE_BITS["machine_opened"] | TYPE_BITS["machine_clicked"]
 _PROGRESS: Final = {TYPE_BITS[name]: name for name in ("sent", "deferred", "processed")}
 """What is under way, the furthest first."""
-_SUB_STATUS_BITS: Final = _BOUNCED | _DROPPED
 
 
 def is_simple(state: Row) -> bool:
@@ -88,7 +82,9 @@ def row_of_events(state: Row, events: Iterable[Mapping[str, Any]]) -> Row:
     types = 0
     for bit, _ in own:
         types |= bit
-    ranked = [event for bit, event in own if bit < _CHANGED]
+    ranked = [event for _, event in own if event["type"] in DELIVERY_RANKS]
+    changes = (event for bit, event in own if bit == TYPE_BITS["subscription_changed"])
+    latest = max(changes, key=lambda e: (e["at"], e["event_id"]), default=_NO_EVENT)
     first_seen = min(told, key=lambda e: (not e["provider_message_id"], e["at"], e["event_id"]), default=None)
     return _row(
         state,
@@ -100,23 +96,21 @@ def row_of_events(state: Row, events: Iterable[Mapping[str, Any]]) -> Row:
         last_delivered=max((e["at"] for bit, e in own if bit == TYPE_BITS["delivered"]), default=None),
         counts={name: sum(bit == wanted for bit, _ in own) for name, wanted in _COUNTS.items()},
         winner=min(ranked, key=_delivery_order, default=_NO_EVENT),
-        change=max((e for bit, e in own if bit == _CHANGED), key=lambda e: (e["at"], e["event_id"]), default=_NO_EVENT)[
-            "classification"
-        ],
+        change=latest["classification"],
     )
 
 
 _FIRSTS: Final = {
     "processed": TYPE_BITS["processed"],
     "delivered": TYPE_BITS["delivered"],
-    "bounced": _BOUNCED,
-    "opened": _OPENED,
-    "clicked": _CLICKED,
+    "bounced": STATUS_BITS["Bounced"],
+    "opened": TYPE_BITS["opened"],
+    "clicked": TYPE_BITS["clicked"],
 }
 _COUNTS: Final = {
-    "opens": _OPENED,
+    "opens": TYPE_BITS["opened"],
     "machine_opens": TYPE_BITS["machine_opened"],
-    "clicks": _CLICKED,
+    "clicks": TYPE_BITS["clicked"],
     "deferrals": TYPE_BITS["deferred"],
 }
 _NO_EVENT: Final = dict.fromkeys(("code", "enhanced_code", "reason", "classification", "sub_status"), "")
@@ -199,19 +193,14 @@ def _row(
 
 def _status(types: int, winners: str, change: str) -> tuple[str, str]:
     """The display status and its sub-status of a message that was not refused: the first rule that holds."""
-    if types & _BOUNCED:
-        return "Bounced", winners
-    if types & _DROPPED:
-        return "Dropped", winners
-    if types & _CHANGED:
-        return "Subscriptionchange", change
-    if types & _CLICKED:
-        return "Clicked", ""
-    if types & _OPENED:
-        return "Opened", ""
-    if types & _DELIVERED:
-        return "Delivered", ""
-    return next((("Processed", name) for bit, name in _PROGRESS.items() if types & bit), ("Pending", ""))
+    status = next((status for status, bits in STATUS_BITS.items() if types & bits), "Pending")
+    if status in ("Bounced", "Dropped"):
+        return status, winners
+    if status == "Subscriptionchange":
+        return status, change
+    if status == "Processed":
+        return status, next(name for bit, name in _PROGRESS.items() if types & bit)
+    return status, ""
 
 
 def _time(us: int) -> datetime:

@@ -44,7 +44,7 @@ EVERY_FILTER = [
 
 
 def chosen(wanted: queries.Filter) -> queries.Query | None:
-    return queries.chosen_keys(wanted, limit=1, after=queries.Cursor(1, "x", "a"))
+    return queries.indexed_keys(wanted, limit=1, after=queries.Cursor(1, "x", "a"))
 
 
 def test_rows_are_joined_as_the_table_joins_them() -> None:

@@ -4,15 +4,9 @@ In:  the tables `bounces` and `message_state`, and the view `suppressions`. Out:
 """
 # ruff: noqa: S608 - all of it is text of our own
 
-from typing import Final
+from projections.store.views.message_rows import join_of
 
 __all__ = ["rows"]
-
-_ORDER: Final = (
-    "bitShiftLeft(toUInt256(t.request.known), 128) + bitShiftLeft(toUInt256(t.request.inverse_at), 64)"
-    " + t.request.inverse_hash"
-)
-"""By which the requests and decisions of a message are compared: message_rows.py."""
 
 
 def rows(within: str = "") -> str:
@@ -66,10 +60,10 @@ def rows(within: str = "") -> str:
             (
                 SELECT
                     t.account_id AS account_id, t.message_id AS message_id,
-                    argMax(t.attributes.channel, {_ORDER}) AS channel,
-                    argMax(t.request.to_key, {_ORDER}) AS to_key,
-                    argMax(t.attributes.recipient_kind, {_ORDER}) AS recipient_kind,
-                    argMax(t.request.recipient_id, {_ORDER}) AS recipient_id
+                    {join_of("channel")} AS channel,
+                    {join_of("to_key")} AS to_key,
+                    {join_of("recipient_kind")} AS recipient_kind,
+                    {join_of("recipient_id")} AS recipient_id
                 FROM message_state AS t
                 WHERE (t.account_id, t.sent_at, t.message_id) IN
                     (SELECT x.account_id, UUIDv7ToDateTime(x.message_id, 'UTC'), x.message_id

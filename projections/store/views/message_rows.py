@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Final
 
-__all__ = ["JOINS", "RULES", "event_rows", "rows", "simple_rows", "state_rows", "timeline_rows", "view"]
+__all__ = ["JOINS", "RULES", "event_rows", "join_of", "simple_rows", "state_rows", "timeline_rows", "view"]
 
 JOINS: Final = {
     **dict.fromkeys(("intent", "attributes", "request", "dispatch", "seen", "winner"), "max"),
@@ -239,25 +239,60 @@ _EVENTS: Final = """
     WHERE (l.link != 'withdrawn')"""
 
 
-def simple_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -> str:
-    """Return the query of these columns of RULES, of the messages that are simple. `few`: of keys that are known.
+_EVENT_COLUMNS: Final = """
+    e.account_id AS account_id,
+    e.message_id AS email_id,
+    lower(hex(e.event_id)) AS event_id,
+    e.type AS type,
+    e.provider AS provider,
+    e.occurred_at AS occurred_at,
+    e.received_at AS received_at,
+    e.address AS address,
+    ((e.address != '') AND (s.to_key != '') AND (e.address != s.to_key) AND (s.channel != 'sms'))::Bool AS cc,
+    e.code AS code,
+    e.enhanced_code AS enhanced_code,
+    e.classification AS classification,
+    e.fault AS fault,
+    e.reason AS reason,
+    e.machine AS machine,
+    e.url AS url,
+    concat(e.topic, '/', toString(e.partition), '/', toString(e.offset), '/', toString(e.position)) AS source,
+    e.provider_message_id AS provider_message_id,
+    e.provider_event_id AS provider_event_id,
+    e.user_agent AS user_agent,
+    e.ip AS ip,
+    e.attempt AS attempt,
+    e.group AS group,
+    e.extra AS extra,
+    e.link AS link
+"""
+
+_KEYS: Final = ("account_id", "sent_at", "message_id")
+_TABLE: Final = re.compile(r"\bt\.")
+_SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "first_address", "last_address")}
+"""What `_MORE` says by the axes themselves."""
+
+
+def simple_rows(columns: Iterable[str], *, within: str = "") -> str:
+    """Return the query of these columns of RULES, of the messages that are simple.
 
     `within` is a condition on t.account_id, t.sent_at and t.message_id: one that is put outside comes to the table, but
     is asked after all columns are read.
     """
-    names = [*columns]
-    return _of_state(_rules(names), within, where=_SIMPLE, few=few)
+    return _of_state(_rules(columns), within, where=_SIMPLE)
 
 
-def state_rows(columns: Iterable[str], *more: str, within: str = "", few: bool = False) -> str:
+def state_rows(columns: Iterable[str], *more: str, within: str = "", by_key: bool = False) -> str:
     """Return the query of these columns of all messages, and of `more`: names of what else a state says.
+
+    `by_key`: `within` names the keys of the messages, which are few: they are joined by FINAL.
 
     Where `is_simple` is 0, of a row only what requests and decisions say is the message's.
     """
-    return _of_state(_rules(columns) | {name: _MORE[name] for name in more}, within, few=few)
+    return _of_state(_rules(columns) | {name: _MORE[name] for name in more}, within, by_key=by_key)
 
 
-def event_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -> str:
+def event_rows(columns: Iterable[str], *, within: str = "") -> str:
     """Return the query of these columns of RULES, of the messages that are not simple.
 
     Without `within` a query that names no keys reads the events of all messages: a condition outside says nothing to
@@ -288,7 +323,7 @@ def event_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -
         FROM
         (
             SELECT {", ".join(f"{sql} AS {name}" for name, sql in joined.items())}
-            FROM ({_of_state(asked, within, where=f"NOT {_SIMPLE}", few=few, are_pieces=True)}) AS s
+            FROM ({_of_state(asked, within, where=f"NOT {_SIMPLE}", are_pieces=True)}) AS s
             LEFT JOIN ({_EVENTS.replace("{these}", these)}) AS e
             ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
             GROUP BY s.account_id, s.sent_at, s.message_id
@@ -296,15 +331,9 @@ def event_rows(columns: Iterable[str], *, within: str = "", few: bool = False) -
     """
 
 
-def rows(columns: Iterable[str], *, few: bool = False) -> str:
-    """Return the query of these columns of all messages."""
-    names = [*columns]
-    return f"{simple_rows(names, few=few)}\nUNION ALL\n{event_rows(names, few=few)}"
-
-
 def view() -> str:
     """Return the query of all columns of all messages."""
-    return rows(RULES)
+    return f"{simple_rows(RULES)}\nUNION ALL\n{event_rows(RULES)}"
 
 
 def timeline_rows(within: str = "") -> str:
@@ -330,37 +359,6 @@ def timeline_rows(within: str = "") -> str:
     """
 
 
-_EVENT_COLUMNS: Final = """
-    e.account_id AS account_id,
-    e.message_id AS email_id,
-    lower(hex(e.event_id)) AS event_id,
-    e.type AS type,
-    e.provider AS provider,
-    e.occurred_at AS occurred_at,
-    e.received_at AS received_at,
-    e.address AS address,
-    ((e.address != '') AND (s.to_key != '') AND (e.address != s.to_key) AND (s.channel != 'sms'))::Bool AS cc,
-    e.code AS code,
-    e.enhanced_code AS enhanced_code,
-    e.classification AS classification,
-    e.fault AS fault,
-    e.reason AS reason,
-    e.machine AS machine,
-    e.url AS url,
-    concat(e.topic, '/', toString(e.partition), '/', toString(e.offset), '/', toString(e.position)) AS source,
-    e.provider_message_id AS provider_message_id,
-    e.provider_event_id AS provider_event_id,
-    e.user_agent AS user_agent,
-    e.ip AS ip,
-    e.attempt AS attempt,
-    e.group AS group,
-    e.extra AS extra,
-    e.link AS link
-"""
-
-_KEYS: Final = ("account_id", "sent_at", "message_id")
-
-
 def _rules(columns: Iterable[str]) -> dict[str, str]:
     return {name: RULES[name] for name in columns}
 
@@ -375,7 +373,7 @@ def _named(texts: Mapping[str, str], meanings: Mapping[str, str]) -> str:
 
 
 def _of_state(
-    texts: Mapping[str, str], within: str, *, where: str = "", few: bool = False, are_pieces: bool = False
+    texts: Mapping[str, str], within: str, *, where: str = "", by_key: bool = False, are_pieces: bool = False
 ) -> str:
     """Return the query of texts by pieces, or by axes and their parts (`are_pieces`); `where` is by these, too."""
     key = {name: f"{{{name}}}" for name in _KEYS}
@@ -384,14 +382,14 @@ def _of_state(
     )
     found = _words([*by_axes.values(), where])
     conditions = [_KNOWN, *([within] if within else [])]
-    if few:
+    if by_key:
         meanings = {name: f"f.{name}" for name in found} | {
             name: f"tupleElement(f.{axis}, '{part}')" for name, (axis, part) in _PARTS.items()
         }
         first = " AND ".join(f"({_TABLE.sub('f.', condition)})" for condition in conditions)
         held = f" WHERE {where.format_map(meanings)}" if where else ""
         return f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL PREWHERE {first}{held}"
-    joined = {name: _joined(name) for name in dict.fromkeys([*_KEYS, *found])}
+    joined = {name: join_of(name) for name in dict.fromkeys([*_KEYS, *found])}
     grouped = (
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in joined.items())} FROM message_state AS t"
         f" WHERE {' AND '.join(f'({condition})' for condition in conditions)}"
@@ -402,7 +400,7 @@ def _of_state(
     return f"SELECT {_named(by_axes, meanings)} FROM ({grouped}) AS m{held}"
 
 
-def _joined(name: str) -> str:
+def join_of(name: str) -> str:
     """Return how an axis of the grouped table, or a part of one, is joined."""
     if name in _KEYS:
         return f"t.{name}"
@@ -414,8 +412,3 @@ def _joined(name: str) -> str:
         f" + t.{axis}.inverse_hash"
     )
     return f"argMax(t.{axis}.{part}, {order})"
-
-
-_TABLE: Final = re.compile(r"\bt\.")
-_SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "first_address", "last_address")}
-"""What `_MORE` says by the axes themselves."""
