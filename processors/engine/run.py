@@ -55,7 +55,9 @@ async def run_app(app: MicroBatchApp, *, ready: Callable[[], None] = lambda: Non
     code = await _until_end(app, starting, asked)
     _guard(code or Exit.CRASHED, grace + AFTER_GRACE_SECONDS)
     starting.cancel()
-    return max(code, await _stop(app, grace))
+    code = max(code, await _stop(app, grace))
+    _ignore_signals(loop)
+    return code
 
 
 async def _until_end(app: MicroBatchApp, starting: asyncio.Task[None], asked: asyncio.Event) -> int:
@@ -91,6 +93,13 @@ async def _stop(app: MicroBatchApp, grace: float) -> int:
         log.exception("the stop failed")
         return Exit.CRASHED
     return Exit.CRASHED if app.crashed else Exit.DONE
+
+
+def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Let no further signal change how the process ends: the loop, once closed, would leave it to be killed by one."""
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _guard(code: int, seconds: float) -> None:

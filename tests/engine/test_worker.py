@@ -168,6 +168,18 @@ async def test_records_of_8_mib_pass(topics: Topics, name: str, new_worker: NewW
     assert await worker.terminate() == 0
 
 
+async def test_a_signal_while_it_ends_does_not_change_how_it_ends(
+    topics: Topics, name: str, new_worker: NewWorker
+) -> None:
+    await topics.make(name)
+    await topics.fill_n(name, 100)
+    crashing = await new_worker(fail_at=1, told_at_the_end=True).start()
+    assert await crashing.ended() == 1
+    stopping = await new_worker(told_at_the_end=True).start()
+    await stopping.ready()
+    assert await stopping.terminate() == 0
+
+
 async def test_a_stop_while_the_store_is_away_exits_0_and_acknowledges_nothing(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:

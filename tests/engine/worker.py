@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -57,6 +58,8 @@ class Orders(BaseModel):
     """The write hangs in a thread that nothing can cancel."""
     world_away: bool = False
     """Every write fails as if the store were away."""
+    told_at_the_end: bool = False
+    """SIGTERM comes once more, when the loop is closed and the process about to end."""
     note_watches: bool = False
     """Note each look at the group and the topics."""
     log_level: str = "ERROR"
@@ -161,4 +164,7 @@ if __name__ == "__main__":
     logging.basicConfig(
         level=told.log_level, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
     )
-    sys.exit(asyncio.run(main(told)))
+    code = asyncio.run(main(told))
+    if told.told_at_the_end:
+        os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(code)
