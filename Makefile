@@ -7,6 +7,8 @@ TEST_WORKERS ?= 3
 # A broker of a test lives for seconds: to compile it thoroughly costs more than it gains.
 TEST_JAVA_OPTIONS ?= -XX:TieredStopAtLevel=1
 BIN := .venv/bin
+# The tests start many programs, and each would compile all of the code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock fmt lint type test test-fast run golden docs bench

@@ -23,7 +23,7 @@ from tests.stores import fresh_store
 # No assertion on elapsed time: a loaded machine is no failure.
 settings.register_profile("sendledger", deadline=None)
 # Of `make test-fast`, for the moments between two changes; the full count is `make test`'s.
-settings.register_profile("fast", deadline=None, max_examples=25)
+settings.register_profile("fast", deadline=None, max_examples=10)
 settings.load_profile("sendledger")
 
 NewClient = Callable[[], Client]

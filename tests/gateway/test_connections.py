@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from gateway import serving
 from tests.gateway.building import a_token
@@ -162,17 +162,21 @@ async def test_who_does_not_read_an_answer_is_cut_off(monkeypatch: pytest.Monkey
     ended = asyncio.Event()
 
     async def rows() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"row" * 100_000
-        finally:
-            ended.set()
+        while True:
+            yield b"row" * 10_000_000  # more than the kernel's buffers at both ends hold
+
+    class Endless(StreamingResponse):
+        async def __call__(self, *asgi: Any) -> None:
+            try:
+                await super().__call__(*asgi)
+            finally:
+                ended.set()
 
     async with served(**LONG) as gateway:
 
         @gateway.app.get("/endless")
-        async def endless() -> StreamingResponse:
-            return StreamingResponse(rows())
+        async def endless() -> Response:
+            return Endless(rows())
 
         async with gateway.connection() as connection:
             await connection.send(request("GET", "/endless"))

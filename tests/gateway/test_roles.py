@@ -48,7 +48,7 @@ def routes() -> Iterator[str]:
                 yield f"{method.upper()} {path}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     async with a_caller(FakeKafka(), {}) as made:
         yield made

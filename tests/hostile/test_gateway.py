@@ -170,7 +170,7 @@ async def test_any_parameters_have_an_answer(path: str, data: st.DataObject) -> 
         + ["suppressed", "reason", "format", "q", "x"]
     )
     values = st.one_of(
-        texts().map(lambda text: text[:1_500]),
+        texts().map(lambda text: text[:1_200]),  # four of them, escaped, are as long as the client sends
         times().map(str),
         st.sampled_from(["*", "acme", "50", "501", "W10", "WzEsMiwzXQ"]),
     )

@@ -90,7 +90,7 @@ class TestFetching:
     @pytest.fixture
     def repository(self) -> Iterator[Repository]:
         with Repository(self.JARS) as server:
-            serving = threading.Thread(target=server.serve_forever)
+            serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
             serving.start()
             yield server
             server.shutdown()

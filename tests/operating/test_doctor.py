@@ -337,7 +337,7 @@ def answering(status: int) -> Iterator[int]:
     """A server that answers /readyz with `status`; gives its port."""
     handler = type("Answer", (_Answer,), {"status": status})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
         try:
             yield server.server_port

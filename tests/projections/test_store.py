@@ -115,7 +115,7 @@ def answering(status: int, body: str, *, code: str | None = None) -> Iterator[st
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})  # what a shutdown waits
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
