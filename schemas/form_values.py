@@ -14,6 +14,9 @@ __all__ = ["form_pairs"]
 
 def form_pairs(text: str) -> list[tuple[str, str]]:
     """Return the names and values of a form. A part without a `=` is a name with a blank value."""
+    plain = text.replace("%2B", "+")
+    if "%" not in plain and "+" not in text:  # nearly all: no escape, or the sign before a number alone
+        return [(name, value) for name, _, value in [part.partition("=") for part in plain.split("&") if part]]
     pairs = []
     for part in text.split("&"):
         name, _, value = part.partition("=")

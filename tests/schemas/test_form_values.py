@@ -40,6 +40,6 @@ def test_what_was_written_is_read_back(pairs: list[tuple[str, str]]) -> None:
     assert form_pairs(urlencode(pairs)) == pairs
 
 
-@given(st.text(st.sampled_from("ab&=+%4zé\ud7ff\u2028 ;\x00"), max_size=120))
+@given(st.text(st.sampled_from("ab&=+%4B2zé\ud7ff\u2028 ;\x00"), max_size=120))
 def test_every_text_is_read_as_python_reads_it(text: str) -> None:
     assert form_pairs(text) == parse_qsl(text, keep_blank_values=True, errors="replace")
