@@ -18,6 +18,8 @@ from processors.engine.errors import BatchLost
 
 SMALL_BYTES = 256 * 1024
 """Values of one partition that may be out however many batches they came in."""
+MANY_BYTES = 64 * 2**20
+"""Values of all partitions together; while more are out, a partition gets no batch beside the one that it has."""
 
 
 class TP(NamedTuple):
@@ -143,10 +145,12 @@ class Inflight:
         clock: Callable[[], float] = monotonic,
         *,
         small_bytes: int = SMALL_BYTES,
+        many_bytes: int = MANY_BYTES,
         self_committing: Collection[str] = (),
     ) -> None:
         """Make an empty account; `self_committing` are topics whose offsets an agent's own transactions commit."""
-        self._limit, self._small_bytes = limit, small_bytes
+        self._limit, self._small_bytes, self._many_bytes = limit, small_bytes, many_bytes
+        self._bytes = 0
         self._self_committing = self_committing
         self._clock = clock
         self._partitions: dict[TP, _Partition] = {}
@@ -161,6 +165,7 @@ class Inflight:
         partition = self._partitions.setdefault(batch.tp, _Partition())
         partition.queue.append(batch)
         partition.position = batch.next
+        self._bytes += batch.body_bytes
 
     def reached(self, tp: TP, position: int) -> None:
         """Take in that every record below `position` was opened. Moves past markers and holes at the end."""
@@ -189,7 +194,7 @@ class Inflight:
         self._last_ack[batch.tp.topic] = self._clock()
         queue = self._queue(batch.tp)
         while queue and queue[0].acked:
-            queue.popleft()
+            self._bytes -= queue.popleft().body_bytes
         return True
 
     def abandoned(self, batch: RecordBatch) -> None:
@@ -212,9 +217,13 @@ class Inflight:
 
         Batches that are small together are no reason for it: what aiokafka has fetched and can't hand over keeps it
         from fetching any other partition for a tenth of a second.
+
+        Nor is what is out elsewhere, to a partition that has nothing out: an agent that is stuck stops no other.
         """
         queue = self._queue(tp)
-        return len(queue) < self._limit or sum(batch.body_bytes for batch in queue) < self._small_bytes
+        if len(queue) < self._limit and (not queue or self._bytes < self._many_bytes):
+            return True
+        return sum(batch.body_bytes for batch in queue) < self._small_bytes
 
     def worth_waiting(self) -> bool:
         """Whether an agent has something in hand that it may still acknowledge."""
@@ -263,6 +272,7 @@ class Inflight:
     def forget(self) -> None:
         """Drop everything: the records are read again from the committed offsets, here or elsewhere."""
         self._partitions.clear()
+        self._bytes = 0
 
     def resumed(self, committed: Mapping[TP, int | None]) -> None:
         """Start over from these committed offsets."""

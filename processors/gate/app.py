@@ -10,7 +10,6 @@ from pathlib import Path
 
 import structlog
 
-from processors.collector import calm_collector
 from processors.dead_letters import DeadLetters
 from processors.engine import Codec, FaultLimit, Group, GroupWriter, KeyedAgent, MicroBatchApp, Moment, run_app
 from processors.gate.by_account import AccountStep
@@ -19,6 +18,7 @@ from processors.gate.forwarding import kind_of
 from processors.gate.intake import WORLD, Intake
 from processors.gate.sparing import Sparing
 from processors.lag import show_lag
+from processors.memory import prepare_memory
 from processors.waits import telling
 from processors.worker import metrics_shown, own_folder, producer_of, remember_failures, stoppable
 from projections.gate.rules import Rules
@@ -82,7 +82,7 @@ async def _run(
             app = _wired(settings, datadir, telemetry, rules, limit, intake, on_phase, on_intake)
 
             def announce() -> None:
-                calm_collector()  # the states are restored by now
+                prepare_memory()  # the states are restored by now
                 telemetry.gauge("up", "gate").set(1)
                 log.info("gate.assigned", instance=settings.instance)
                 ready()

@@ -11,12 +11,12 @@ from contextlib import closing
 import pyarrow as pa
 import structlog
 
-from processors.collector import calm_collector
 from processors.dead_letters import DeadLetters
 from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, run_app
 from processors.lag import show_lag
 from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import WORLD, LedgerWriter
+from processors.memory import prepare_memory
 from processors.waits import telling
 from processors.worker import metrics_shown, own_folder, producer_of, remember_failures, stoppable
 from projections.store import Store, generations
@@ -85,7 +85,7 @@ async def _run(settings: LedgerSettings, ready: Callable[[], None]) -> int:
                 raise
             except StoreError as error:  # a store that is away is waited for with the first group in hand
                 log.warning("ledger.store_away", what=error.what, where=error.where, mend=error.mend)
-            calm_collector()
+            prepare_memory()
             await remember_failures(limit, settings.kafka_bootstrap, "ledger")
             sweeping = asyncio.create_task(_sweep(app, ledger.matcher, settings.sweep_seconds), name="sweep")
             try:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from processors.engine import TP, RecordBatch
-from processors.engine.batch import Inflight, Owner
+from processors.engine.batch import MANY_BYTES, Inflight, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,20 @@ def a_batch(
 class Account:
     """An owner that does nothing but keep the account, as the consumer does."""
 
-    def __init__(self, limit: int = 2, self_committing: Collection[str] = (), small_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        limit: int = 2,
+        self_committing: Collection[str] = (),
+        small_bytes: int = 0,
+        many_bytes: int = MANY_BYTES,
+    ) -> None:
         self.now = 0.0
         self.inflight = Inflight(
-            limit, clock=lambda: self.now, small_bytes=small_bytes, self_committing=self_committing
+            limit,
+            clock=lambda: self.now,
+            small_bytes=small_bytes,
+            many_bytes=many_bytes,
+            self_committing=self_committing,
         )
 
     def open(self, first: int, size: int = 1, partition: int = 0, topic: str = "events") -> RecordBatch:

@@ -114,6 +114,22 @@ def test_batches_that_are_small_together_fill_no_partition() -> None:
     assert not account.inflight.has_room(P0)
 
 
+def test_while_much_is_out_a_partition_gets_no_second_batch_but_its_first() -> None:
+    account = Account(limit=2, many_bytes=3)
+    head = account.open(0, size=2)
+    assert account.inflight.has_room(P0)
+    others = account.open(0, size=1, partition=1)
+    assert not account.inflight.has_room(P0)
+    assert account.inflight.has_room(TP("events", 2))
+    others.ack()
+    assert account.inflight.has_room(P0)
+    account.open(2, size=9)
+    account.inflight.forget()
+    account.open(0, size=2)
+    assert account.inflight.has_room(P0)
+    assert not head.ack()
+
+
 def test_a_late_acknowledgement_is_refused() -> None:
     account = Account()
     batch = account.open(0, 3)
