@@ -39,6 +39,7 @@ class EngineSettings:
     stall_seconds: float
     isolation: Isolation
     fetch_bytes: int
+    after_large: Callable[[], None]
 
 
 FAIL_INSTEAD_OF_LOSING: dict[str, Any] = {
@@ -114,6 +115,7 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         isolation: Isolation = "read_committed",
         fetch_bytes: int = LARGEST_RECORD_BYTES + 2**16,
         metadata_max_age: float = 60.0,
+        after_large: Callable[[], None] = lambda: None,
         **settings: Any,
     ) -> None:
         """Make an app; nothing is opened before it starts.
@@ -122,10 +124,10 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         restart within the session timeout moves no partitions. `inflight` is how many batches of one partition may be
         out; `drain`, the seconds that a rebalance or a stop waits for begun batches; `stall`, the seconds without any
         acknowledgement after which the worker ends; `fetch_bytes`, of one partition in one fetch, must hold the
-        largest record; `metadata_max_age`, the seconds after which new partitions are noticed at the latest. Other
-        `settings` are Faust's.
+        largest record; `metadata_max_age`, the seconds after which new partitions are noticed at the latest;
+        `after_large` is called some time after large records were acknowledged. Other `settings` are Faust's.
         """
-        self.engine = EngineSettings(inflight, drain, stall, isolation, fetch_bytes)
+        self.engine = EngineSettings(inflight, drain, stall, isolation, fetch_bytes, after_large)
         self.stopping = asyncio.Event()
         self._batch_topics: dict[str, Any] = {}
         self._writers: list[GroupWriter] = []

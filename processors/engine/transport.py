@@ -25,6 +25,7 @@ from mode import Service
 from processors.engine.assignment import Assignor, Counts, Fit, OwnTopics, counts_in, misfits
 from processors.engine.batch import TP, Inflight, Record, RecordBatch
 from processors.engine.errors import BatchStalled, EngineError, GroupLost, InstanceTaken, KafkaRefused
+from processors.engine.large import AfterLarge
 from processors.engine.reading import new_consumer
 from processors.engine.twins import Twins
 
@@ -260,6 +261,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._inflight = Inflight(self.app.engine.inflight, self_committing=self.app.self_committing)
+        self._large = AfterLarge(self.app.engine.after_large)
         self._epoch = 0  # changes with every revocation and assignment
         self._revoked = False  # from a revocation to the assignment that follows
         self._passed_over = False  # aiokafka's position is past records that were dropped here
@@ -343,6 +345,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
     def acknowledge(self, batch: RecordBatch) -> bool:
         if not self._inflight.acked(batch):
             return False
+        self._large.done(batch)
         self._moved()
         return True
 

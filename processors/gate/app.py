@@ -18,7 +18,7 @@ from processors.gate.forwarding import kind_of
 from processors.gate.intake import WORLD, Intake
 from processors.gate.sparing import Sparing
 from processors.lag import show_lag
-from processors.memory import prepare_memory
+from processors.memory import calm_collector, give_back
 from processors.waits import telling
 from processors.worker import metrics_shown, own_folder, producer_of, remember_failures, stoppable
 from projections.gate.rules import Rules
@@ -82,7 +82,7 @@ async def _run(
             app = _wired(settings, datadir, telemetry, rules, limit, intake, on_phase, on_intake)
 
             def announce() -> None:
-                prepare_memory()  # the states are restored by now
+                calm_collector()  # the states are restored by now
                 telemetry.gauge("up", "gate").set(1)
                 log.info("gate.assigned", instance=settings.instance)
                 ready()
@@ -107,6 +107,7 @@ def _wired(
         datadir=datadir,
         instance=f"{settings.gate_group}-{settings.instance}",
         metadata_max_age=settings.metadata_seconds,
+        after_large=give_back,
     )
     on_retry = telling(telemetry, "gate")
     KeyedAgent(

@@ -16,7 +16,7 @@ from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, run_app
 from processors.lag import show_lag
 from processors.ledger.matching import Matcher, sweep_now_and_then
 from processors.ledger.writing import WORLD, LedgerWriter
-from processors.memory import prepare_memory
+from processors.memory import calm_collector, give_back
 from processors.waits import telling
 from processors.worker import metrics_shown, own_folder, producer_of, remember_failures, stoppable
 from projections.store import Store, generations
@@ -52,6 +52,7 @@ async def _run(settings: LedgerSettings, ready: Callable[[], None]) -> int:
                 instance=f"{settings.consumer_group}-{settings.instance}",
                 metadata_max_age=settings.metadata_seconds,
                 inflight=4,
+                after_large=give_back,
             )
             limit = FaultLimit()
             letters = DeadLetters(kafka, "ledger", telemetry)
@@ -85,7 +86,7 @@ async def _run(settings: LedgerSettings, ready: Callable[[], None]) -> int:
                 raise
             except StoreError as error:  # a store that is away is waited for with the first group in hand
                 log.warning("ledger.store_away", what=error.what, where=error.where, mend=error.mend)
-            prepare_memory()
+            calm_collector()
             await remember_failures(limit, settings.kafka_bootstrap, "ledger")
             sweeping = asyncio.create_task(_sweep(app, ledger.matcher, settings.sweep_seconds), name="sweep")
             try:
