@@ -1,8 +1,8 @@
 """Large records: what happens some time after they were processed.
 
 In:  batches that are acknowledged.
-Out: a call of `after`, at most once in SECONDS while there are batches whose values are large on average, and once behind
-     the last of them. Ordinary records cost a comparison of two numbers a batch.
+Out: a call of `after`, at most once in SECONDS while there are batches whose values are large on average, and once
+     behind the last of them. Ordinary records cost a comparison of two numbers a batch.
 """
 
 from __future__ import annotations
