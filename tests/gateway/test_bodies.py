@@ -2,14 +2,19 @@
 
 import asyncio
 import threading
+from types import ModuleType
 
 import anyio
 import pytest
 
 from application import deadlines
-from application.errors import FieldsInvalid
+from application.errors import FieldsInvalid, ValidationFault
+from gateway import sends
 from gateway.bodies import off_the_loop
 from gateway.problems import Problem
+from gateway.suppressions import routes as suppressions
+from tests.gateway.building import a_caller, a_token
+from tests.gateway.test_webhooks import FakeKafka
 
 
 @pytest.mark.parametrize(("size", "in_place"), [(1, True), (64 * 1024, True), (64 * 1024 + 1, False)])
@@ -39,3 +44,25 @@ async def test_a_large_body_waits_for_a_thread_no_longer_than_its_request_may_ta
             hold.set()
     assert (raised.value.kind.code, raised.value.headers) == ("timed-out", {"Retry-After": "5"})
     assert await off_the_loop(1 << 20, threading.get_ident) != threading.get_ident()
+
+
+@pytest.mark.parametrize(
+    ("path", "module", "reads"),
+    [("/v1/sends", sends, "read_sends"), ("/v1/suppressions/import", suppressions, "read_import")],
+)
+async def test_a_route_reads_a_large_body_off_the_loop(
+    path: str, module: ModuleType, reads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10,000 lines once held the loop, and so everybody, for 0.4 s."""
+    read_in: list[int] = []
+
+    def reading(*_: object, **__: object) -> None:
+        read_in.append(threading.get_ident())
+        raise FieldsInvalid([ValidationFault("body", "must be read")])
+
+    monkeypatch.setattr(module, reads, reading)
+    async with a_caller(FakeKafka(), a_token(role="operator")) as client:
+        answer = await client.post(path, content=b" " * (64 * 1024) + b"[1]")
+    assert answer.status_code == 422
+    [thread] = read_in
+    assert thread != threading.get_ident()

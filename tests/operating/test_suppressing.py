@@ -5,6 +5,7 @@ And `sendledger suppressions`, the list.
 
 import getpass
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from application.current_state import is_known_scope
+from cli.suppressing import show_given
 from processors.topics import make_topics
+from projections.store.generations import ShownStore
 from projections.suppressions.columns import changes_table
 from schemas.gate_facts import decode_command
 from schemas.settings import TopicSettings, read
@@ -144,6 +148,7 @@ def listed(clickhouse_url: str) -> Iterator[dict[str, str]]:
         " '2', 'release', 'email', 'bob@example.com', 'demo', 'by mistake', '', 'cli:jo', now()",
         "commands (command_id, action, channel, address, scope, reason, note, actor, at) SELECT"
         " '3', 'opt_in', 'email', 'dan@example.com', '*', 'he asked', '', 'cli:jo', now()",
+        "message_state (account_id, message_id) SELECT 'demo', generateUUIDv7()",
     ):
         store.command(f"INSERT INTO {sql}", database=store.tables)
     yield {"SENDLEDGER_CLICKHOUSE_URL": clickhouse_url, "SENDLEDGER_CLICKHOUSE_DATABASE": store.database}
@@ -219,6 +224,18 @@ async def test_for_programs_a_command_is_told_where_no_scope_is_known(listed: di
     ended = await in_process("suppressions", "dan@example.com", "--json", env=listed, folder=tmp_path)
     [command] = map(orjson.loads, ended.out.splitlines())
     assert (command["address"], command["action"], command["actor"]) == ("dan@example.com", "opt_in", "cli:jo")
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(("scope", "known"), [("acme", False), ("demo", True), ("*", True)])
+def test_a_scope_of_no_account_is_wondered_about(
+    listed: dict[str, str], scope: str, known: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ShownStore(listed["SENDLEDGER_CLICKHOUSE_URL"], database=listed["SENDLEDGER_CLICKHOUSE_DATABASE"])
+    with closing(store):
+        assert is_known_scope(store, scope) == known
+    show_given({"scope": scope, "was_suppressed": False, "scope_known": known}, as_json=True)
+    assert ("is that how it is spelled?" in capsys.readouterr().err) != known
 
 
 @pytest.mark.clickhouse

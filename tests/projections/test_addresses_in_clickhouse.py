@@ -18,6 +18,7 @@ from schemas.events import Event, EventType
 from schemas.identity import uuid7
 from schemas.suppressions import SuppressionState
 from tests.building import NOW_US, a_request, an_event
+from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
 
@@ -228,3 +229,20 @@ def test_a_bounced_address_says_whether_it_is_suppressed(
     state = a_state(address, 1, a_scope(account if scope == "own" else scope))
     store.insert("suppression_changes", changes_table([state]))
     assert bounced(store, account)[address]["suppressed"] is suppressed
+
+
+def test_addresses_started_over_are_shown_once_the_old_rows_are_gone(clickhouse_url: str) -> None:
+    """docs/explanation/gate.md, "Addresses started over", step 3: versions begin at 1 again."""
+    with fresh_store(clickhouse_url) as store:
+        anew = changes_table([a_state(ANN, 1, a_scope("acme"))])
+        store.insert("suppression_changes", changes_table([a_state(ANN, 7, a_scope("*"))]))
+        store.insert("suppression_changes", anew)
+        assert scopes_of(store) == ["*"], "the greatest version is in force"
+        for table in ("suppression_changes", "opt_outs"):
+            store.command(f"TRUNCATE TABLE {table}", database=store.tables)
+        store.insert("suppression_changes", anew)
+        assert scopes_of(store) == ["acme"]
+
+
+def scopes_of(store: Store) -> list[str]:
+    return [row["scope"] for row in store.rows("SELECT scope FROM suppressions WHERE suppressed ORDER BY scope")]
