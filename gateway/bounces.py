@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from application.principals import Principal
 from gateway.access import READERS, accounts_of, allowing
 from gateway.answers import Bounces
-from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
+from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported, in_columns
 from gateway.lists import (
     Account,
     Address,
@@ -85,7 +85,9 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
         """The same list as a file."""
         wanted = _wanted(principal, account, channel, address, suppressed, from_, to)
         pages = all_pages(partial(_rows, store, wanted, order), _key, EXPORT_PAGE)
-        return await exported(reads, principal, map(_shown, pages), queries.COLUMNS, format_, "bounces")
+        return await exported(
+            reads, principal, in_columns(map(_shown, pages), queries.COLUMNS), queries.COLUMNS, format_, "bounces"
+        )
 
     return routes
 

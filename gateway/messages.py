@@ -7,7 +7,6 @@ Out: pages `{items, next}`, counts by status, channel and type, or a file.
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -15,13 +14,14 @@ from fastapi import APIRouter, Depends, Query, Response
 from application.principals import Principal
 from gateway.access import READERS, allowing
 from gateway.answers import Facets, Message, Messages
-from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
-from gateway.items import renderer, shown
-from gateway.lists import CursorText, Limit, Order, Pages, Row, all_pages
+from gateway.exporting import EXPORT_ROWS, FILE, FILE_CODES, Format, exported
+from gateway.items import renderer
+from gateway.lists import CursorText, Limit, Order, Pages, Row
 from gateway.message_filters import filter_of
 from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.reads import Reads
 from projections.messages import queries
+from projections.messages.exports import read_columns
 from projections.messages.pages import read_page
 from projections.store import Store
 from schemas.identity import account_id_or_blank, message_id_or_blank
@@ -72,9 +72,8 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
         principal: as_reader, wanted: as_asked, order: BySent = "newest", format_: Format = "csv"
     ) -> Response:
         """The same list as a file."""
-        pages = all_pages(partial(_rows, store, wanted, order), _key, EXPORT_PAGE)
-        items = ([shown(Message, row) for row in rows] for rows in pages)
-        return await exported(reads, principal, items, _EXPORTED, format_, "messages")
+        chunks = read_columns(store, wanted, _EXPORTED, order=order, rows_at_once=EXPORT_ROWS)
+        return await exported(reads, principal, chunks, _EXPORTED, format_, "messages")
 
     return routes
 

@@ -18,7 +18,7 @@ from application.evidence import events_of
 from application.principals import Principal, must_cover
 from gateway.access import READERS, accounts_of, allowing
 from gateway.answers import SuppressionOfAddress, Suppressions
-from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported
+from gateway.exporting import EXPORT_PAGE, FILE, FILE_CODES, Format, exported, in_columns
 from gateway.lists import (
     Account,
     Address,
@@ -96,7 +96,9 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
         wanted = _wanted(principal, account, channel, scope, suppressed, reason, address)
         pages = all_pages(partial(_rows, store, wanted), _key, EXPORT_PAGE)
         items = map(partial(_items, store, wanted), pages)
-        return await exported(reads, principal, items, queries.COLUMNS, format_, "suppressions")
+        return await exported(
+            reads, principal, in_columns(items, queries.COLUMNS), queries.COLUMNS, format_, "suppressions"
+        )
 
     @routes.get(
         "/{channel}/{address:path}",

@@ -30,9 +30,12 @@ __all__ = [
     "Query",
     "Window",
     "asks_events",
+    "columns",
     "events_of_keys",
     "facets",
+    "hours",
     "indexed_keys",
+    "is_selective",
     "matching",
     "names_by_other_tables",
     "oldest",
@@ -234,6 +237,16 @@ def oldest(wanted: Filter) -> Query:
     return Query(f"SELECT toUnixTimestamp64Milli(min(sent_at)) AS ms FROM message_state WHERE {held}", parameters)  # noqa: S608
 
 
+def hours(wanted: Filter) -> Query:
+    """Return the query of (hour, rows): how many rows of the state each hour of Date Sent has, the hour since 1970."""
+    bounds, parameters = _bounds(wanted, _OF_TABLE)
+    return Query(
+        "SELECT intDiv(toUnixTimestamp64Milli(sent_at), 3600000) AS hour, count() FROM message_state"  # noqa: S608
+        f" WHERE {' AND '.join([*bounds, _KNOWN])} GROUP BY hour ORDER BY hour",
+        parameters,
+    )
+
+
 def states_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
     """Return the query of the states of some keys, as `rows.STATE_COLUMNS`.
 
@@ -285,6 +298,38 @@ def facets(wanted: Filter) -> Query:
         f"SELECT status, channel, type, count() FROM ({rows}) GROUP BY status, channel, type",  # noqa: S608
         parameters,
     )
+
+
+def columns(
+    wanted: Filter, names: Sequence[str], window: Window, *, limit: int, order: Order, after: Cursor | None
+) -> Query:
+    """Return the query of these columns of the messages of a window that are wanted: up to `limit`, in order.
+
+    Times are texts in RFC 3339, the id is text. Behind the columns come date_sent (in milliseconds), email_id and
+    account_id: of the last row, the cursor.
+    """
+    rows, parameters = matching(
+        wanted, tuple(dict.fromkeys([*names, *_OF_ROW])), window=window, order=order, after=after
+    )
+    shown = [_TEXTS.get(name, name) for name in names]
+    cursor = ("toUnixTimestamp64Milli(date_sent)", "toString(email_id)", "account_id")
+    return Query(
+        f"SELECT {', '.join([*shown, *cursor])} FROM ({rows}) ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",  # noqa: S608
+        parameters | {"limit": limit},
+    )
+
+
+_TEXTS: Final = {
+    name: f"formatDateTime(toDateTime64({name}, 6, 'UTC'), '%FT%T.%fZ', 'UTC')"
+    for name in message_rows.RULES
+    if name == "date_sent" or name.endswith("_at")
+} | {"email_id": "toString(email_id)"}
+"""What is text in a file and no text in a row."""
+
+
+def is_selective(wanted: Filter) -> bool:
+    """Whether an index or a narrow column finds the messages that are wanted, whatever the time."""
+    return _choice(wanted, [_KNOWN], only_selective=True) is not None
 
 
 def matching(

@@ -248,6 +248,12 @@ class Store:
         rows: Sequence[Sequence[Any]] = self._result(sql, parameters).result_rows
         return rows
 
+    def columns(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
+        """Return the columns of what a query gives, each with a value for each row."""
+        result = self._result(sql, parameters)
+        columns: Sequence[Sequence[Any]] = result.result_columns
+        return columns or [()] * len(result.column_names)
+
     def close(self) -> None:
         """Give the connections back."""
         if self._client is not None:

@@ -10,14 +10,14 @@ import pytest
 from fastapi.responses import StreamingResponse
 
 from application.principals import Principal
-from gateway.exporting import exported
+from gateway.exporting import exported, in_columns
 from gateway.reads import Reads
 
 READER = Principal("reader", "viewer", frozenset({"acme"}))
 
 
 async def text_of(pages: Iterator[list[dict[str, Any]]], format_: str = "csv", columns: Sequence[str] = ("a",)) -> str:
-    answer = await exported(Reads(at_once=1, per_token=1), READER, pages, columns, format_, "x")
+    answer = await exported(Reads(at_once=1, per_token=1), READER, in_columns(pages, columns), columns, format_, "x")
     assert isinstance(answer, StreamingResponse)
     parts = [part async for part in answer.body_iterator]
     return b"".join(part.encode() if isinstance(part, str) else bytes(part) for part in parts).decode()
@@ -81,5 +81,5 @@ async def test_a_page_is_asked_for_when_the_one_before_is_sent() -> None:
             asked.append(number)
             yield [{"a": number}]
 
-    await exported(Reads(at_once=1, per_token=1), READER, pages(), ["a"], "csv", "x")
+    await exported(Reads(at_once=1, per_token=1), READER, in_columns(pages(), ["a"]), ["a"], "csv", "x")
     assert asked == [0]

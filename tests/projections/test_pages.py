@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from projections.messages import queries
 from projections.messages.columns import dispatches_table, events_table, state_table
+from projections.messages.exports import read_columns
 from projections.messages.law import Known
 from projections.messages.pages import read_page, read_with_id
 from projections.messages.queries import REFUSED, STATUSES, Cursor, Filter, Order
 from projections.messages.rows import is_simple
 from projections.store import Store
+from projections.store.views.message_rows import RULES
 from schemas.identity import uuid7
 from schemas.times import DAY_US
 from tests.building import NOW_US, a_decision, a_request, an_event, everything_known
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.clickhouse
 
 ACCOUNTS = ["acme", "globex"]
 AGES_DAYS = [0, 0, 1, 3, 20, 40, 400]
+FILED = list(RULES)
 
 Row = dict[str, Any]
 
@@ -162,6 +165,25 @@ def all_pages(store: Store, wanted: Filter, order: Order, limit: int) -> list[Ro
         after = Cursor(_us(last["date_sent"]) // 1000, str(last["email_id"]), last["account_id"])
 
 
+def all_exported(store: Store, wanted: Filter, order: Order, rows_at_once: int) -> list[tuple[Any, ...]]:
+    chunks = list(read_columns(store, wanted, FILED, order=order, rows_at_once=rows_at_once))
+    assert all(0 < len(chunk[0]) <= rows_at_once for chunk in chunks)
+    return [row for chunk in chunks for row in zip(*chunk, strict=True)]
+
+
+def in_file(row: Row) -> tuple[Any, ...]:
+    """A row of the view as an export tells it."""
+    values = (row[name] for name in FILED)
+    return tuple(
+        f"{value.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+        if isinstance(value, datetime)
+        else str(value)
+        if isinstance(value, UUID)
+        else value
+        for value in values
+    )
+
+
 @settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.lists(everything_known(), min_size=12, max_size=24), st.integers(0, 2**32))
 def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list[Known], seed: int) -> None:
@@ -178,10 +200,14 @@ def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list
     if not rows:
         return
     for _ in range(20):
-        wanted, order, limit = a_filter(rows, chance), chance.choice(["newest", "oldest"]), chance.choice([1, 2, 5, 50])
+        order: Order = "newest" if chance.random() < 0.5 else "oldest"
+        wanted, limit = a_filter(rows, chance), chance.choice([1, 2, 5, 50])
         expected = [row for row in rows if matches(row, wanted)]
-        found = all_pages(store, wanted, order, limit)  # type: ignore[arg-type]
+        found = all_pages(store, wanted, order, limit)
         assert found == (expected if order == "newest" else expected[::-1]), (wanted, order)
+        if chance.random() < 0.5:
+            told = all_exported(store, wanted, order, chance.choice([2, 50]))
+            assert told == [in_file(row) for row in found], (wanted, order)
         counted = queries.facets(wanted)
         assert sum(row[-1] for row in store.tuples(counted.sql, counted.parameters)) == len(expected), wanted
         one = chance.choice(rows)
