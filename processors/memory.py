@@ -4,8 +4,6 @@ import ctypes
 import gc
 import sys
 
-import pyarrow as pa
-
 __all__ = ["calm_collector", "give_back"]
 
 
@@ -22,10 +20,9 @@ def calm_collector() -> None:
 def give_back() -> None:
     """Give the system what is free; takes some milliseconds. For a worker that has just been through large records.
 
-    glibc and Arrow keep what was freed, and in large pieces: a ledger kept 1.1 GB after 20,000 requests of 300 KB.
+    glibc keeps what was freed, and in large pieces: a ledger kept 1.1 GB after 20,000 requests of 300 KB.
     Limits of the allocator (mallopt) would cost ordinary records a tenth of the worker's time.
     https://man7.org/linux/man-pages/man3/malloc_trim.3.html
     """
-    pa.default_memory_pool().release_unused()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # musl has none, and keeps little
         libc.malloc_trim(0)

@@ -77,6 +77,7 @@ async def _run(settings: LedgerSettings, ready: Callable[[], None]) -> int:
                 log.info("ledger.assigned", instance=settings.instance)
                 ready()
 
+            pa.set_memory_pool(pa.system_memory_pool())  # `give_back` returns what it frees; Arrow's own keeps much
             # What the first group need not wait for: pyarrow imports pandas with its first array, and the store shakes
             # hands.
             pa.array([None])
