@@ -20,8 +20,8 @@ __all__ = ["ColumnReader", "Columns", "read_columns"]
 
 Columns = Sequence[Sequence[Any]]
 
-_MOST_STATES: Final = 400_000
-"""A filter that finds little looks at no more rows of the state in one query."""
+_MOST_ROWS: Final = 400_000
+"""For a filter that finds little one query looks at no more rows of the tables."""
 _HOUR_US: Final = 3_600 * SECOND_US
 
 
@@ -37,11 +37,9 @@ def read_columns(
 ) -> Iterator[Columns]:
     """Yield chunks of up to `rows_at_once` rows, none of them empty.
 
-    Keyset, as pages are: rows that are inserted meanwhile never make one appear twice or not at all.
+    Keyset, as pages are: rows that are inserted meanwhile never make one appear twice or not at all. Which hours there
+    are is asked first: a message that comes meanwhile, in an hour that had none, is not among them.
     """
-    if queries.is_selective(wanted):
-        yield from _of_window(store, wanted, names, Window(None, None), order, rows_at_once)
-        return
     query = queries.hours(wanted)
     hours = [*zip(*store.columns(query.sql, query.parameters), strict=True)]
     if order == "newest":
@@ -56,18 +54,18 @@ def read_columns(
             held += len(chunk[0])
             yield chunk
         if held < rows_at_once // 2:
-            most = min(_MOST_STATES, most * 4)
+            most = min(_MOST_ROWS, most * 4)
         elif held > rows_at_once:
             most = max(rows_at_once, most // 2)
         del hours[:number]
 
 
 def _up_to(most: int, hours: Sequence[tuple[int, int]]) -> int:
-    """Return how many of the hours have up to `most` states; at least one."""
-    states = 0
+    """Return how many of the hours have up to `most` rows to look at; at least one."""
+    rows = 0
     for number, (_, of_hour) in enumerate(hours):
-        states += of_hour
-        if number and states > most:
+        rows += of_hour
+        if number and rows > most:
             return number
     return len(hours)
 

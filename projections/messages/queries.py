@@ -35,7 +35,6 @@ __all__ = [
     "facets",
     "hours",
     "indexed_keys",
-    "is_selective",
     "matching",
     "names_by_other_tables",
     "oldest",
@@ -238,12 +237,21 @@ def oldest(wanted: Filter) -> Query:
 
 
 def hours(wanted: Filter) -> Query:
-    """Return the query of (hour, rows): how many rows of the state each hour of Date Sent has, the hour since 1970."""
+    """Return the query of (hour, rows), the hours of Date Sent counted since 1970, in their order.
+
+    `rows` is how many rows of tables must be looked at for what is wanted: those that an index or a narrow column
+    finds, else all of the state.
+    """
     bounds, parameters = _bounds(wanted, _OF_TABLE)
+    held = [*bounds, _KNOWN]
+    keys, chosen = _choice(wanted, held, only_selective=True) or (
+        f"SELECT sent_at FROM message_state WHERE {' AND '.join(held)}",  # noqa: S608
+        {},
+    )
     return Query(
-        "SELECT intDiv(toUnixTimestamp64Milli(sent_at), 3600000) AS hour, count() FROM message_state"  # noqa: S608
-        f" WHERE {' AND '.join([*bounds, _KNOWN])} GROUP BY hour ORDER BY hour",
-        parameters,
+        f"SELECT intDiv(toUnixTimestamp64Milli(sent_at), 3600000) AS hour, count() FROM ({keys})"  # noqa: S608
+        " GROUP BY hour ORDER BY hour",
+        parameters | chosen,
     )
 
 
@@ -327,11 +335,6 @@ _TEXTS: Final = {
 """What is text in a file and no text in a row."""
 
 
-def is_selective(wanted: Filter) -> bool:
-    """Whether an index or a narrow column finds the messages that are wanted, whatever the time."""
-    return _choice(wanted, [_KNOWN], only_selective=True) is not None
-
-
 def matching(
     wanted: Filter,
     columns: Iterable[str],
@@ -347,7 +350,7 @@ def matching(
     held, parameters = _conditions(wanted)
     names = dict.fromkeys([*columns, *(name for sql in held for name in _columns_of(sql)), *_OF_ROW])
     within, more = _bounds(wanted, _OF_ALIAS, order, after, window)
-    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE)[0], _KNOWN], only_selective=True):
+    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE, window=window)[0], _KNOWN], only_selective=True):
         keys, chosen = choice
         more |= chosen
         within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")

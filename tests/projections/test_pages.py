@@ -268,6 +268,26 @@ def some_messages(number: int) -> tuple[list[str], list[Known]]:
     ]
 
 
+@pytest.mark.parametrize("wanted", [Filter(None), Filter(None, subject="o")], ids=["no filter", "a subject of all"])
+def test_an_export_asks_for_some_hours_at_a_time(store: Store, wanted: Filter) -> None:
+    """However much a filter finds, no query is about the whole log, which would take longer than a read may."""
+    hours = range(6)
+    for hour in hours:
+        message_id = uuid7(NOW_US - hour * 3_600_000_000, uuid4().bytes)
+        write(store, Known(requests=[a_request(account_id="acme", message_id=message_id, subject="Tomorrow")]))
+    asked: list[dict[str, Any]] = []
+
+    class Recording:
+        def columns(self, sql: str, parameters: dict[str, Any]) -> Any:
+            asked.append(parameters)
+            return store.columns(sql, parameters)
+
+    chunks = list(read_columns(Recording(), wanted, ["email_id"], order="newest", rows_at_once=1))
+    assert len(chunks) == len(hours)
+    spans = [said["window_to_us"] - said["window_from_us"] for said in asked[1:]]
+    assert max(spans) < len(hours) * 3_600_000_000
+
+
 def test_a_row_that_matches_no_more_leaves_no_gap(store: Store) -> None:
     ids, knowns = some_messages(6)
     for known in knowns:
