@@ -7,7 +7,7 @@ TEST_WORKERS ?= 3
 # A broker of a test lives for seconds: to compile it thoroughly costs more than it gains.
 TEST_JAVA_OPTIONS ?= -XX:TieredStopAtLevel=1
 BIN := .venv/bin
-# The tests start many programs, and each would compile all of the code anew.
+# Where this variable is set, Python keeps no compiled code: each program that a test starts would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

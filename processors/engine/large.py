@@ -1,4 +1,4 @@
-"""Large records: what happens some time after they were processed.
+"""Calls back some time after large records were processed, so that a worker can return their memory.
 
 In:  batches that are acknowledged.
 Out: a call of `after`, at most once in SECONDS while there are batches whose values are large on average, and once

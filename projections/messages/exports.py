@@ -4,9 +4,9 @@ In:  what reads from a store; a `Filter`, and columns of `messages`.
 Out: chunks of rows in the order of the list, each as its columns. Times are texts (RFC 3339, to the microsecond, UTC),
      ids are texts.
 
-A page's way (pages.py) would make a file's rows one by one in Python. Here the server makes them, some hours of the log
-at a time, so that neither it nor we hold more than some chunks: so many hours that they have a chunk of rows, or more
-where a filter finds little.
+pages.py builds each row in Python, which is right for fifty rows and slow for a file. Here ClickHouse builds them. Each
+query covers only some hours of the log, so that its time and memory are bounded on both sides: enough hours for about one
+chunk of rows, more where a filter finds little.
 """
 
 from collections.abc import Iterator, Sequence
