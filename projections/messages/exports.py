@@ -5,7 +5,7 @@ Out: chunks of rows in the order of the list, each as its columns. Times are tex
      ids are texts.
 
 pages.py builds each row in Python, which is right for fifty rows and slow for a file. Here ClickHouse builds them. Each
-query covers only some hours of the log, so that its time and memory are bounded on both sides: enough hours for about one
+query covers only some hours of the log, so that its time and memory are bounded: enough hours for about one
 chunk of rows, more where a filter finds little.
 """
 
