@@ -22,6 +22,7 @@ from tests.building import FakeRecord
 from tests.gateway.building import NOW_US, a_send, a_token
 from tests.gateway.test_webhooks import FakeKafka
 from tests.gateway.test_webhooks import settings as gateway_settings
+from tests.hostile.examples import examples
 from tests.hostile.strategies import bodies, deep, json_values, texts, times
 
 EXPECTED: Final = {200, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503}
@@ -93,7 +94,7 @@ routes = pytest.mark.parametrize(("method", "path"), ROUTES, ids=[path for _, pa
 
 @routes
 @given(body=bodies())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 async def test_any_body_has_an_answer(method: str, path: str, body: bytes) -> None:
     _, kafka = await asked(method, path, content=body)
     judged(kafka)
@@ -127,7 +128,7 @@ def good(path: str) -> dict[str, Any]:
 
 @routes
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 async def test_whatever_is_accepted_no_worker_parks(method: str, path: str, data: st.DataObject) -> None:
     value = st.one_of(json_values(), texts(), times(), st.lists(texts(), max_size=3))
     fields = data.draw(st.dictionaries(st.sampled_from(_FIELDS[path]), value, max_size=3))
@@ -163,7 +164,7 @@ LISTS: Final = (
 
 @pytest.mark.parametrize("path", LISTS)
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 async def test_any_parameters_have_an_answer(path: str, data: st.DataObject) -> None:
     names = st.sampled_from(
         ["account", "from", "to", "status", "address", "email_id", "limit", "cursor", "order", "channel", "scope"]
@@ -179,7 +180,7 @@ async def test_any_parameters_have_an_answer(path: str, data: st.DataObject) -> 
 
 
 @given(authorization=st.one_of(texts(), texts().map(lambda text: f"Bearer {text}")))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 async def test_any_token_has_an_answer(authorization: str) -> None:
     raw = authorization.encode("utf-8", "replace").translate(None, b"\r\n\x00")[:4_000]
     answer, _ = await asked("GET", "/v1/accounts", token={b"Authorization": raw})
@@ -188,7 +189,7 @@ async def test_any_token_has_an_answer(authorization: str) -> None:
 
 @pytest.mark.parametrize("provider", ["sendgrid", "twilio", "postmark"])
 @given(body=bodies(), said=texts())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 async def test_an_unsigned_post_is_refused_whatever_it_holds(provider: str, body: bytes, said: str) -> None:
     value = said.encode("utf-8", "replace").translate(None, b"\r\n\x00")[:4_000]
     names = ("X-Twilio-Signature", "X-Twilio-Email-Event-Webhook-Signature", "X-Twilio-Email-Event-Webhook-Timestamp")

@@ -18,6 +18,7 @@ from projections.store import Store
 from projections.suppressions import queries as suppressions
 from schemas.topics import LEDGER_INPUTS
 from tests.building import NOW_US, FakeRecord
+from tests.hostile.examples import examples
 from tests.hostile.strategies import raw_records
 from tests.stores import a_store, drop
 
@@ -45,7 +46,7 @@ def store(clickhouse_url: str) -> Any:
 
 
 @pytest.mark.clickhouse
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(records=st.lists(raw_records(INPUTS), min_size=1, max_size=30))
 def test_the_store_takes_the_rows_and_every_page_can_be_read(store: Store, records: list[FakeRecord]) -> None:
     sheet = read_records(records, decision_days=30)
