@@ -256,18 +256,20 @@ async def test_an_opt_in_says_whether_there_was_anything_to_lift(
     await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
     env = listed | {"SENDLEDGER_KAFKA_BOOTSTRAP": kafka_bootstrap}
 
-    async def opt_in(address: str, *more: str) -> Ended:
-        words = ("opt-in", address, "--scope", "demo", "--reason", "she asked", *more)
+    async def opt_in(address: str, *more: str, scope: str = "demo") -> Ended:
+        words = ("opt-in", address, "--scope", scope, "--reason", "she asked", *more)
         return await in_process(*words, env=env, folder=tmp_path)
 
     nothing = await opt_in("ann@example.com")
     group = await opt_in("cat@example.com")
     another = await opt_in("cat@example.com", "--group", "13")
+    unknown = await opt_in("ann@example.com", scope="dem0")
     assert "There is no opt-out to lift" in nothing.out
     assert "was_suppressed" not in nothing.out
     assert "Lifts the opt-out" in group.out
     assert "There is no opt-out to lift" in another.out
-    assert "No message or policy of an account 'demo' is known" in nothing.err
+    assert "No message or policy" not in nothing.err
+    assert "No message or policy of an account 'dem0' is known" in unknown.err
 
 
 @pytest.mark.clickhouse
