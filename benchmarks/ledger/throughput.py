@@ -37,8 +37,8 @@ WITHIN_SECONDS: Final = 0.25
 
 # Pairs of a message and a type of event: what the states know of, however far the rows have merged, and the log.
 _IN_STATES: Final = (
-    "SELECT sum(bitCount(types)) FROM"
-    " (SELECT groupBitOr(types) AS types FROM message_state GROUP BY account_id, message_id)"
+    "SELECT sum(length(arrayDistinct(arrayMap(code -> bitAnd(code, 31), told)))) FROM"
+    " (SELECT groupUniqArrayArray(told) AS told FROM message_state GROUP BY account_id, message_id)"
 )
 _IN_LOG: Final = "SELECT uniqExact(message_id, type, machine) FROM events"
 

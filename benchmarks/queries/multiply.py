@@ -131,6 +131,18 @@ def _sent_by(axis: str) -> str:
     return _fact(axis, provider, _of_provider(provider_id))
 
 
+_SHIFTED: Final = "bitShiftLeft(toUInt256(later), 144)"
+"""What an inverse time is less by, where it stands in the number `intent` (projections/messages/intents.py)."""
+
+
+def _led(text: str) -> str:
+    """A text behind its order: the inverse time, whose highest bit says what it is of, and the hash."""
+    halves = [f"reinterpretAsUInt64(reverse(substring({text}, {place}, 8)))" for place in (1, 9)]
+    order = (f"{halves[0]} - toUInt64(later)", _masked(halves[1]))
+    as_text = ", ".join(f"unhex(leftPad(hex({half}), 16, '0'))" for half in order)
+    return f"if({text} = '', '', concat({as_text}, substring({text}, 17)))"
+
+
 _NOTHING: Final = "18446744073709551615"
 _MASKED_IDS: Final = ("opens", "machine_opens", "clicks", "deferrals")
 _TIMES: Final = ("processed", "delivered", "bounced", "opened", "clicked")
@@ -138,21 +150,16 @@ _TIMES: Final = ("processed", "delivered", "bounced", "opened", "clicked")
 _STATE: Final = {
     "account_id": "new_account",
     "message_id": "new_id",
-    "intent": _fact("intent", *_kept("intent", "outcome", "to_hash")),
-    "attributes": _fact(
-        "attributes",
-        *_kept("attributes", "channel", "template_id", "template_name", "recipient_kind", "to_domain", "reason"),
-    ),
-    "types": "t.types",
+    "intent": f"if(t.intent = 0, t.intent, bitXor(t.intent - {_SHIFTED}, bitShiftLeft(toUInt256(mask), 80)))",
+    **{name: _led(f"t.{name}") for name in ("domain", "template_id", "template_name")},
+    "told": "t.told",
     "flags": "t.flags",
     "heard": "if(t.heard = 0, 0, t.heard + later)",
-    "first_address": "t.first_address",
-    "last_address": "t.last_address",
     "request": _fact(
         "request",
         *_kept("request", "recipient_id", "to_address", "to_key", "cc", "cc_keys", "subject"),
         "if(tupleElement(t.request, 'appointment_id') = '', '', of_copy)",
-        "tupleElement(t.request, 'detail')",
+        *_kept("request", "reason", "detail"),
     ),
     "first_content": f"if(t.first_content = {_NOTHING}, t.first_content, {_masked('t.first_content')})",
     "last_content": f"if(t.last_content = 0, 0, {_masked('t.last_content')})",

@@ -156,12 +156,12 @@ QUESTIONS: Final = (
 DASHBOARDS: Final = (
     Dashboard(
         "dashboard status by day",
-        "SELECT toDate(date_sent) AS day, status, count() FROM messages"
+        "SELECT toDate(date_sent) AS day, status, count() FROM message_statuses"
         " WHERE date_sent >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') GROUP BY day, status",
     ),
     Dashboard(
         "dashboard by domain",
-        "SELECT to_domain, count() AS sent, countIf(status = 'Bounced') AS bounced FROM messages"
+        "SELECT to_domain, count() AS sent, countIf(status = 'Bounced') AS bounced FROM message_statuses"
         " WHERE date_sent >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')"
         " GROUP BY to_domain ORDER BY sent DESC LIMIT 20",
     ),

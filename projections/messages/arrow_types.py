@@ -13,8 +13,10 @@ __all__ = [
     "CHANGE",
     "INVERSE",
     "KNOWN_AS",
+    "LED",
     "NOTHING",
     "STATE",
+    "TYPE_SIZE",
     "WINNER",
     "Columns",
     "address_hash",
@@ -29,6 +31,9 @@ Columns = dict[str, Any]
 
 INVERSE: Final = 1 << 62
 """Times are kept as this less the time: the greater is then the earlier, and 0 is none."""
+
+TYPE_SIZE: Final = 5
+"""So many bits has the number of a type, below an address's hash."""
 
 _HASH: Final = pa.binary(16)
 _BLAKE2B_64: Final = blake2b(digest_size=8)
@@ -51,24 +56,22 @@ WINNER: Final = pa.struct(
 )
 CHANGE: Final = pa.struct([("inverse_at", pa.uint64()), *_texts("state")])
 _IDS: Final = pa.list_(pa.uint64())
+LED: Final = ("domain", "template_id", "template_name")
+"""The axes that are texts led by the order of their request or decision, in 16 bytes."""
 STATE: Final = {
     "account_id": pa.string(),
     "message_id": pa.string(),
-    "intent": pa.struct([*_ORDERED, ("outcome", pa.uint8()), ("to_hash", pa.uint64())]),
-    "attributes": pa.struct(
-        _ORDERED + _texts("channel", "template_id", "template_name", "recipient_kind", "to_domain", "reason")
-    ),
+    "intent": pa.binary(32),
+    **dict.fromkeys(LED, pa.binary()),
     "request": pa.struct(
         _ORDERED
         + _texts("recipient_id", "to_address", "to_key")
         + [("cc", pa.list_(pa.string())), ("cc_keys", pa.list_(pa.string()))]
-        + _texts("subject", "appointment_id", "detail")
+        + _texts("subject", "appointment_id", "reason", "detail")
     ),
-    "types": pa.uint32(),
+    "told": _IDS,
     "flags": pa.uint8(),
     "heard": pa.uint64(),
-    "first_address": pa.uint64(),
-    "last_address": pa.uint64(),
     "first_content": pa.uint64(),
     "last_content": pa.uint64(),
     "dispatch": KNOWN_AS,
@@ -89,8 +92,8 @@ STATE: Final = {
 }
 """The columns of `message_state`; each but the first two is an axis."""
 
-SMALLEST: Final = frozenset({"first_address", "first_content"})
-"""The axes that keep the smallest number, so that their identity is the greatest."""
+SMALLEST: Final = "first_content"
+"""The axis that keeps the smallest number, so that its identity is the greatest."""
 
 
 def struct(kind: Any, *columns: Sequence[object]) -> Any:
@@ -101,7 +104,7 @@ def struct(kind: Any, *columns: Sequence[object]) -> Any:
 
 def identity(axis: str, size: int) -> Any:
     """Return `size` times the identity of an axis: what changes nothing when it is joined."""
-    if axis in SMALLEST:
+    if axis == SMALLEST:
         return pa.repeat(pa.scalar(NOTHING, pa.uint64()), size)
     return _zeros(STATE[axis], size)
 
@@ -112,7 +115,9 @@ def _zeros(kind: Any, size: int) -> Any:
         return pa.StructArray.from_arrays([_zeros(field.type, size) for field in kind], fields=list(kind))
     if pa.types.is_list(kind) or pa.types.is_map(kind):
         return pa.array([[]] * size, kind)
-    zero: object = "" if pa.types.is_string(kind) else 0
+    zero: object = "" if pa.types.is_string(kind) else b"" if pa.types.is_binary(kind) else 0
+    if pa.types.is_fixed_size_binary(kind):
+        zero = bytes(kind.byte_width)
     return pa.repeat(pa.scalar(zero, kind), size)
 
 
@@ -122,15 +127,15 @@ def hash_prefixes(hexadecimal: Sequence[str]) -> list[int]:
 
 
 def address_hash(key: str) -> int:
-    """Return the number by which an address key is known in the state; 0, which no key has, for a blank one.
+    """Return the number of 59 bits by which an address key is known in the state; for a blank one 0, which no key has.
 
-    Schemas, Python and SQL must agree on it for ever, so it is a hash that is specified: the first 8 bytes of BLAKE2b.
+    Schemas, Python and SQL must agree on it for ever, so it is a hash that is specified: the first bits of BLAKE2b.
     """
     if not key:
         return 0
     digest = _BLAKE2B_64.copy()  # cheaper than one made anew
     digest.update(key.encode())
-    return int.from_bytes(digest.digest(), "big") or 1
+    return int.from_bytes(digest.digest(), "big") >> TYPE_SIZE or 1
 
 
 def hash_array(joined: bytes) -> Any:

@@ -20,13 +20,13 @@ from projections.messages.arrow_types import (
     NOTHING,
     STATE,
     Columns,
-    address_hash,
     hash_array,
     hash_prefixes,
     identity,
     struct,
 )
 from projections.messages.group_fold import fold_events
+from projections.messages.intents import intent
 from projections.messages.outcomes import CONTENT, OUTCOMES, SUB_STATUS_TYPES, WITHDRAWN, sub_status
 from schemas.addresses import address_key, domain_of
 from schemas.events import Event
@@ -214,27 +214,26 @@ def _intents(
     reasons: Sequence[str] | None = None,
     details: Sequence[str] | None = None,
 ) -> Columns:
-    """What was asked for and decided. Its three axes have one order, so all three are of one request or decision."""
+    """What was asked for and decided. Its axes have one order, so all are of one request or decision."""
     size = len(requests)
-    order = [[known] * size, [INVERSE - at for at in times], _complements(hashes)]
+    inverse_times, inverse_hashes = [INVERSE - at for at in times], _complements(hashes)
+    order = [[known] * size, inverse_times, inverse_hashes]
+    # As text that sorts like the order.
+    led = [
+        ((known - 1 << 63 | at) << 64 | hashed).to_bytes(16, "big")
+        for at, hashed in zip(inverse_times, inverse_hashes, strict=True)
+    ]
+    intents = [
+        intent(known, at, hashed, request, outcome)
+        for at, hashed, request, outcome in zip(
+            inverse_times, inverse_hashes, requests, outcomes or [0] * size, strict=True
+        )
+    ]
     return {
-        "intent": struct(
-            STATE["intent"],
-            *order,
-            outcomes or [0] * size,
-            # An SMS has no CC: whatever address an event names, it is the To's.
-            [0 if r.channel == "sms" else address_hash(r.to_key) for r in requests],
-        ),
-        "attributes": struct(
-            STATE["attributes"],
-            *order,
-            [r.channel for r in requests],
-            [r.template_id for r in requests],
-            [r.template_name for r in requests],
-            [r.recipient_kind for r in requests],
-            [domain_of(r.to_key) for r in requests],
-            reasons or [""] * size,
-        ),
+        "intent": pa.array(intents, STATE["intent"]),
+        "domain": _led(led, [domain_of(r.to_key) for r in requests]),
+        "template_id": _led(led, [r.template_id for r in requests]),
+        "template_name": _led(led, [r.template_name for r in requests]),
         "request": struct(
             STATE["request"],
             *order,
@@ -245,9 +244,14 @@ def _intents(
             [[address_key(cc, r.channel) for cc in r.cc] for r in requests],
             [r.subject for r in requests],
             [r.appointment_id for r in requests],
+            reasons or [""] * size,
             details or [""] * size,
         ),
     }
+
+
+def _led(order: Sequence[bytes], texts: Sequence[str]) -> Any:
+    return pa.array([led + text.encode() for led, text in zip(order, texts, strict=True)], pa.binary())
 
 
 def _contents_seen(hashes: Sequence[int]) -> Columns:

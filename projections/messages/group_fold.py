@@ -18,13 +18,13 @@ from projections.messages.arrow_types import (
     CHANGE,
     INVERSE,
     KNOWN_AS,
-    NOTHING,
     STATE,
+    TYPE_SIZE,
     WINNER,
     Columns,
     address_hash,
 )
-from projections.messages.outcomes import DELIVERY_RANKS, OTHER_TYPE, TYPE_BITS
+from projections.messages.outcomes import DELIVERY_RANKS, OTHER_TYPE, TYPE_NUMBERS
 from schemas.events import ENGAGEMENT_TYPES
 
 __all__ = ["fold_events"]
@@ -69,6 +69,7 @@ def fold_events(events: Any) -> Columns:
     joined = frame.group_by("row").agg(*_JOINS).sort("row")
     size = len(joined)
     state = {name: _arrow(joined[name], STATE[name]) for name in joined.columns if name in STATE}
+    state["told"] = _told(frame, size)
     state["seen"] = _seen(frame, size)
     state["provider_ids"] = _provider_ids(frame, size)
     names = set(frame["name"].unique())
@@ -84,10 +85,7 @@ def _earliest(*names: str) -> pl.Expr:
 
 _JOINS: Final = (
     pl.col("account_id", "message_id").first(),
-    pl.col("bit").bitwise_or().alias("types"),
     pl.col("at").max().alias("heard"),
-    pl.col("address_hash").filter(pl.col("address") != "").min().fill_null(NOTHING).alias("first_address"),
-    pl.col("address_hash").max().alias("last_address"),
     _earliest("processed").alias("processed"),
     _earliest("delivered").alias("delivered"),
     _earliest(*_BOUNCES).alias("bounced"),
@@ -108,7 +106,7 @@ def _frame(events: Any) -> pl.DataFrame:
         name=_NAME,
         high=pl.Series(halves[:, 0]),
         low=pl.Series(halves[:, 1]),
-        address_hash=_address_hashes(events["address"]),
+        address_code=_address_codes(events["address"]),
     ).with_columns(
         at=pl.col("occurred_at"),
         inverse_at=(INVERSE - pl.col("occurred_at")).cast(pl.UInt64),
@@ -116,15 +114,26 @@ def _frame(events: Any) -> pl.DataFrame:
         inverse_received=(INVERSE - pl.col("received_at")).cast(pl.UInt64),
         inverse_partition=~pl.col("partition"),
         inverse_place=~place,
-        bit=pl.col("name").replace_strict(TYPE_BITS, default=OTHER_TYPE, return_dtype=pl.UInt32),
+        code_of_type=pl.col("address_code")
+        + pl.col("name").replace_strict(TYPE_NUMBERS, default=OTHER_TYPE, return_dtype=pl.UInt64),
     )
 
 
-def _address_hashes(addresses: Any) -> pl.Series:
-    """The hash of each address; an address is hashed once a group."""
+def _address_codes(addresses: Any) -> pl.Series:
+    """The hash of each address, with room for a type's number; an address is hashed once a group."""
     encoded = addresses.combine_chunks().dictionary_encode()
     hashes = np.fromiter(map(address_hash, encoded.dictionary.to_pylist()), "u8", len(encoded.dictionary))
-    return pl.Series(hashes[encoded.indices.to_numpy()])
+    return pl.Series(hashes[encoded.indices.to_numpy()] << np.uint64(TYPE_SIZE))
+
+
+def _told(frame: pl.DataFrame, size: int) -> Any:
+    """Which types of event there were about which address, each once."""
+    rows, codes = frame["row"].to_numpy(), frame["code_of_type"].to_numpy()
+    order = np.lexsort((codes, rows))
+    rows, codes = rows[order], codes[order]
+    is_new = np.ones(len(rows), bool)
+    is_new[1:] = (rows[1:] != rows[:-1]) | (codes[1:] != codes[:-1])
+    return pa.ListArray.from_arrays(_offsets(pl.Series(rows[is_new]), size), pa.array(codes[is_new]))
 
 
 _SEEN_ORDER: Final = ("inverse_hash", "provider", "provider_message_id")

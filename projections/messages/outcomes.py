@@ -12,9 +12,10 @@ __all__ = [
     "DELIVERY_RANKS",
     "OTHER_TYPE",
     "OUTCOMES",
-    "STATUS_BITS",
+    "PROGRESS",
+    "STATUS_OF",
     "SUB_STATUS_TYPES",
-    "TYPE_BITS",
+    "TYPE_NUMBERS",
     "WITHDRAWN",
     "sub_status",
 ]
@@ -41,32 +42,41 @@ OUTCOMES: Final = {
 }
 """A decision's outcome, as a number in the state. All above 1 are refusals; 0 is no decision."""
 
-TYPE_BITS: Final = {
-    **{name: 1 << rank - 1 for name, rank in DELIVERY_RANKS.items()},
-    "subscription_changed": 1 << 8,
-    "opened": 1 << 9,
-    "clicked": 1 << 10,
-    "machine_opened": 1 << 11,
-    "machine_clicked": 1 << 12,
-    "complained": 1 << 13,
+TYPE_NUMBERS: Final = {
+    "complained": 1,
+    "processed": 2,
+    "deferred": 3,
+    "sent": 4,
+    "machine_clicked": 5,
+    "machine_opened": 6,
+    "delivered": 7,
+    "opened": 8,
+    "clicked": 9,
+    "subscription_changed": 10,
+    "dropped": 11,
+    "failed": 12,
+    "blocked": 13,
+    "bounced": 14,
 }
-"""The types of a message's events, as a set of bits."""
+"""The types of events, in such an order that the greatest of a message's own gives its status. Less than 32."""
 
-OTHER_TYPE: Final = 1 << 14
-"""The bit of an event of any other type."""
+OTHER_TYPE: Final = 0
+"""The number of any other type."""
 
-_BOUNCE_BITS: Final = TYPE_BITS["failed"] | TYPE_BITS["blocked"] | TYPE_BITS["bounced"]
-_DELIVERY_BITS: Final = TYPE_BITS["delivered"] | TYPE_BITS["machine_opened"] | TYPE_BITS["machine_clicked"]
-STATUS_BITS: Final = {
-    "Bounced": _BOUNCE_BITS,
-    "Dropped": TYPE_BITS["dropped"],
-    "Subscriptionchange": TYPE_BITS["subscription_changed"],
-    "Clicked": TYPE_BITS["clicked"],
-    "Opened": TYPE_BITS["opened"],
-    "Delivered": _DELIVERY_BITS,
-    "Processed": TYPE_BITS["processed"] | TYPE_BITS["deferred"] | TYPE_BITS["sent"],
-}
-"""The types of event of which one gives a status, where no status before it in this order applies."""
+STATUS_OF: Final = (
+    *("Pending", "Pending"),
+    *("Processed", "Processed", "Processed"),
+    *("Delivered", "Delivered", "Delivered"),
+    "Opened",
+    "Clicked",
+    "Subscriptionchange",
+    "Dropped",
+    *("Bounced", "Bounced", "Bounced"),
+)
+"""The status by the greatest number of a type."""
+
+PROGRESS: Final = {TYPE_NUMBERS[name]: name for name in ("processed", "deferred", "sent")}
+"""What a message that is Processed has as its sub-status."""
 
 CONTENT: Final = 2
 """The flag of a message whose content was told, also after that has expired."""

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from projections.messages.outcomes import OUTCOMES, STATUS_BITS
 from projections.messages.rows import EVENT_COLUMNS, STATE_COLUMNS
 from projections.store.views import message_rows
 from schemas.identity import sent_at_us
@@ -355,7 +354,12 @@ def matching(
         more |= chosen
         within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
     where = " AND ".join(held) or "1"
-    each = (make(names, within=" AND ".join(within)) for make in (message_rows.simple_rows, message_rows.event_rows))
+    branches = (
+        (message_rows.kept_rows, message_rows.withdrawn_rows)
+        if message_rows.need_no_events(names)
+        else (message_rows.simple_rows, message_rows.event_rows)
+    )
+    each = (make(names, within=" AND ".join(within)) for make in branches)
     both = (f"SELECT {', '.join(columns)} FROM ({of}) WHERE {where}" for of in each)  # noqa: S608
     return " UNION ALL ".join(both), parameters | more
 
@@ -464,35 +468,22 @@ def _choice(
 def _states(wanted: Filter, *, within: str = "", by_key: bool = False) -> tuple[str, str, dict[str, Any]]:
     """Return the query of the states' columns that are asked, the condition on them, and its parameters.
 
-    Of a message that is not simple its events tell what became of it, and the state only what can't be.
+    What the events of some messages alone can tell is taken to hold.
     """
-    by_events = [name for name in _given(wanted) if name in _BY_EVENTS]
-    of_facts = [_CONDITIONS[name] for name in _given(wanted) if name not in _BY_EVENTS]
+    of_facts, of_types, of_winner = (
+        " AND ".join(_CONDITIONS[name] for name in _given(wanted) if name in names)
+        for names in (_CONDITIONS.keys() - {*_BY_EVENTS}, {*_BY_EVENTS} - {*_BY_WINNER}, _BY_WINNER)
+    )
     _, parameters = _conditions(wanted)
     names = dict.fromkeys([*_OF_ROW, *(n for name in _given(wanted) for n in _columns_of(_CONDITIONS[name]))])
-    match = [*of_facts]
-    if by_events:
-        exact = " AND ".join(_CONDITIONS[name] for name in by_events)
-        perhaps = "1"
-        if wanted.statuses:
-            perhaps = (
-                "if(told_outcome > 1, told_outcome IN {outcomes:Array(UInt8)},"
-                " ({pending:Bool} AND may_be_silent) OR (bitAnd(told_types, {bits:UInt32}) > 0))"
-            )
-            parameters |= _told_by(wanted.statuses)
-        match.append(f"if(is_simple, {exact}, {perhaps})")
-    more = ("is_simple", "may_be_silent", "told_types", "told_outcome") if wanted.statuses else ("is_simple",)
+    match = [of_facts] if of_facts else []
+    more = []
+    for condition, knows in ((of_types, "is_kept"), (of_winner, "is_simple")):
+        if condition:
+            match.append(f"if({knows}, {condition}, 1)")
+            more.append(knows)
     inner = message_rows.state_rows(names, *more, within=within, by_key=by_key)
     return inner, " AND ".join(match) or "1", parameters
-
-
-def _told_by(statuses: Sequence[str]) -> dict[str, Any]:
-    """Return what a state must say of a message that may have one of the statuses."""
-    bits = 0
-    for status in statuses:
-        bits |= STATUS_BITS.get(status, 0)
-    outcomes = [OUTCOMES[status.lower()] for status in statuses if status in REFUSED]
-    return {"outcomes": outcomes, "pending": "Pending" in statuses, "bits": bits}
 
 
 _LINKED_BYTES: Final = 1_000
@@ -528,6 +519,9 @@ _CONDITIONS: Final = {
 _BY_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
 """Those that are about what became of a message; the others are about what was asked for, and the state says it."""
 
+_BY_WINNER: Final = ("code", "classification")
+"""Those of them for which it takes the event that says what became of a message."""
+
 _STATED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "addresses": (
         ("message_state", "tupleElement(request, 'to_key') IN {addresses:Array(String)}"),
@@ -550,7 +544,7 @@ _STATED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         (
             "message_state",
             "{code:String} IN (tupleElement(winner, 'code'), tupleElement(winner, 'enhanced_code'),"
-            " tupleElement(attributes, 'reason'))",
+            " tupleElement(request, 'reason'))",
         ),
         ("events", "{code:String} IN (code, enhanced_code)"),
     ),

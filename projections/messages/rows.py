@@ -7,19 +7,21 @@ The view's SQL (projections/store/views/message_rows.py) is for questions about 
 times as long as to read fifty states.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from projections.messages.arrow_types import INVERSE
+from projections.messages.arrow_types import INVERSE, LED, TYPE_SIZE
+from projections.messages.intents import read_intent
 from projections.messages.law import COUNT_LIMIT, REFUSED_STATUS, is_own
 from projections.messages.outcomes import (
     CONTENT,
     DELIVERY_RANKS,
     OTHER_TYPE,
     OUTCOMES,
-    STATUS_BITS,
-    TYPE_BITS,
+    PROGRESS,
+    STATUS_OF,
+    TYPE_NUMBERS,
     WITHDRAWN,
 )
 from schemas.events import ENGAGEMENT_TYPES, FACT_TYPES
@@ -29,8 +31,9 @@ __all__ = ["EVENT_COLUMNS", "STATE_COLUMNS", "Row", "is_simple", "row_of_events"
 Row = dict[str, Any]
 
 STATE_COLUMNS: Final = (
-    *("account_id", "sent_at", "message_id", "intent", "attributes", "request", "dispatch", "flags", "heard"),
-    *("first_content", "last_content", "first_address", "last_address", "types", "seen", "provider_ids"),
+    *("account_id", "sent_at", "message_id", "intent", "request", "dispatch", "flags", "heard"),
+    *(f"substring({name}, 17) AS {name}" for name in LED),
+    *("first_content", "last_content", "told", "seen", "provider_ids"),
     *("processed", "delivered", "bounced", "opened", "clicked", "deliveries", "changes", "winner"),
     *(f"length({name}) AS {name}" for name in ("opens", "machine_opens", "clicks", "deferrals")),
 )
@@ -45,14 +48,15 @@ EVENT_COLUMNS: Final = (
 
 _REFUSALS: Final = {OUTCOMES[outcome]: status for outcome, status in REFUSED_STATUS.items()}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_PROGRESS: Final = {TYPE_BITS[name]: name for name in ("sent", "deferred", "processed")}
-"""What is under way, the furthest first."""
+_TYPE: Final = (1 << TYPE_SIZE) - 1
 
 
 def is_simple(state: Row) -> bool:
     """Whether the axes that are joined over all addresses are the To's."""
-    to_hash, last = state["intent"]["to_hash"], state["last_address"]
-    return not state["flags"] & WITHDRAWN and (not to_hash or not last or state["first_address"] == last == to_hash)
+    to_hash = read_intent(state["intent"]).to_hash
+    return not state["flags"] & WITHDRAWN and (
+        not to_hash or all(code >> TYPE_SIZE in (0, to_hash) for code in state["told"])
+    )
 
 
 def row_of_state(state: Row) -> Row:
@@ -62,8 +66,8 @@ def row_of_state(state: Row) -> Row:
     change = min(changes, key=lambda c: (c[1]["inverse_at"], -c[0]))[1]["state"] if changes else ""
     return _row(
         state,
-        types=state["types"],
-        is_told=state["types"] > 0,
+        types={code & _TYPE for code in state["told"]},
+        is_told=bool(state["told"]),
         seen=(seen["provider"], seen["provider_message_id"]),
         provider_ids=state["provider_ids"],
         firsts={name: INVERSE - state[name] if state[name] else None for name in _FIRSTS},
@@ -76,49 +80,44 @@ def row_of_state(state: Row) -> Row:
 
 def row_of_events(state: Row, events: Iterable[Mapping[str, Any]]) -> Row:
     """Return the row of a message that is not simple; `events` are all of it that were not withdrawn."""
-    channel, to_key = state["attributes"]["channel"], state["request"]["to_key"]
+    channel, to_key = read_intent(state["intent"]).channel, state["request"]["to_key"]
     told = [event for event in events if event["type"] not in FACT_TYPES]
-    own = [(_bit(event), event) for event in told if not to_key or is_own(event["address"], channel, to_key)]
-    types = 0
-    for bit, _ in own:
-        types |= bit
+    own = [(_type(event), event) for event in told if not to_key or is_own(event["address"], channel, to_key)]
     ranked = [event for _, event in own if event["type"] in DELIVERY_RANKS]
-    changes = (event for bit, event in own if bit == TYPE_BITS["subscription_changed"])
+    changes = (event for number, event in own if number == TYPE_NUMBERS["subscription_changed"])
     latest = max(changes, key=lambda e: (e["at"], e["event_id"]), default=_NO_EVENT)
     first_seen = min(told, key=lambda e: (not e["provider_message_id"], e["at"], e["event_id"]), default=None)
     return _row(
         state,
-        types=types,
+        types={number for number, _ in own},
         is_told=bool(told),
         seen=(first_seen["provider"], first_seen["provider_message_id"]) if first_seen else ("", ""),
         provider_ids=[f"{e['provider']}:{e['provider_message_id']}" for e in told if e["provider_message_id"]],
-        firsts={name: min((e["at"] for bit, e in own if bit & bits), default=None) for name, bits in _FIRSTS.items()},
-        last_delivered=max((e["at"] for bit, e in own if bit == TYPE_BITS["delivered"]), default=None),
-        counts={name: sum(bit == wanted for bit, _ in own) for name, wanted in _COUNTS.items()},
+        firsts={name: min((e["at"] for n, e in own if n in wanted), default=None) for name, wanted in _FIRSTS.items()},
+        last_delivered=max((e["at"] for n, e in own if n == TYPE_NUMBERS["delivered"]), default=None),
+        counts={name: sum(n == wanted for n, _ in own) for name, wanted in _COUNTS.items()},
         winner=min(ranked, key=_delivery_order, default=_NO_EVENT),
         change=latest["classification"],
     )
 
 
 _FIRSTS: Final = {
-    "processed": TYPE_BITS["processed"],
-    "delivered": TYPE_BITS["delivered"],
-    "bounced": STATUS_BITS["Bounced"],
-    "opened": TYPE_BITS["opened"],
-    "clicked": TYPE_BITS["clicked"],
+    **{name: (TYPE_NUMBERS[name],) for name in ("processed", "delivered")},
+    "bounced": tuple(number for number, status in enumerate(STATUS_OF) if status == "Bounced"),
+    **{name: (TYPE_NUMBERS[name],) for name in ("opened", "clicked")},
 }
 _COUNTS: Final = {
-    "opens": TYPE_BITS["opened"],
-    "machine_opens": TYPE_BITS["machine_opened"],
-    "clicks": TYPE_BITS["clicked"],
-    "deferrals": TYPE_BITS["deferred"],
+    "opens": TYPE_NUMBERS["opened"],
+    "machine_opens": TYPE_NUMBERS["machine_opened"],
+    "clicks": TYPE_NUMBERS["clicked"],
+    "deferrals": TYPE_NUMBERS["deferred"],
 }
 _NO_EVENT: Final = dict.fromkeys(("code", "enhanced_code", "reason", "classification", "sub_status"), "")
 
 
-def _bit(event: Mapping[str, Any]) -> int:
+def _type(event: Mapping[str, Any]) -> int:
     name = f"machine_{event['type']}" if event["machine"] and event["type"] in ENGAGEMENT_TYPES else event["type"]
-    return TYPE_BITS.get(name, OTHER_TYPE)
+    return TYPE_NUMBERS.get(name, OTHER_TYPE)
 
 
 def _delivery_order(event: Mapping[str, Any]) -> tuple[int, bool, int, bytes]:
@@ -128,7 +127,7 @@ def _delivery_order(event: Mapping[str, Any]) -> tuple[int, bool, int, bytes]:
 def _row(
     state: Row,
     *,
-    types: int,
+    types: Set[int],
     is_told: bool,
     seen: tuple[str, str],
     provider_ids: Sequence[str],
@@ -139,8 +138,8 @@ def _row(
     change: str,
 ) -> Row:
     """The rules of docs/explanation/status.md."""
-    intent, attributes, request, dispatch = (state[n] for n in ("intent", "attributes", "request", "dispatch"))
-    refusal = _REFUSALS.get(intent["outcome"])
+    intent, request, dispatch = read_intent(state["intent"]), state["request"], state["dispatch"]
+    refusal = _REFUSALS.get(intent.outcome)
     status, sub_status = (refusal, "") if refusal else _status(types, winner["sub_status"], change)
     said = _NO_EVENT if refusal else winner
     provider, provider_message_id = (
@@ -156,30 +155,30 @@ def _row(
     return {
         "account_id": state["account_id"],
         "email_id": state["message_id"],
-        "channel": attributes["channel"],
-        "type": attributes["template_name"],
-        "template_id": attributes["template_id"],
-        "sent_to": attributes["recipient_kind"],
+        "channel": intent.channel,
+        "type": state["template_name"],
+        "template_id": state["template_id"],
+        "sent_to": intent.recipient_kind,
         "recipient_id": request["recipient_id"],
         "to_address": request["to_address"],
-        "to_domain": attributes["to_domain"],
+        "to_domain": state["domain"],
         "cc_address": ", ".join(request["cc"]),
         "subject": request["subject"],
         "status": status,
         "sub_status": sub_status,
         "reason": request["detail"] if refusal else winner["reason"],
-        "code": attributes["reason"] if refusal else winner["code"],
+        "code": request["reason"] if refusal else winner["code"],
         "enhanced_code": said["enhanced_code"],
         "classification": said["classification"],
         "date_sent": state["sent_at"],
-        "decided_at": _time(INVERSE - intent["inverse_at"]) if intent["outcome"] else None,
+        "decided_at": _time(INVERSE - intent.inverse_at) if intent.outcome else None,
         "dispatched_at": _time(INVERSE - dispatch["inverse_at"]) if dispatch["known"] else None,
         **{f"{name}_at": None if us is None else _time(us) for name, us in firsts.items()},
         "opens": min(COUNT_LIMIT, counts["opens"]),
         "machine_opens": min(COUNT_LIMIT, counts["machine_opens"]),
         "clicks": min(COUNT_LIMIT, counts["clicks"]),
         "attempts": min(COUNT_LIMIT, counts["deferrals"]),
-        "complained": bool(types & TYPE_BITS["complained"]),
+        "complained": TYPE_NUMBERS["complained"] in types,
         "provider": provider,
         "provider_message_id": provider_message_id,
         "appointment_id": request["appointment_id"],
@@ -191,16 +190,15 @@ def _row(
     }
 
 
-def _status(types: int, winners: str, change: str) -> tuple[str, str]:
-    """The display status and its sub-status of a message that was not refused: the first rule that holds."""
-    status = next((status for status, bits in STATUS_BITS.items() if types & bits), "Pending")
+def _status(types: Set[int], winners: str, change: str) -> tuple[str, str]:
+    """The display status and its sub-status of a message that was not refused, by the types of its own events."""
+    greatest = max(types, default=OTHER_TYPE)
+    status = STATUS_OF[greatest]
     if status in ("Bounced", "Dropped"):
         return status, winners
     if status == "Subscriptionchange":
         return status, change
-    if status == "Processed":
-        return status, next(name for bit, name in _PROGRESS.items() if types & bit)
-    return status, ""
+    return status, PROGRESS.get(greatest, "")
 
 
 def _time(us: int) -> datetime:

@@ -31,13 +31,13 @@ _GROUPED: Final[dict[GroupBy, tuple[str, ...]]] = {
     "channel": ("channel",),
 }
 """The columns that each is of."""
-_COUNTED: Final = ("account_id", "status", "delivered_at", "opens", "machine_opens", "clicks", "complained")
-"""The columns that counts are of."""
+_COUNTED: Final = ("account_id", "status", "was_delivered", "was_touched", "was_opened", "was_clicked", "complained")
+"""The columns that counts are of, some of which only queries have."""
 
 _REFUSED: Final = f"(status IN [{', '.join(repr(status) for status in REFUSED)}])"
 _DELIVERED: Final = (
     "((status IN ['Delivered', 'Opened', 'Clicked']) OR ((status = 'Subscriptionchange')"
-    " AND ((delivered_at IS NOT NULL) OR (opens + machine_opens + clicks > 0))))"
+    " AND (was_delivered OR was_touched)))"
 )
 COUNTS: Final = {
     "messages": "count()",
@@ -48,8 +48,8 @@ COUNTS: Final = {
     "delivered": f"countIf{_DELIVERED}",
     "bounced": "countIf(status = 'Bounced')",
     "dropped": "countIf(status = 'Dropped')",
-    "opened": f"countIf({_DELIVERED} AND (opens > 0))",
-    "clicked": f"countIf({_DELIVERED} AND (clicks > 0))",
+    "opened": f"countIf({_DELIVERED} AND was_opened)",
+    "clicked": f"countIf({_DELIVERED} AND was_clicked)",
     "complained": f"countIf(complained AND NOT {_REFUSED} AND (status != 'Pending'))",
 }
 """What is counted. `refused`: the gate did not approve it. `sent`: a provider has said something of it."""

@@ -38,7 +38,8 @@ _OF_ALL: Final = (
     " UNION ALL SELECT address FROM opt_outs WHERE scope = {everywhere:String})"
 )
 _OF_STATE: Final = (
-    "SELECT tupleElement(attributes, 'channel') AS channel, {address} AS address FROM message_state"  # noqa: S608
+    "SELECT if(bitAnd(bitShiftRight(toUInt16(intent), 4), 255) = 2, 'sms', 'email') AS channel, {address} AS address"  # noqa: S608
+    " FROM message_state"
     " WHERE account_id IN {{accounts:Array(String)}} AND sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
     f" AND {{held}} AND address IN {_OF_ALL.replace('{', '{{').replace('}', '}}')}"
 )

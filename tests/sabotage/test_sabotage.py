@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.ledger import test_matching
-from tests.projections import test_pages
 from tests.sabotage.pipeline import Told, differences, tell
-from tests.sabotage.sabotages import ACKNOWLEDGED_FIRST, SABOTAGES, WITHDRAWN_STAYS, no_address_is_the_least
+from tests.sabotage.sabotages import ACKNOWLEDGED_FIRST, SABOTAGES, WITHDRAWN_STAYS
 from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
@@ -41,12 +40,6 @@ def test_a_withdrawn_match_that_is_read_from_the_state_shows(
         test_matching.test_a_later_second_dispatch_sends_an_event_to_its_own_message_though_nobody_told_the_firsts_to(
             store
         )
-
-
-def test_a_first_address_without_its_identity_shows(clickhouse_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    no_address_is_the_least(monkeypatch)
-    with fresh_store(clickhouse_url) as store, pytest.raises(AssertionError, match="False"):
-        test_pages.test_a_message_whose_events_all_name_its_to_is_read_from_its_state(store)
 
 
 @pytest.mark.parametrize("name", SABOTAGES)

@@ -11,29 +11,28 @@ CREATE TABLE IF NOT EXISTS message_state
     sent_at DateTime64(3, 'UTC') DEFAULT UUIDv7ToDateTime(message_id, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
     message_id UUID,
 
-    -- What lists and dashboards filter and count by.
-    -- The earliest decision (known is 2), before it the earliest request (1). `attributes` and `request` have the same
-    -- order, so all three are of one record. to_hash is 0 where every address counts as the To's: of an SMS.
-    intent SimpleAggregateFunction(max, Tuple(
-        known UInt8, inverse_at UInt64, inverse_hash UInt64, outcome UInt8, to_hash UInt64)),
-    attributes SimpleAggregateFunction(max, Tuple(
-        known UInt8, inverse_at UInt64, inverse_hash UInt64,
-        channel String, template_id String, template_name String, recipient_kind String, to_domain String,
-        reason String)),
-    -- the types of its events, and what else is so: projections/messages/outcomes.py names the bits
-    types SimpleAggregateFunction(groupBitOr, UInt32),
+    -- What lists and dashboards filter and count by: numbers, and texts too short to be worth a pointer, since millions
+    -- of them are joined whenever they are counted (docs/adr/0013-what-millions-of-messages-are-counted-by.md).
+    -- The earliest decision, before it the earliest request. The axes down to `template_name`, and `request`, have the
+    -- same order, so all are of one record. projections/messages/intents.py says what the bits are.
+    intent SimpleAggregateFunction(max, UInt256),
+    -- Behind the first 16 bytes, which are the order.
+    domain SimpleAggregateFunction(max, String),
+    template_id SimpleAggregateFunction(max, String),
+    template_name SimpleAggregateFunction(max, String),
+    -- Which types of event there were about which address: the address's hash, and in the lowest 5 bits the number of
+    -- the type (projections/messages/outcomes.py). Without an address only the type, which is the To's.
+    told SimpleAggregateFunction(groupUniqArrayArray, Array(UInt64)),
+    -- what else is so: projections/messages/outcomes.py
     flags SimpleAggregateFunction(groupBitOr, UInt8),
     -- the last time that anything happened: of an event, a request, a decision or a dispatch
     heard SimpleAggregateFunction(max, UInt64),
-    -- the smallest and the greatest hash of the addresses that its events name
-    first_address SimpleAggregateFunction(min, UInt64) DEFAULT 18446744073709551615,
-    last_address SimpleAggregateFunction(max, UInt64),
 
     -- What is shown of one message.
     request SimpleAggregateFunction(max, Tuple(
         known UInt8, inverse_at UInt64, inverse_hash UInt64,
         recipient_id String, to_address String, to_key String, cc Array(String), cc_keys Array(String), subject String,
-        appointment_id String, detail String)) CODEC(ZSTD(1)),
+        appointment_id String, reason String, detail String)) CODEC(ZSTD(1)),
     -- the smallest and the greatest hash of the contents that requests and decisions state
     first_content SimpleAggregateFunction(min, UInt64) DEFAULT 18446744073709551615,
     last_content SimpleAggregateFunction(max, UInt64),

@@ -4,7 +4,7 @@ In:  the tables `bounces` and `message_state`, and the view `suppressions`. Out:
 """
 # ruff: noqa: S608 - all of it is text of our own
 
-from projections.store.views.message_rows import join_of
+from projections.store.views.message_rows import fact_of
 
 __all__ = ["rows"]
 
@@ -60,10 +60,10 @@ def rows(within: str = "") -> str:
             (
                 SELECT
                     t.account_id AS account_id, t.message_id AS message_id,
-                    {join_of("channel")} AS channel,
-                    {join_of("to_key")} AS to_key,
-                    {join_of("recipient_kind")} AS recipient_kind,
-                    {join_of("recipient_id")} AS recipient_id
+                    {fact_of("channel")} AS channel,
+                    {fact_of("to_key")} AS to_key,
+                    {fact_of("recipient_kind")} AS recipient_kind,
+                    {fact_of("recipient_id")} AS recipient_id
                 FROM message_state AS t
                 WHERE (t.account_id, t.sent_at, t.message_id) IN
                     (SELECT x.account_id, UUIDv7ToDateTime(x.message_id, 'UTC'), x.message_id

@@ -1,5 +1,5 @@
--- How many messages there are, by the hour of Date Sent and by what else dashboards ask for. A count of rows of
--- `messages`, so a status is the fold's, whenever it is read.
+-- How many messages there are, by the hour of Date Sent and by what else dashboards ask for. A status is the fold's,
+-- whenever it is read.
 CREATE OR REPLACE VIEW delivery_hourly AS
 SELECT
     account_id,
@@ -10,5 +10,5 @@ SELECT
     to_domain,
     status,
     count() AS messages
-FROM messages
+FROM message_statuses
 GROUP BY account_id, hour, channel, template_id, provider, to_domain, status;

@@ -22,13 +22,28 @@ from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Final
 
-__all__ = ["JOINS", "RULES", "event_rows", "join_of", "simple_rows", "state_rows", "timeline_rows", "view"]
+__all__ = [
+    "JOINS",
+    "RULES",
+    "counted_rows",
+    "event_rows",
+    "fact_of",
+    "kept_rows",
+    "need_no_events",
+    "simple_rows",
+    "state_rows",
+    "timeline_rows",
+    "view",
+    "withdrawn_rows",
+]
 
 JOINS: Final = {
-    **dict.fromkeys(("intent", "attributes", "request", "dispatch", "seen", "winner"), "max"),
-    **dict.fromkeys(("types", "flags"), "groupBitOr"),
-    **dict.fromkeys(("first_address", "first_content"), "min"),
-    **dict.fromkeys(("last_address", "last_content", "heard"), "max"),
+    **dict.fromkeys(("intent", "domain", "template_id", "template_name"), "max"),
+    **dict.fromkeys(("request", "dispatch", "seen", "winner"), "max"),
+    "told": "groupUniqArrayArray",
+    "flags": "groupBitOr",
+    "first_content": "min",
+    **dict.fromkeys(("last_content", "heard"), "max"),
     **dict.fromkeys(("processed", "delivered", "bounced", "opened", "clicked"), "max"),
     "provider_ids": "groupUniqArrayArray(2)",
     **dict.fromkeys(("opens", "machine_opens", "clicks", "deferrals"), "groupUniqArrayArray(1000)"),
@@ -39,19 +54,17 @@ JOINS: Final = {
 _KNOWN: Final = "(t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
 """Of an id with a later time there is no row; there are states of such from before they were refused."""
 
-_SIMPLE: Final = """((bitAnd({flags}, 1) = 0) AND (({to_hash} = 0) OR ({last_address} = 0)
-    OR (({first_address} = {last_address}) AND ({last_address} = {to_hash}))))"""
+_TO_HASH: Final = "toUInt64(bitShiftRight({intent}, 16))"
+_IS_OWN: Final = "((bitShiftRight(x, 5) = 0) OR (bitShiftRight(x, 5) = {to_hash}) OR ({to_hash} = 0))"
+"""Whether an element of `told` is about the To, or about nobody."""
+
+_KEPT: Final = "(bitAnd({flags}, 1) = 0)"
+"""Whether nothing was withdrawn from a message: else its events tell what is left."""
+_SIMPLE: Final = f"({_KEPT} AND NOT arrayExists(x -> NOT {_IS_OWN}, {{told}}))"
 """Whether the axes that are joined over all addresses are the To's."""
 
-_MORE: Final = {
-    "is_simple": _SIMPLE,
-    "may_be_silent": """
-        NOT ((bitAnd({flags}, 1) = 0) AND (bitAnd({types}, 24576) = 0)
-            AND ({to_hash} IN ({first_address}, {last_address})))""",
-    "told_types": "{types}",
-    "told_outcome": "{outcome}",
-}
-"""What else a state says. `may_be_silent`: where it is 0, an event of a type that has a status is about the To."""
+_MORE: Final = {"is_simple": _SIMPLE, "is_kept": _KEPT}
+"""What else a state says."""
 
 RULES: Final = {
     "account_id": "{account_id}",
@@ -70,24 +83,15 @@ RULES: Final = {
             {outcome} > 1,
             arrayElement(['Blocked', 'Declined', 'Not_opted_in', 'Suppressed', 'Quota_Exceeded'],
             {outcome} - 1),
-            bitAnd({types}, 224) > 0, 'Bounced',
-            bitAnd({types}, 16) > 0, 'Dropped',
-            bitAnd({types}, 256) > 0, 'Subscriptionchange',
-            bitAnd({types}, 1024) > 0, 'Clicked',
-            bitAnd({types}, 512) > 0, 'Opened',
-            bitAnd({types}, 6152) > 0, 'Delivered',
-            bitAnd({types}, 7) > 0, 'Processed',
-            'Pending')""",
+            arrayElement(['Pending', 'Pending', 'Processed', 'Processed', 'Processed', 'Delivered', 'Delivered',
+            'Delivered', 'Opened', 'Clicked', 'Subscriptionchange', 'Dropped', 'Bounced', 'Bounced', 'Bounced'],
+            arrayMax({own_types}) + 1))""",
     "sub_status": """
         multiIf(
             {outcome} > 1, '',
-            bitAnd({types}, 240) > 0, {winner_sub_status},
-            bitAnd({types}, 256) > 0, {change},
-            bitAnd({types}, 7688) > 0, '',
-            bitAnd({types}, 4) > 0, 'sent',
-            bitAnd({types}, 2) > 0, 'deferred',
-            bitAnd({types}, 1) > 0, 'processed',
-            '')""",
+            arrayMax({own_types}) > 10, {winner_sub_status},
+            arrayMax({own_types}) = 10, {change},
+            arrayElement(['', 'processed', 'deferred', 'sent', '', '', '', '', ''], arrayMax({own_types})))""",
     "reason": "if({outcome} > 1, {outcome_detail}, {winner_reason})",
     "code": "if({outcome} > 1, {outcome_reason}, {winner_code})",
     "enhanced_code": "if({outcome} > 1, '', {winner_enhanced_code})",
@@ -108,7 +112,7 @@ RULES: Final = {
     "machine_opens": "least(1000, {machine_opens})",
     "clicks": "least(1000, {clicks})",
     "attempts": "least(1000, {deferrals})",
-    "complained": "(bitAnd({types}, 8192) > 0)::Bool",
+    "complained": "has({own_types}, 1)::Bool",
     "provider": "if({dispatch_known} > 0, {dispatch_provider}, {seen_provider})",
     "provider_message_id": "if({dispatch_known} > 0, {dispatch_id}, {seen_id})",
     "appointment_id": "{appointment_id}",
@@ -127,16 +131,16 @@ RULES: Final = {
 }
 """Each column of `messages`, by its pieces."""
 
+MORE_RULES: Final = {
+    "was_delivered": "has({own_types}, 7)",
+    "was_opened": "has({own_types}, 8)",
+    "was_clicked": "has({own_types}, 9)",
+    "was_touched": "hasAny({own_types}, [6, 8, 9])",
+}
+"""What else is counted of messages. `was_touched`: opened, by whomever, or clicked."""
+
 _PARTS: Final = {
-    "outcome": ("intent", "outcome"),
-    "to_hash": ("intent", "to_hash"),
-    "decided": ("intent", "inverse_at"),
-    "channel": ("attributes", "channel"),
-    "template_id": ("attributes", "template_id"),
-    "template_name": ("attributes", "template_name"),
-    "recipient_kind": ("attributes", "recipient_kind"),
-    "to_domain": ("attributes", "to_domain"),
-    "outcome_reason": ("attributes", "reason"),
+    "outcome_reason": ("request", "reason"),
     "recipient_id": ("request", "recipient_id"),
     "to_address": ("request", "to_address"),
     "to_key": ("request", "to_key"),
@@ -146,14 +150,22 @@ _PARTS: Final = {
     "appointment_id": ("request", "appointment_id"),
     "outcome_detail": ("request", "detail"),
 }
-"""The pieces that are parts of the three axes of requests and decisions.
+"""The pieces that are parts of an axis of requests and decisions.
 
-These are compared by known, inverse_at and inverse_hash first. Where rows are grouped, the three are made one number,
-which is compared many times as fast as a tuple, and a part is read without the others.
+It is compared by known, inverse_at and inverse_hash first. Where rows are grouped, the three are made one number, which
+is compared many times as fast as a tuple, and a part is read without the others.
 """
 
 _FACTS: Final = {
     **{name: f"{{{name}}}" for name in (*_PARTS, "flags", "heard", "first_content", "last_content")},
+    "outcome": "bitAnd(toUInt16({intent}), 15)",
+    "channel": "arrayElement(['', 'email', 'sms'], bitAnd(bitShiftRight(toUInt16({intent}), 4), 255) + 1)",
+    "recipient_kind": "arrayElement(['', 'client', 'staff'], bitShiftRight(toUInt16({intent}), 12) + 1)",
+    "to_hash": "{to_hash}",
+    "decided": "bitAnd(toUInt64(bitShiftRight({intent}, 144)), 9223372036854775807)",
+    "to_domain": "substring({domain}, 17)",
+    "template_id": "substring({template_id}, 17)",
+    "template_name": "substring({template_name}, 17)",
     "dispatch_known": "tupleElement({dispatch}, 'known')",
     "dispatched": "tupleElement({dispatch}, 'inverse_at')",
     "dispatch_provider": "tupleElement({dispatch}, 'provider')",
@@ -163,8 +175,9 @@ _FACTS: Final = {
 
 _OF_STATE: Final = {
     **_FACTS,
-    **{name: f"{{{name}}}" for name in ("types", "processed", "delivered", "bounced", "opened", "clicked")},
-    "is_told": "({types} > 0)",
+    **{name: f"{{{name}}}" for name in ("processed", "delivered", "bounced", "opened", "clicked")},
+    "own_types": f"arrayMap(x -> if({_IS_OWN}, bitAnd(x, 31), 0), {{told}})",
+    "is_told": "notEmpty({told})",
     "seen_provider": "tupleElement({seen}, 'provider')",
     "seen_id": "tupleElement({seen}, 'provider_message_id')",
     "provider_ids": "{provider_ids}",
@@ -179,9 +192,11 @@ _OF_STATE: Final = {
             mapKeys({changes}))[1], 'state')""",
 }
 """The pieces of a message that is simple."""
+_OF_ALL: Final = {*_FACTS, "own_types", "is_told", "seen_provider", "seen_id", "provider_ids"}
+"""Those of them that are also right of a message that is not simple, if nothing was withdrawn from it."""
 
 _OF_EVENTS: Final = {
-    "types": "{types}",
+    "own_types": "{own_types}",
     "is_told": "{is_told}",
     "provider_ids": "{provider_ids}",
     "last_delivered": "{last_delivered}",
@@ -200,21 +215,24 @@ _OF_EVENTS: Final = {
 """The pieces of a message that is not, by what its events are joined to."""
 
 _JOINED_EVENTS: Final = {
-    "types": "groupBitOrIf(e.bit, {own})",
+    "own_types": "groupUniqArrayIf(e.type_number, {own})",
     "is_told": "max(e.told)",
     "seen": "argMinIf((e.provider, e.provider_message_id), (e.provider_message_id = '', e.at, e.event_id), e.told)",
     "provider_ids": """
         groupUniqArrayIf(concat(e.provider, ':', e.provider_message_id), e.told AND (e.provider_message_id != ''))""",
     "firsts": """
         maxForEachIf([
-            if(e.bit = 1, e.inverse_at, 0), if(e.bit = 8, e.inverse_at, 0), if(bitAnd(e.bit, 224) > 0, e.inverse_at, 0),
-            if(e.bit = 512, e.inverse_at, 0), if(e.bit = 1024, e.inverse_at, 0)], {own})""",
-    "last_delivered": "maxIf(e.at, {own} AND (e.bit = 8))",
-    "counts": "sumForEachIf([e.bit = 512, e.bit = 2048, e.bit = 1024, e.bit = 2], {own})",
+            if(e.type_number = 2, e.inverse_at, 0), if(e.type_number = 7, e.inverse_at, 0),
+            if(e.type_number > 11, e.inverse_at, 0),
+            if(e.type_number = 8, e.inverse_at, 0), if(e.type_number = 9, e.inverse_at, 0)], {own})""",
+    "last_delivered": "maxIf(e.at, {own} AND (e.type_number = 7))",
+    "counts": """
+        sumForEachIf([e.type_number = 8, e.type_number = 6, e.type_number = 9, e.type_number = 3], {own})""",
     "winner": """
         argMinIf((e.code, e.enhanced_code, e.reason, e.classification, e.sub_status),
-            (256 - e.bit, e.code = '', e.at, e.event_id), {own} AND (e.bit < 256))""",
-    "change": "argMaxIf(e.classification, (e.at, e.event_id), {own} AND (e.bit = 256))",
+            (255 - e.type_number, e.code = '', e.at, e.event_id),
+            {own} AND (e.type_number IN (2, 3, 4, 7, 11, 12, 13, 14)))""",
+    "change": "argMaxIf(e.classification, (e.at, e.event_id), {own} AND (e.type_number = 10))",
 }
 """How the events of a message are joined, by its key."""
 
@@ -230,9 +248,9 @@ _EVENTS: Final = """
         toUInt64(toUnixTimestamp64Micro(l.occurred_at)) AS at,
         transform(
             if(l.machine AND (l.type IN ('opened', 'clicked')), concat('machine_', l.type), toString(l.type)),
-            ['processed', 'deferred', 'sent', 'delivered', 'dropped', 'failed', 'blocked', 'bounced',
-            'subscription_changed', 'opened', 'clicked', 'machine_opened', 'machine_clicked', 'complained'],
-            [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192], 16384)::UInt32 AS bit,
+            ['complained', 'processed', 'deferred', 'sent', 'machine_clicked', 'machine_opened', 'delivered', 'opened',
+            'clicked', 'subscription_changed', 'dropped', 'failed', 'blocked', 'bounced'],
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], 0)::UInt8 AS type_number,
         toUInt64(4611686018427387904 - at) AS inverse_at,
         (l.type NOT IN ('requested', 'decided', 'dispatched')) AS told
     FROM events AS l FINAL{these}
@@ -248,7 +266,7 @@ _EVENT_COLUMNS: Final = """
     e.occurred_at AS occurred_at,
     e.received_at AS received_at,
     e.address AS address,
-    ((e.address != '') AND (s.to_key != '') AND (e.address != s.to_key) AND (s.channel != 'sms'))::Bool AS cc,
+    ((e.address != '') AND (s.to_hash != 0) AND (e.address != s.to_key))::Bool AS cc,
     e.code AS code,
     e.enhanced_code AS enhanced_code,
     e.classification AS classification,
@@ -269,12 +287,13 @@ _EVENT_COLUMNS: Final = """
 
 _KEYS: Final = ("account_id", "sent_at", "message_id")
 _TABLE: Final = re.compile(r"\bt\.")
-_SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "first_address", "last_address")}
+_SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "told")}
 """What `_MORE` says by the axes themselves."""
+_ALL_RULES: Final = RULES | MORE_RULES
 
 
 def simple_rows(columns: Iterable[str], *, within: str = "") -> str:
-    """Return the query of these columns of RULES, of the messages that are simple.
+    """Return the query of these columns of the rules, of the messages that are simple.
 
     `within` is a condition on t.account_id, t.sent_at and t.message_id: one that is put outside comes to the table, but
     is asked after all columns are read.
@@ -282,22 +301,48 @@ def simple_rows(columns: Iterable[str], *, within: str = "") -> str:
     return _of_state(_rules(columns), within, where=_SIMPLE)
 
 
+def kept_rows(columns: Iterable[str], *, within: str = "") -> str:
+    """Return the query of these columns of the messages from which nothing was withdrawn; all `need_no_events`."""
+    return _of_state(_rules(columns), within, where=_KEPT)
+
+
+def withdrawn_rows(columns: Iterable[str], *, within: str = "") -> str:
+    """Return the query of these columns of the other messages, which are so few that no others are read."""
+    where = f"({within}) AND (bitAnd(t.flags, 1) = 1)" if within else "bitAnd(t.flags, 1) = 1"
+    keys = f"SELECT t.account_id, t.sent_at, t.message_id FROM message_state AS t WHERE {where}"
+    return _event_rows(columns, f"(t.account_id, t.sent_at, t.message_id) IN ({keys})", keys)
+
+
+def need_no_events(columns: Iterable[str]) -> bool:
+    """Whether a state alone tells these columns, of whomever its events are, unless one was withdrawn."""
+    return _OF_ALL.issuperset({*_words(_rules(columns).values())} - {*_KEYS})
+
+
 def state_rows(columns: Iterable[str], *more: str, within: str = "", by_key: bool = False) -> str:
     """Return the query of these columns of all messages, and of `more`: names of what else a state says.
 
     `by_key`: `within` names the keys of the messages, which are few: they are joined by FINAL.
 
-    Where `is_simple` is 0, of a row only what requests and decisions say is the message's.
+    Where `is_kept` is 0, of a row only what requests and decisions say is the message's; where `is_simple` is 0, only
+    columns that `need_no_events`.
     """
     return _of_state(_rules(columns) | {name: _MORE[name] for name in more}, within, by_key=by_key)
 
 
 def event_rows(columns: Iterable[str], *, within: str = "") -> str:
-    """Return the query of these columns of RULES, of the messages that are not simple.
+    """Return the query of these columns of the rules, of the messages that are not simple.
 
     Without `within` a query that names no keys reads the events of all messages: a condition outside says nothing to
     the subquery that finds them.
     """
+    keys = ""
+    if within:
+        keys = _of_state({name: f"{{{name}}}" for name in _KEYS}, within, where=f"NOT {_SIMPLE}")
+    return _event_rows(columns, within, keys)
+
+
+def _event_rows(columns: Iterable[str], within: str, keys: str) -> str:
+    """The rows of messages that are not simple; if `keys` is given, the events of these alone are read."""
     rules = _rules(columns)
     words = _words(rules.values())
     facts = {name: sql for name, sql in _FACTS.items() if name in words}
@@ -307,12 +352,9 @@ def event_rows(columns: Iterable[str], *, within: str = "") -> str:
         **{name: f"{{{name}}}" for name in _KEYS},
         **facts,
         "own_key": "{to_key}",
-        "of_any_address": "({to_key} = '') OR ({channel} = 'sms')",
+        "of_any_address": "{to_hash} = 0",
     }
-    these = ""
-    if within:
-        keys = _of_state({name: f"{{{name}}}" for name in _KEYS}, within, where=f"NOT {_SIMPLE}")
-        these = f" PREWHERE (l.account_id, l.sent_at, l.message_id) IN ({keys})"
+    these = f" PREWHERE (l.account_id, l.sent_at, l.message_id) IN ({keys})" if keys else ""
     pieces = {name: f"j.{name}" for name in (*_KEYS, *facts)} | {
         name: sql.format_map({join: f"j.{join}" for join in joins}) for name, sql in told.items()
     }
@@ -329,6 +371,18 @@ def event_rows(columns: Iterable[str], *, within: str = "") -> str:
             GROUP BY s.account_id, s.sent_at, s.message_id
         ) AS j
     """
+
+
+def counted_rows() -> str:
+    """Return the query of the columns of all messages that they are counted by: those that need no events."""
+    columns = [name for name in RULES if name in _COUNTED_BY]
+    return f"{kept_rows(columns)}\nUNION ALL\n{withdrawn_rows(columns)}"
+
+
+_COUNTED_BY: Final = (
+    *("account_id", "email_id", "date_sent", "channel", "template_id", "type", "sent_to", "to_domain"),
+    *("provider", "status", "complained"),
+)
 
 
 def view() -> str:
@@ -352,7 +406,7 @@ def timeline_rows(within: str = "") -> str:
             SELECT
                 f.account_id AS account_id, f.sent_at AS sent_at, f.message_id AS message_id,
                 tupleElement(f.request, 'to_key') AS to_key,
-                tupleElement(f.attributes, 'channel') AS channel
+                toUInt64(bitShiftRight(f.intent, 16)) AS to_hash
             FROM message_state AS f FINAL{by_state}
         ) AS s ON (e.account_id = s.account_id) AND (e.sent_at = s.sent_at) AND (e.message_id = s.message_id)
         WHERE (e.link != 'withdrawn') AND {_TABLE.sub("e.", _KNOWN)}
@@ -360,7 +414,7 @@ def timeline_rows(within: str = "") -> str:
 
 
 def _rules(columns: Iterable[str]) -> dict[str, str]:
-    return {name: RULES[name] for name in columns}
+    return {name: _ALL_RULES[name] for name in columns}
 
 
 def _words(texts: Iterable[str]) -> list[str]:
@@ -386,6 +440,7 @@ def _of_state(
         meanings = {name: f"f.{name}" for name in found} | {
             name: f"tupleElement(f.{axis}, '{part}')" for name, (axis, part) in _PARTS.items()
         }
+        meanings["to_hash"] = _TO_HASH.format(intent="f.intent")
         first = " AND ".join(f"({_TABLE.sub('f.', condition)})" for condition in conditions)
         held = f" WHERE {where.format_map(meanings)}" if where else ""
         return f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL PREWHERE {first}{held}"
@@ -393,17 +448,28 @@ def _of_state(
     grouped = (
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in joined.items())} FROM message_state AS t"
         f" WHERE {' AND '.join(f'({condition})' for condition in conditions)}"
-        f" GROUP BY {', '.join(f't.{name}' for name in _KEYS)}"
+        f" GROUP BY {', '.join(map(join_of, _KEYS))}"
     )
     meanings = {name: f"m.{name}" for name in joined}
     held = f" WHERE {where.format_map(meanings)}" if where else ""
     return f"SELECT {_named(by_axes, meanings)} FROM ({grouped}) AS m{held}"
 
 
+def fact_of(name: str) -> str:
+    """Return what requests and decisions say, of the table where its rows are grouped: `channel`, `to_key`, …"""
+    return _FACTS[name].format_map({axis: join_of(axis) for axis in _words([_FACTS[name]])})
+
+
 def join_of(name: str) -> str:
     """Return how an axis of the grouped table, or a part of one, is joined."""
+    if name == "sent_at":
+        # As an expression: else each month is joined by one thread alone, and nearly all that is asked for is in one
+        # (ClickHouse's setting allow_aggregate_partitions_independently).
+        return "toDateTime64(t.sent_at, 3, 'UTC')"
     if name in _KEYS:
         return f"t.{name}"
+    if name == "to_hash":  # here, since what a lambda takes from outside is copied for each element
+        return _TO_HASH.format(intent="max(t.intent)")
     if name not in _PARTS:
         return f"{JOINS[name]}(t.{name})"
     axis, part = _PARTS[name]
