@@ -32,6 +32,7 @@ from gateway.lists import (
 from gateway.openapi import LIST_CODES, Answer, operation
 from gateway.reads import Reads
 from projections.bounces import queries
+from projections.bounces.pages import read_bounces
 from projections.store import Store
 from schemas.settings import GatewaySettings
 
@@ -113,8 +114,7 @@ def _wanted(
 
 
 def _rows(store: Store, wanted: queries.Filter, order: Order, after: queries.Cursor | None, limit: int) -> list[Row]:
-    query = queries.bounces_page(wanted, limit=limit, order=order, after=after)
-    return store.rows(query.sql, query.parameters)
+    return read_bounces(store, wanted, limit=limit, order=order, after=after)
 
 
 def _shown(rows: Sequence[Row]) -> list[Row]:

@@ -21,6 +21,7 @@ from gateway.message_filters import filter_of
 from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.reads import Reads
 from projections.messages import queries
+from projections.messages.counts import read_facets
 from projections.messages.exports import read_columns
 from projections.messages.pages import read_page
 from projections.store import Store
@@ -64,8 +65,7 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
     )
     async def facets(principal: as_reader, wanted: as_asked) -> dict[str, Any]:
         """How many messages the same filters find, by status, channel and type; each sums to the total."""
-        query = queries.facets(wanted)
-        return _facets(await reads.run(principal, store.tuples, query.sql, query.parameters))
+        return _facets(await reads.run(principal, read_facets, store, wanted))
 
     @routes.get("/messages/export", **operation("exportMessages", {200: FILE}, roles=READERS, codes=FILE_CODES))
     async def export(

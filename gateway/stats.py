@@ -17,8 +17,9 @@ from gateway.lists import Account, OfChannel, Row, period, plain
 from gateway.openapi import READ_CODES, Answer, operation
 from gateway.problems import Problem
 from gateway.reads import Reads
+from projections.messages.counts import read_delivery
 from projections.messages.queries import Filter
-from projections.messages.stats import COUNTS, RATES, GroupBy, delivery
+from projections.messages.stats import COUNTS, RATES, GroupBy
 from projections.store import Store
 from schemas.settings import GatewaySettings
 from schemas.times import DAY_US, rfc3339
@@ -64,8 +65,8 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
         """Messages by what became of them, and the rates of that, by the time in their Email ID (Date Sent)."""
         from_us, to_us = _period(from_, to)
         wanted = Filter(accounts_of(principal, account), from_us=from_us, to_us=to_us, channel=channel)
-        query = delivery(wanted, list(dict.fromkeys(group_by or ["day"])), limit=MAX_GROUPS)
-        rows = await reads.run(principal, store.rows, query.sql, query.parameters)
+        groups = list(dict.fromkeys(group_by or ["day"]))
+        rows = await reads.run(principal, read_delivery, store, wanted, groups, MAX_GROUPS)
         if len(rows) > MAX_GROUPS:
             raise Problem("invalid-parameter", f"`group_by` makes over {MAX_GROUPS:,} groups; ask for a shorter period")
         items = [_item(row) for row in rows]

@@ -32,7 +32,7 @@ from benchmarks.queries.writer import EVERY_SECONDS
 from deploy.local.stack import local_stack
 from gateway.tokens import issue
 from processors.topics import make_topics
-from projections.store import DATABASE, Store, generations
+from projections.store import DATABASE, Store, generations, migrate
 from schemas.settings import TopicSettings, read
 from schemas.times import rfc3339
 
@@ -79,6 +79,7 @@ async def measure(
         async with local_stack(copy, base) as stack:
             await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
             store = Store(stack.clickhouse_url, generation=generations.FIRST, timeout_seconds=600)
+            migrate.apply(store)  # the views are those of now
             sizes = _sizes(store, made)
             subjects = _subjects(store, made)
             env = _gateway_settings(stack.kafka_bootstrap, stack.clickhouse_url, base)

@@ -167,7 +167,7 @@ DASHBOARDS: Final = (
     ),
     Dashboard(
         "dashboard bounce classes",
-        "SELECT sub_status, classification, count() FROM messages WHERE status = 'Bounced'"
-        " AND date_sent >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') GROUP BY sub_status, classification",
+        "SELECT sub_status, classification, count() FROM bounced_messages"
+        " WHERE date_sent >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') GROUP BY sub_status, classification",
     ),
 )

@@ -10,12 +10,15 @@ import pyarrow as pa
 
 from projections.messages.arrow_types import hash_array
 from projections.messages.law import BOUNCES
+from projections.messages.outcomes import sub_status
 from schemas.events import Event
 
 __all__ = ["bounces_table"]
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
-_TEXTS: Final = ("account_id", "message_id", "address", "code", "reason", "classification", "fault")
+_TEXTS: Final = (
+    *("account_id", "message_id", "address", "type", "code", "enhanced_code", "reason", "classification", "fault"),
+)
 _NUMBERS: Final = {"partition": pa.uint32(), "offset": pa.uint64(), "position": pa.uint32()}
 
 
@@ -28,6 +31,7 @@ def bounces_table(events: Sequence[Event], link: str = "") -> Any:
             "channel": pa.array(["sms" if event.provider == "twilio" else "email" for event in bounces], pa.string()),
             "occurred_at": pa.array([event.occurred_us for event in bounces], _TIME),
             "received_at": pa.array([event.received_us for event in bounces], _TIME),
+            "sub_status": pa.array([sub_status(event) for event in bounces], pa.string()),
             "link": pa.array([link] * len(bounces), pa.string()),
             **{name: pa.array([getattr(event, name) for event in bounces], pa.string()) for name in _TEXTS},
             **{name: pa.array([getattr(event, name) for event in bounces], kind) for name, kind in _NUMBERS.items()},

@@ -6,8 +6,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 from projections.messages.queries import Query
 from projections.store.views import bounce_rows
+from schemas.suppressions import EVERYWHERE
 
-__all__ = ["COLUMNS", "Cursor", "Filter", "Order", "bounces_page"]
+__all__ = ["COLUMNS", "Cursor", "Filter", "Order", "bounces_page", "is_complete", "recipients", "suppressed"]
 
 Order = Literal["newest", "oldest"]
 
@@ -59,7 +60,8 @@ class Cursor(NamedTuple):
 def bounces_page(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query:
     """Return the query of one page of `bounced_emails`, by the last bounce; it gives up to `limit` + 1 rows.
 
-    An address that bounces again meanwhile moves to the front; nothing else moves.
+    An address that bounces again meanwhile moves to the front; nothing else moves. Unless `wanted` asks for it,
+    `suppressed` is not among the columns; then `recipient_of` is, and `recipient_id` is not.
     """
     conditions, parameters = _conditions(wanted)
     beyond, direction = _SORTED[order]
@@ -73,9 +75,35 @@ def bounces_page(wanted: Filter, *, limit: int, order: Order = "newest", after: 
     by = ", ".join(f"{name}{direction}" for name in _KEY)
     within = "" if wanted.accounts is None else "account_id IN {accounts:Array(String)}"
     return Query(
-        f"SELECT {', '.join(COLUMNS)} FROM ({bounce_rows.rows(within)}) WHERE {' AND '.join(conditions) or '1'}"  # noqa: S608
+        f"SELECT * FROM ({bounce_rows.rows(within, complete=is_complete(wanted))})"  # noqa: S608
+        f" WHERE {' AND '.join(conditions) or '1'}"
         f" ORDER BY {by} LIMIT {{limit:UInt32}}",
         parameters | {"limit": limit + 1},
+    )
+
+
+def is_complete(wanted: Filter) -> bool:
+    """Whether the rows of a page are of all columns."""
+    return wanted.suppressed is not None
+
+
+def recipients(accounts: Sequence[str], email_ids: Sequence[str]) -> Query:
+    """Return the query of (account_id, message_id, recipient_id) of some messages."""
+    return Query(
+        "SELECT account_id, message_id, tupleElement(f.request, 'recipient_id') AS recipient_id"
+        " FROM message_state AS f FINAL PREWHERE f.account_id IN {accounts:Array(String)}"
+        " AND f.sent_at IN (SELECT UUIDv7ToDateTime(arrayJoin({ids:Array(UUID)}), 'UTC'))"
+        " AND f.message_id IN {ids:Array(UUID)}",
+        {"accounts": sorted({*accounts}), "ids": sorted({*email_ids})},
+    )
+
+
+def suppressed(accounts: Sequence[str], addresses: Sequence[str]) -> Query:
+    """Return the query of (channel, address, scope) where some addresses are suppressed for all, or an account."""
+    return Query(
+        "SELECT channel, address, scope FROM suppressions WHERE suppressed AND address IN {addresses:Array(String)}"
+        " AND scope IN {scopes:Array(String)}",
+        {"addresses": sorted({*addresses}), "scopes": sorted({*accounts, EVERYWHERE})},
     )
 
 

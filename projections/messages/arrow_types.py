@@ -56,7 +56,7 @@ WINNER: Final = pa.struct(
 )
 CHANGE: Final = pa.struct([("inverse_at", pa.uint64()), *_texts("state")])
 _IDS: Final = pa.list_(pa.uint64())
-LED: Final = ("domain", "template_id", "template_name")
+LED: Final = ("to_key", "domain", "template_id", "template_name")
 """The axes that are texts led by the order of their request or decision, in 16 bytes."""
 STATE: Final = {
     "account_id": pa.string(),
@@ -65,10 +65,11 @@ STATE: Final = {
     **dict.fromkeys(LED, pa.binary()),
     "request": pa.struct(
         _ORDERED
-        + _texts("recipient_id", "to_address", "to_key")
+        + _texts("recipient_id", "to_address")
         + [("cc", pa.list_(pa.string())), ("cc_keys", pa.list_(pa.string()))]
         + _texts("subject", "appointment_id", "reason", "detail")
     ),
+    "copied_to": pa.list_(pa.string()),
     "told": _IDS,
     "flags": pa.uint8(),
     "heard": pa.uint64(),

@@ -229,8 +229,11 @@ def _intents(
             inverse_times, inverse_hashes, requests, outcomes or [0] * size, strict=True
         )
     ]
+    copied_to = [[address_key(cc, r.channel) for cc in r.cc] for r in requests]
     return {
         "intent": pa.array(intents, STATE["intent"]),
+        "copied_to": pa.array([sorted({*keys}) for keys in copied_to], STATE["copied_to"]),
+        "to_key": _led(led, [r.to_key for r in requests]),
         "domain": _led(led, [domain_of(r.to_key) for r in requests]),
         "template_id": _led(led, [r.template_id for r in requests]),
         "template_name": _led(led, [r.template_name for r in requests]),
@@ -239,9 +242,8 @@ def _intents(
             *order,
             [r.recipient_id for r in requests],
             [r.to for r in requests],
-            [r.to_key for r in requests],
             [r.cc for r in requests],
-            [[address_key(cc, r.channel) for cc in r.cc] for r in requests],
+            copied_to,
             [r.subject for r in requests],
             [r.appointment_id for r in requests],
             reasons or [""] * size,

@@ -13,7 +13,7 @@ does not match any more; then the page takes one more key, so it is never short 
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
@@ -21,13 +21,14 @@ from uuid import UUID
 from projections.messages import queries
 from projections.messages.queries import Cursor, Filter, Order, Window
 from projections.messages.rows import Row, is_simple, row_of_events, row_of_state
-from schemas.times import DAY_US
+from schemas.times import DAY_US, SECOND_US
 
 __all__ = ["Reader", "read_page", "read_with_id"]
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, in UTC, as rows have times
 _WINDOW_DAYS: Final = (2, 31)
 """How far the first windows of a scan reach from its beginning; the last has no end."""
+_HOUR_US: Final = 3_600 * SECOND_US
 _MOST_KEYS: Final = 5_000
 _SPARE_KEYS: Final = 8
 """More keys than are needed at first: of some rows only their events say whether they match."""
@@ -61,6 +62,9 @@ def read_page(
     ClickHouse alone, whose order of UUIDs is its own. `now_us` is the time by which a message is stuck, and where a
     scan begins to look.
     """
+    if wanted.stuck_hours is not None:  # of a later message nothing can have been heard for so long
+        stuck_us = now_us - wanted.stuck_hours * _HOUR_US
+        wanted = replace(wanted, to_us=stuck_us if wanted.to_us is None else min(stuck_us, wanted.to_us))
     found: list[Row] = []
     hits = _Hits()
     keys = _keys(store, wanted, limit + 1, order, after, now_us, hits)

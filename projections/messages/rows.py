@@ -80,7 +80,7 @@ def row_of_state(state: Row) -> Row:
 
 def row_of_events(state: Row, events: Iterable[Mapping[str, Any]]) -> Row:
     """Return the row of a message that is not simple; `events` are all of it that were not withdrawn."""
-    channel, to_key = read_intent(state["intent"]).channel, state["request"]["to_key"]
+    channel, to_key = read_intent(state["intent"]).channel, state["to_key"]
     told = [event for event in events if event["type"] not in FACT_TYPES]
     own = [(_type(event), event) for event in told if not to_key or is_own(event["address"], channel, to_key)]
     ranked = [event for _, event in own if event["type"] in DELIVERY_RANKS]
@@ -182,7 +182,7 @@ def _row(
         "provider": provider,
         "provider_message_id": provider_message_id,
         "appointment_id": request["appointment_id"],
-        "to_key": request["to_key"],
+        "to_key": state["to_key"],
         "cc_keys": request["cc_keys"],
         "has_content": bool(state["flags"] & CONTENT),
         "anomalies": [name for name, holds in anomalies.items() if holds],

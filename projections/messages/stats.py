@@ -66,18 +66,18 @@ RATES: Final = {
 """Each rate: which count, of which."""
 
 
-def delivery(wanted: Filter, group_by: Sequence[GroupBy], *, limit: int) -> Query:
+def delivery(wanted: Filter, group_by: Sequence[GroupBy], *, limit: int, any_withdrawn: bool = True) -> Query:
     """Return the query of the counts of each group, by the groups in their order: up to `limit` + 1 rows.
 
     The columns are the names of `group_by`, those of COUNTS with a `_` behind them (`messages` has columns of some of
-    these names), and `template_name` where templates are a group.
+    these names), and `template_name` where templates are a group. `any_withdrawn`: see `queries.facets`.
     """
     names = [f"{_GROUPS[name]} AS {name}" for name in group_by]
     if "template" in group_by:  # a template may be renamed: the name that its newest message has
         names.append("argMax(type, date_sent) AS template_name")
     counts = [f"{count} AS {name}_" for name, count in COUNTS.items()]
     columns = dict.fromkeys([*_COUNTED, *(column for name in group_by for column in _GROUPED[name])])
-    rows, parameters = matching(wanted, columns)
+    rows, parameters = matching(wanted, columns, any_withdrawn=any_withdrawn)
     return Query(
         # Changes of suppression lists are rows of the account `*`, and nobody's messages.
         f"SELECT {', '.join([*names, *counts])} FROM ({rows}) WHERE account_id != '*'"  # noqa: S608

@@ -37,6 +37,7 @@ _OF_CODE: Final = {
     "{messages}": message_rows.view,
     "{message_events}": message_rows.timeline_rows,
     "{bounced_emails}": bounce_rows.rows,
+    "{bounced_messages}": bounce_rows.messages,
     "{counted_rows}": message_rows.counted_rows,
 }
 """What views have put in, since queries are made of the same."""

@@ -46,10 +46,8 @@ _OF_STATE: Final = (
 _OF_EVENTS: Final = f"account_id IN {{accounts:Array(String)}} AND address IN {_OF_ALL}"
 _SENT_TO: Final = " UNION ALL ".join(
     [
-        _OF_STATE.format(address="tupleElement(request, 'to_key')", held="1"),
-        _OF_STATE.format(
-            address="arrayJoin(tupleElement(request, 'cc_keys'))", held="notEmpty(tupleElement(request, 'cc_keys'))"
-        ),
+        _OF_STATE.format(address="substring(to_key, 17)", held="1"),
+        _OF_STATE.format(address="arrayJoin(copied_to)", held="notEmpty(copied_to)"),
         # First without FINAL, which reads all columns of all rows before it asks anything but keys.
         "SELECT if(provider = 'twilio', 'sms', 'email') AS channel, address FROM events FINAL"  # noqa: S608
         " PREWHERE (account_id, sent_at, message_id) IN"

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from projections.bounces.columns import bounces_table
+from projections.bounces.pages import read_bounces
+from projections.bounces.queries import Filter
 from projections.messages.columns import events_table, state_table
 from projections.messages.law import BOUNCES
 from projections.store import Store
@@ -26,7 +28,13 @@ ANN, BOB = "ann@example.com", "bob@example.com"
 
 
 def bounced(store: Store, account: str) -> dict[str, dict[str, Any]]:
+    """The rows of an account by address: of the view, and the same on its pages, asked with a filter or without."""
     rows = store.rows("SELECT * FROM bounced_emails WHERE account_id = {a:String}", {"a": account})
+    rows.sort(key=lambda row: (row["last_bounced_at"], row["channel"], row["address"]), reverse=True)
+    assert read_bounces(store, Filter([account]), limit=99) == rows
+    for suppressed in (True, False):
+        page = read_bounces(store, Filter([account], suppressed=suppressed), limit=99)
+        assert page == [row for row in rows if row["suppressed"] is suppressed]
     return {row["address"]: row for row in rows}
 
 

@@ -47,7 +47,7 @@ def clickhouse(clickhouse_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def store(clickhouse: Store) -> Store:
-    for table in ("message_state", "events", "dispatches", "holders"):
+    for table in ("message_state", "events", "dispatches", "holders", "bounces"):
         clickhouse.command(f"TRUNCATE TABLE {table}", database=clickhouse.tables)
     return clickhouse
 
@@ -199,7 +199,7 @@ def in_file(row: Row) -> tuple[Any, ...]:
 @given(st.lists(everything_known(), min_size=12, max_size=24), st.integers(0, 2**32))
 def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list[Known], seed: int) -> None:
     chance = random.Random(seed)
-    for table in ("message_state", "events", "dispatches", "holders"):
+    for table in ("message_state", "events", "dispatches", "holders", "bounces"):
         store.command(f"TRUNCATE TABLE {table}", database=store.tables)
     for known in knowns:
         sent_us = NOW_US - chance.choice(AGES_DAYS) * DAY_US - chance.randrange(1000) * 1000
@@ -235,6 +235,12 @@ def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list
     assert {tuple(values): number for *values, number in hourly} == Counter(
         tuple(row[name] for name in HOURLY) for row in rows
     )
+    bounced = store.tuples(f"SELECT {', '.join(BOUNCED)} FROM bounced_messages ORDER BY {', '.join(BOUNCED[:3])}")
+    order_of_bounced = [
+        tuple(row[name] for name in BOUNCED)
+        for row in store.rows(f"SELECT * FROM messages WHERE status = 'Bounced' ORDER BY {', '.join(BOUNCED[:3])}")
+    ]
+    assert [tuple(row) for row in bounced] == order_of_bounced
     counts = delivery(Filter(None), ["channel"], limit=5)
     assert sum(row["messages_"] for row in store.rows(counts.sql, counts.parameters)) == len(rows)
     counted_rows = {row["channel"]: row for row in store.rows(counts.sql, counts.parameters)}
@@ -245,6 +251,10 @@ def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list
         }
 
 
+BOUNCED = (
+    *("account_id", "date_sent", "email_id", "channel", "to_domain"),
+    *("sub_status", "code", "enhanced_code", "classification", "reason"),
+)
 HOURLY = ("account_id", "channel", "template_id", "provider", "to_domain", "status")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from projections.accounts import queries as accounts
 from projections.bounces import queries as bounces
-from projections.messages import queries
+from projections.messages import queries, stats
 from projections.messages.arrow_types import STATE
 from projections.store import migrate
 from projections.store.views import message_rows
@@ -86,6 +86,11 @@ def statements() -> list[str]:
         bounces.bounces_page(
             bounces.Filter(["a"], "email", ["x"], True, 1, 2), limit=1, after=bounces.Cursor(1, *"xyz")
         ),
+        bounces.bounces_page(bounces.Filter(["a"]), limit=1),
+        bounces.recipients(["a"], ["x"]),
+        bounces.suppressed(["a"], ["x"]),
+        queries.withdrawn(queries.Filter(["a"])),
+        stats.delivery(queries.Filter(["a"]), ["day", "provider"], limit=1),
         suppressions.was_suppressed("release", "email", "x", "*"),
         suppressions.was_suppressed("suppress", "email", "x", "*"),
     ]

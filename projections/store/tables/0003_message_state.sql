@@ -17,9 +17,12 @@ CREATE TABLE IF NOT EXISTS message_state
     -- same order, so all are of one record. projections/messages/intents.py says what the bits are.
     intent SimpleAggregateFunction(max, UInt256),
     -- Behind the first 16 bytes, which are the order.
+    to_key SimpleAggregateFunction(max, String),
     domain SimpleAggregateFunction(max, String),
     template_id SimpleAggregateFunction(max, String),
     template_name SimpleAggregateFunction(max, String),
+    -- The keys of the CCs of all its requests: what it is found by, while `request` has those that count.
+    copied_to SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
     -- Which types of event there were about which address: the address's hash, and in the lowest 5 bits the number of
     -- the type (projections/messages/outcomes.py). Without an address only the type, which is the To's.
     told SimpleAggregateFunction(groupUniqArrayArray, Array(UInt64)),
@@ -31,7 +34,7 @@ CREATE TABLE IF NOT EXISTS message_state
     -- What is shown of one message.
     request SimpleAggregateFunction(max, Tuple(
         known UInt8, inverse_at UInt64, inverse_hash UInt64,
-        recipient_id String, to_address String, to_key String, cc Array(String), cc_keys Array(String), subject String,
+        recipient_id String, to_address String, cc Array(String), cc_keys Array(String), subject String,
         appointment_id String, reason String, detail String)) CODEC(ZSTD(1)),
     -- the smallest and the greatest hash of the contents that requests and decisions state
     first_content SimpleAggregateFunction(min, UInt64) DEFAULT 18446744073709551615,
@@ -65,8 +68,8 @@ CREATE TABLE IF NOT EXISTS message_state
     changes SimpleAggregateFunction(maxMap, Map(UInt64, Tuple(inverse_at UInt64, state String))),
 
     -- A row that states a value is found without reading the others; what the merged row says is asked after that.
-    INDEX of_to tupleElement(request, 'to_key') TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX of_cc tupleElement(request, 'cc_keys') TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX of_to substring(to_key, 17) TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX of_cc copied_to TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX of_recipient tupleElement(request, 'recipient_id') TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX of_appointment tupleElement(request, 'appointment_id') TYPE bloom_filter(0.01) GRANULARITY 1
 )

@@ -1,21 +1,29 @@
-"""What a row of `bounced_emails` is, in SQL. The view is made of this, as queries are.
+"""What a row of `bounced_emails` is, in SQL, and of `bounced_messages`. The views are made of this, as queries are.
 
-In:  the tables `bounces` and `message_state`, and the view `suppressions`. Out: a text of SQL, without outside values.
+In:  the tables `bounces` and `message_state`, and the view `suppressions`. Out: texts of SQL, without outside values.
 """
 # ruff: noqa: S608 - all of it is text of our own
 
-from projections.store.views.message_rows import fact_of
+from typing import Final
 
-__all__ = ["rows"]
+from projections.store.views.message_rows import bounced_rows, fact_of
+
+__all__ = ["messages", "rows"]
 
 
-def rows(within: str = "") -> str:
+def rows(within: str = "", *, complete: bool = True) -> str:
     """Return the query of all columns. `within` is a condition on `account_id`.
 
-    A condition outside says nothing to the subqueries that find the messages of the bounces.
+    A condition outside says nothing to the subqueries that find the messages of the bounces. If not `complete`, the
+    columns `recipient_id` and `suppressed` are left out, which take as long as all others: `recipient_of` is the
+    message that tells the recipient, or all zeros.
     """
     where = f" AND ({within})" if within else ""
     of_accounts = f" WHERE ({within})" if within else ""
+    suppressed = """,
+            ((b.channel, b.to, '*') IN (SELECT channel, address, scope FROM suppressions WHERE suppressed)
+                OR (b.channel, b.to, b.account_id) IN
+                    (SELECT channel, address, scope FROM suppressions WHERE suppressed))::Bool AS suppressed"""
     return f"""
         SELECT
             b.account_id AS account_id,
@@ -29,11 +37,8 @@ def rows(within: str = "") -> str:
             b.last_classification AS last_classification,
             b.last_fault AS last_fault,
             b.recipient_kind AS recipient_kind,
-            b.recipient_id AS recipient_id,
-            b.last_email_id AS last_email_id,
-            ((b.channel, b.to, '*') IN (SELECT channel, address, scope FROM suppressions WHERE suppressed)
-                OR (b.channel, b.to, b.account_id) IN
-                    (SELECT channel, address, scope FROM suppressions WHERE suppressed))::Bool AS suppressed
+            {"b.recipient_id AS recipient_id" if complete else "b.recipient_of AS recipient_of"},
+            b.last_email_id AS last_email_id{suppressed if complete else ""}
         FROM
         (
             SELECT
@@ -50,10 +55,11 @@ def rows(within: str = "") -> str:
                 toString(argMax(e.fault, (e.occurred_at, e.event_id))) AS last_fault,
                 -- The recipient is the To's: of an address that is only a CC nobody says whose it is.
                 argMax(m.recipient_kind, (m.to_key = to, e.occurred_at, e.event_id)) AS kind_of_last,
-                argMax(m.recipient_id, (m.to_key = to, e.occurred_at, e.event_id)) AS id_of_last,
+                argMax({"m.recipient_id" if complete else "e.message_id"},
+                    (m.to_key = to, e.occurred_at, e.event_id)) AS id_of_last,
                 max(m.to_key = to) AS is_a_to,
                 if(is_a_to, kind_of_last, '') AS recipient_kind,
-                if(is_a_to, id_of_last, '') AS recipient_id,
+                {"if(is_a_to, id_of_last, '') AS recipient_id" if complete else _RECIPIENT_OF},
                 argMax(e.message_id, (e.occurred_at, e.event_id)) AS last_email_id
             FROM (SELECT * FROM bounces FINAL WHERE (link != 'withdrawn'){where}) AS e
             LEFT JOIN
@@ -62,15 +68,46 @@ def rows(within: str = "") -> str:
                     t.account_id AS account_id, t.message_id AS message_id,
                     {fact_of("channel")} AS channel,
                     {fact_of("to_key")} AS to_key,
-                    {fact_of("recipient_kind")} AS recipient_kind,
-                    {fact_of("recipient_id")} AS recipient_id
+                    {fact_of("recipient_kind")} AS recipient_kind
+                    {f", {fact_of('recipient_id')} AS recipient_id" if complete else ""}
                 FROM message_state AS t
-                WHERE (t.account_id, t.sent_at, t.message_id) IN
-                    (SELECT x.account_id, UUIDv7ToDateTime(x.message_id, 'UTC'), x.message_id
-                    FROM (SELECT account_id, message_id FROM bounces{of_accounts}) AS x)
+                -- By the id alone: another account's message with the same id finds no bounce to join. A set of ids is
+                -- asked four times as fast as one of keys.
+                PREWHERE t.message_id IN (SELECT message_id FROM bounces{of_accounts}){where}
                 GROUP BY t.account_id, t.message_id
             ) AS m ON (e.account_id = m.account_id) AND (e.message_id = m.message_id)
             GROUP BY account_id, channel, to
         ) AS b
         WHERE b.to != ''
+    """
+
+
+_RECIPIENT_OF: Final = "if(is_a_to, id_of_last, toUUID('00000000-0000-0000-0000-000000000000')) AS recipient_of"
+
+
+def messages() -> str:
+    """Return the query of the messages that are Bounced, with what the winning event says.
+
+    That one is a bounce: so no other events are read. A condition on `date_sent` comes to the state.
+    """
+    return f"""
+        SELECT
+            s.account_id AS account_id,
+            s.email_id AS email_id,
+            s.date_sent AS date_sent,
+            any(s.channel) AS channel,
+            any(s.to_domain) AS to_domain,
+            argMin((b.sub_status, b.code, b.enhanced_code, b.classification, b.fault, b.reason),
+                (indexOf(['bounced', 'blocked', 'failed'], b.type), b.code = '', b.occurred_at, b.event_id)) AS winner,
+            toString(tupleElement(winner, 1)) AS sub_status,
+            toString(tupleElement(winner, 2)) AS code,
+            toString(tupleElement(winner, 3)) AS enhanced_code,
+            toString(tupleElement(winner, 4)) AS classification,
+            toString(tupleElement(winner, 5)) AS fault,
+            tupleElement(winner, 6) AS reason
+        FROM ({bounced_rows()}) AS s
+        INNER JOIN (SELECT * FROM bounces FINAL WHERE link != 'withdrawn') AS b
+        ON (s.account_id = b.account_id) AND (s.email_id = b.message_id)
+        WHERE (b.address = '') OR (s.to_hash = 0) OR (b.address = s.to_key)
+        GROUP BY s.account_id, s.date_sent, s.email_id
     """

@@ -9,8 +9,8 @@ and each axis when it is joined; so a query is made of the columns that it shows
 need, put into the rules where they can be.
 
 The rows of a message are joined by FINAL or by GROUP BY, with the functions of the table's merges; both give the same.
-FINAL is analysed faster, so it is for rows whose keys are known; for the few small columns that lists and dashboards
-ask of many messages, GROUP BY takes a third of the time. A condition on the key alone may be asked before rows are
+FINAL is analysed faster, so it is for rows whose keys are known, and for columns of numbers and short texts; for others
+of many messages GROUP BY takes a third of the time. A condition on the key alone may be asked before rows are
 joined, which under FINAL has to be said with PREWHERE: else all columns are read before it is asked. Under FINAL the
 parts of an axis are read by functions, never as `axis.part`, which would be the first row's; so the table is called `f`
 there, and `t` where its rows are grouped.
@@ -25,6 +25,7 @@ from typing import Final
 __all__ = [
     "JOINS",
     "RULES",
+    "bounced_rows",
     "counted_rows",
     "event_rows",
     "fact_of",
@@ -38,9 +39,9 @@ __all__ = [
 ]
 
 JOINS: Final = {
-    **dict.fromkeys(("intent", "domain", "template_id", "template_name"), "max"),
+    **dict.fromkeys(("intent", "to_key", "domain", "template_id", "template_name"), "max"),
     **dict.fromkeys(("request", "dispatch", "seen", "winner"), "max"),
-    "told": "groupUniqArrayArray",
+    **dict.fromkeys(("copied_to", "told"), "groupUniqArrayArray"),
     "flags": "groupBitOr",
     "first_content": "min",
     **dict.fromkeys(("last_content", "heard"), "max"),
@@ -132,6 +133,7 @@ RULES: Final = {
 """Each column of `messages`, by its pieces."""
 
 MORE_RULES: Final = {
+    "to_hash": "{to_hash}",
     "was_delivered": "has({own_types}, 7)",
     "was_opened": "has({own_types}, 8)",
     "was_clicked": "has({own_types}, 9)",
@@ -143,33 +145,39 @@ _PARTS: Final = {
     "outcome_reason": ("request", "reason"),
     "recipient_id": ("request", "recipient_id"),
     "to_address": ("request", "to_address"),
-    "to_key": ("request", "to_key"),
     "cc": ("request", "cc"),
     "cc_keys": ("request", "cc_keys"),
     "subject": ("request", "subject"),
     "appointment_id": ("request", "appointment_id"),
     "outcome_detail": ("request", "detail"),
+    "dispatch_known": ("dispatch", "known"),
+    "dispatched": ("dispatch", "inverse_at"),
+    "dispatch_provider": ("dispatch", "provider"),
+    "dispatch_id": ("dispatch", "provider_message_id"),
+    "seen_provider": ("seen", "provider"),
+    "seen_id": ("seen", "provider_message_id"),
 }
-"""The pieces that are parts of an axis of requests and decisions.
+"""The pieces that are parts of a tuple.
 
 It is compared by known, inverse_at and inverse_hash first. Where rows are grouped, the three are made one number, which
 is compared many times as fast as a tuple, and a part is read without the others.
 """
 
 _FACTS: Final = {
-    **{name: f"{{{name}}}" for name in (*_PARTS, "flags", "heard", "first_content", "last_content")},
+    **{
+        name: f"{{{name}}}"
+        for name in (*_PARTS, "flags", "heard", "first_content", "last_content")
+        if not name.startswith("seen")
+    },
     "outcome": "bitAnd(toUInt16({intent}), 15)",
     "channel": "arrayElement(['', 'email', 'sms'], bitAnd(bitShiftRight(toUInt16({intent}), 4), 255) + 1)",
     "recipient_kind": "arrayElement(['', 'client', 'staff'], bitShiftRight(toUInt16({intent}), 12) + 1)",
     "to_hash": "{to_hash}",
     "decided": "bitAnd(toUInt64(bitShiftRight({intent}, 144)), 9223372036854775807)",
+    "to_key": "substring({to_key}, 17)",
     "to_domain": "substring({domain}, 17)",
     "template_id": "substring({template_id}, 17)",
     "template_name": "substring({template_name}, 17)",
-    "dispatch_known": "tupleElement({dispatch}, 'known')",
-    "dispatched": "tupleElement({dispatch}, 'inverse_at')",
-    "dispatch_provider": "tupleElement({dispatch}, 'provider')",
-    "dispatch_id": "tupleElement({dispatch}, 'provider_message_id')",
 }
 """The pieces that requests, decisions and dispatches give, by the axes and their parts: alike in both branches."""
 
@@ -178,8 +186,8 @@ _OF_STATE: Final = {
     **{name: f"{{{name}}}" for name in ("processed", "delivered", "bounced", "opened", "clicked")},
     "own_types": f"arrayMap(x -> if({_IS_OWN}, bitAnd(x, 31), 0), {{told}})",
     "is_told": "notEmpty({told})",
-    "seen_provider": "tupleElement({seen}, 'provider')",
-    "seen_id": "tupleElement({seen}, 'provider_message_id')",
+    "seen_provider": "{seen_provider}",
+    "seen_id": "{seen_id}",
     "provider_ids": "{provider_ids}",
     "last_delivered": "if({delivered} = 0, 0, toUInt64(4611686018427387904 - arrayMin(mapValues({deliveries}))))",
     **{name: f"length({{{name}}})" for name in ("opens", "machine_opens", "clicks", "deferrals")},
@@ -286,6 +294,10 @@ _EVENT_COLUMNS: Final = """
 """
 
 _KEYS: Final = ("account_id", "sent_at", "message_id")
+_LEAN: Final = frozenset(
+    {*_KEYS, "intent", "to_hash", "to_key", "domain", "template_id", "template_name", "told", "flags", "heard"}
+)
+"""Axes of numbers and short texts, of which FINAL joins millions faster than GROUP BY does."""
 _TABLE: Final = re.compile(r"\bt\.")
 _SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "told")}
 """What `_MORE` says by the axes themselves."""
@@ -308,8 +320,8 @@ def kept_rows(columns: Iterable[str], *, within: str = "") -> str:
 
 def withdrawn_rows(columns: Iterable[str], *, within: str = "") -> str:
     """Return the query of these columns of the other messages, which are so few that no others are read."""
-    where = f"({within}) AND (bitAnd(t.flags, 1) = 1)" if within else "bitAnd(t.flags, 1) = 1"
-    keys = f"SELECT t.account_id, t.sent_at, t.message_id FROM message_state AS t WHERE {where}"
+    held = f"({_TABLE.sub('w.', within)}) AND " if within else ""
+    keys = f"SELECT w.account_id, w.sent_at, w.message_id FROM message_state AS w WHERE {held}(bitAnd(w.flags, 1) = 1)"
     return _event_rows(columns, f"(t.account_id, t.sent_at, t.message_id) IN ({keys})", keys)
 
 
@@ -351,7 +363,7 @@ def _event_rows(columns: Iterable[str], within: str, keys: str) -> str:
     asked = {
         **{name: f"{{{name}}}" for name in _KEYS},
         **facts,
-        "own_key": "{to_key}",
+        "own_key": _FACTS["to_key"],
         "of_any_address": "{to_hash} = 0",
     }
     these = f" PREWHERE (l.account_id, l.sent_at, l.message_id) IN ({keys})" if keys else ""
@@ -377,6 +389,15 @@ def counted_rows() -> str:
     """Return the query of the columns of all messages that they are counted by: those that need no events."""
     columns = [name for name in RULES if name in _COUNTED_BY]
     return f"{kept_rows(columns)}\nUNION ALL\n{withdrawn_rows(columns)}"
+
+
+def bounced_rows() -> str:
+    """Return the query of the messages that are Bounced, and of what tells which bounces are the To's."""
+    columns = ("account_id", "email_id", "date_sent", "channel", "to_domain", "to_key", "to_hash", "status")
+    # Said within, though it names no keys: most messages never bounced.
+    bounced = "t.message_id IN (SELECT message_id FROM bounces)"
+    both = f"{kept_rows(columns, within=bounced)}\nUNION ALL\n{withdrawn_rows(columns, within=bounced)}"
+    return f"SELECT * FROM ({both}) WHERE status = 'Bounced'"
 
 
 _COUNTED_BY: Final = (
@@ -405,7 +426,7 @@ def timeline_rows(within: str = "") -> str:
         (
             SELECT
                 f.account_id AS account_id, f.sent_at AS sent_at, f.message_id AS message_id,
-                tupleElement(f.request, 'to_key') AS to_key,
+                substring(f.to_key, 17) AS to_key,
                 toUInt64(bitShiftRight(f.intent, 16)) AS to_hash
             FROM message_state AS f FINAL{by_state}
         ) AS s ON (e.account_id = s.account_id) AND (e.sent_at = s.sent_at) AND (e.message_id = s.message_id)
@@ -436,14 +457,16 @@ def _of_state(
     )
     found = _words([*by_axes.values(), where])
     conditions = [_KNOWN, *([within] if within else [])]
-    if by_key:
+    if by_key or _LEAN.issuperset(found):
         meanings = {name: f"f.{name}" for name in found} | {
             name: f"tupleElement(f.{axis}, '{part}')" for name, (axis, part) in _PARTS.items()
         }
         meanings["to_hash"] = _TO_HASH.format(intent="f.intent")
         first = " AND ".join(f"({_TABLE.sub('f.', condition)})" for condition in conditions)
-        held = f" WHERE {where.format_map(meanings)}" if where else ""
-        return f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL PREWHERE {first}{held}"
+        of_table = f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL"
+        if not within:  # a condition from outside finds its place by itself
+            return f"{of_table} WHERE {first}" + (f" AND {where.format_map(meanings)}" if where else "")
+        return f"{of_table} PREWHERE {first}" + (f" WHERE {where.format_map(meanings)}" if where else "")
     joined = {name: join_of(name) for name in dict.fromkeys([*_KEYS, *found])}
     grouped = (
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in joined.items())} FROM message_state AS t"
