@@ -13,7 +13,7 @@ from cli.following import EVERY_SECONDS, follow
 from cli.output import Column, show
 from gateway.lists import address_keys, period
 from gateway.problems import Problem
-from projections.messages import queries
+from projections.messages import filters
 from projections.messages.pages import read_page, read_with_id
 from projections.store import Store
 from schemas.errors import RequestError
@@ -60,7 +60,7 @@ def message_rows(store: Store, email_id: str | None, asked: Asked, limit: int) -
 
     Raises RequestError for what can't be, and where two accounts share the id.
     """
-    accounts = None if asked.account in (None, queries.EVERY) else [_account(asked.account or "")]
+    accounts = None if asked.account in (None, filters.EVERY) else [_account(asked.account or "")]
     if email_id is None:
         page = read_page(store, _filter(accounts, asked), limit=limit, now_us=time.time_ns() // 1000)
         return [{name: row[name] for name in _BRIEF} for row in page]
@@ -115,21 +115,21 @@ def follow_messages(
         follow(read, show_rows, wait)
 
 
-def _filter(accounts: Sequence[str] | None, asked: Asked) -> queries.Filter:
+def _filter(accounts: Sequence[str] | None, asked: Asked) -> filters.Filter:
     try:
         from_us, to_us = period(asked.from_, asked.to)
         keys = address_keys(asked.address)
     except Problem as problem:
         raise RequestError(problem.detail, "the options", "Mend them; see --help") from None
-    return queries.Filter(
+    return filters.Filter(
         accounts, from_us=from_us, to_us=to_us, statuses=[*map(_status, asked.statuses)], addresses=keys
     )
 
 
 def _status(name: str) -> str:
-    found = {status.lower(): status for status in queries.STATUSES}.get(name.lower())
+    found = {status.lower(): status for status in filters.STATUSES}.get(name.lower())
     if found is None:
-        mend = f"Use {', '.join(queries.STATUSES)}, in any case"
+        mend = f"Use {', '.join(filters.STATUSES)}, in any case"
         raise RequestError(f"There is no status {name[:40]!r}", "--status", mend)
     return found
 

@@ -14,7 +14,7 @@ from application.principals import Principal, must_cover
 from gateway.problems import Problem
 from gateway.throttle import Throttle
 from gateway.tokens import principal_of
-from projections.messages.queries import EVERY
+from projections.messages.filters import EVERY
 
 __all__ = [
     "OPERATORS",

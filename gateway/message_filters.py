@@ -13,7 +13,7 @@ from application.principals import Principal
 from gateway.access import accounts_of
 from gateway.lists import Account, OfChannel, address_keys, email_id_of, period
 from gateway.problems import Problem
-from projections.messages import queries
+from projections.messages import filters
 from schemas.addresses import domain_of, email_key
 from schemas.provider_ids import PROVIDER_ID_KEYS
 
@@ -30,7 +30,7 @@ Statuses = Annotated[
     list[str] | None,
     Query(
         description="A status, in any case; may be repeated: any of them",
-        json_schema_extra={"items": {"type": "string", "enum": list(queries.STATUSES)}},
+        json_schema_extra={"items": {"type": "string", "enum": list(filters.STATUSES)}},
     ),
 ]
 Types = Annotated[list[str] | None, Query(description="A template's id or name; may be repeated: any of them")]
@@ -60,7 +60,7 @@ StuckHours = Annotated[
 
 def filter_of(
     reader: Callable[..., Coroutine[Any, Any, Principal]],
-) -> Callable[..., Coroutine[Any, Any, queries.Filter]]:
+) -> Callable[..., Coroutine[Any, Any, filters.Filter]]:
     """Return the dependency that reads the filters of a route. `reader` is the route's own, so it is asked once."""
     as_reader = Annotated[Principal, Depends(reader)]
 
@@ -86,9 +86,9 @@ def filter_of(
         code: Code = None,
         classification: Classification = None,
         stuck_hours: StuckHours = None,
-    ) -> queries.Filter:
+    ) -> filters.Filter:
         from_us, to_us = period(from_, to)
-        return queries.Filter(
+        return filters.Filter(
             accounts=accounts_of(principal, account),
             from_us=from_us,
             to_us=to_us,
@@ -115,11 +115,11 @@ def filter_of(
 
 
 def _statuses(names: Sequence[str]) -> Sequence[str]:
-    by_lower = {status.lower(): status for status in queries.STATUSES}
+    by_lower = {status.lower(): status for status in filters.STATUSES}
     for name in names:
         if name.lower() not in by_lower:
             raise Problem(
-                "invalid-parameter", f"`status` {name[:40]!r} is not a status; there are {', '.join(queries.STATUSES)}"
+                "invalid-parameter", f"`status` {name[:40]!r} is not a status; there are {', '.join(filters.STATUSES)}"
             )
     return [by_lower[name.lower()] for name in names]
 

@@ -20,7 +20,7 @@ from gateway.lists import CursorText, Limit, Order, Pages, Row
 from gateway.message_filters import filter_of
 from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.reads import Reads
-from projections.messages import queries
+from projections.messages import filters, queries
 from projections.messages.counts import read_facets
 from projections.messages.exports import read_columns
 from projections.messages.pages import read_page
@@ -39,7 +39,7 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
 
     reader = allowing(READERS, settings.token_secret.get_secret_value())
     as_reader = Annotated[Principal, Depends(reader)]
-    as_asked = Annotated[queries.Filter, Depends(filter_of(reader))]
+    as_asked = Annotated[filters.Filter, Depends(filter_of(reader))]
     render = renderer(settings)
 
     @routes.get(
@@ -78,7 +78,7 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
     return routes
 
 
-def _rows(store: Store, wanted: queries.Filter, order: Order, after: queries.Cursor | None, limit: int) -> list[Row]:
+def _rows(store: Store, wanted: filters.Filter, order: Order, after: queries.Cursor | None, limit: int) -> list[Row]:
     return read_page(store, wanted, limit=limit, now_us=time.time_ns() // 1000, order=order, after=after)
 
 
@@ -100,5 +100,5 @@ def _key(row: dict[str, Any]) -> queries.Cursor:
 
 
 def _is_valid(key: queries.Cursor) -> bool:
-    of_account = key.account_id == queries.EVERY or account_id_or_blank(key.account_id) == key.account_id
+    of_account = key.account_id == filters.EVERY or account_id_or_blank(key.account_id) == key.account_id
     return 0 <= key.date_sent_ms < 1 << 50 and message_id_or_blank(key.email_id) == key.email_id and of_account

@@ -22,7 +22,7 @@ from gateway.lists import CursorText, Pages, Row
 from gateway.openapi import READ_CODES, Answer, operation
 from gateway.problems import Problem
 from gateway.reads import Reads
-from projections.messages import queries
+from projections.messages import filters, queries
 from projections.messages.contents import content
 from projections.messages.pages import read_with_id
 from projections.messages.queries import MAX_EVENTS
@@ -131,7 +131,7 @@ def router(settings: GatewaySettings, store: Store, reads: Reads) -> APIRouter:
         known = message_id_or_blank(email_id)
         if not known:
             raise _no_message()
-        accounts = accounts_of(principal, queries.EVERY if account is None else account)
+        accounts = accounts_of(principal, filters.EVERY if account is None else account)
         rows = await reads.run(principal, read_with_id, store, accounts, known)
         if not rows:
             raise _no_message()

@@ -18,7 +18,7 @@ from gateway.openapi import READ_CODES, Answer, operation
 from gateway.problems import Problem
 from gateway.reads import Reads
 from projections.messages.counts import read_delivery
-from projections.messages.queries import Filter
+from projections.messages.filters import Filter
 from projections.messages.stats import COUNTS, RATES, GroupBy
 from projections.store import Store
 from schemas.settings import GatewaySettings

@@ -35,7 +35,7 @@ from gateway.lists import (
 from gateway.openapi import LIST_CODES, READ_CODES, Answer, operation
 from gateway.problems import Problem
 from gateway.reads import Reads
-from projections.messages.queries import EVERY
+from projections.messages.filters import EVERY
 from projections.messages.queries import Query as SqlQuery
 from projections.store import Store
 from projections.suppressions import queries

@@ -5,7 +5,8 @@ An account is listed by its messages. The log rows of no account (`*`) are not o
 
 from collections.abc import Sequence
 
-from projections.messages.queries import EVERY, Query
+from projections.messages.filters import EVERY
+from projections.messages.queries import Query
 
 __all__ = ["accounts_like", "accounts_named", "policy", "preference", "traces_of"]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from projections.messages import queries
-from projections.messages.queries import Filter
+from projections.messages.filters import Filter
 from projections.messages.stats import GroupBy, delivery
 
 __all__ = ["CountReader", "read_delivery", "read_facets"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from projections.messages.filters import REFUSED
 from projections.messages.outcomes import DELIVERY_RANKS
-from projections.messages.queries import REFUSED
 from schemas.events import ENGAGEMENT_TYPES, FACT_TYPES
 
 __all__ = ["RULES", "STATUS_RULES", "Explanation", "NotCounted", "explain"]

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from projections.messages import queries
-from projections.messages.queries import Cursor, Filter, Order, Window
+from projections.messages.filters import Filter
+from projections.messages.queries import Cursor, Order, Window
 from schemas.times import SECOND_US
 
 __all__ = ["ColumnReader", "Columns", "read_columns"]

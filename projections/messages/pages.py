@@ -18,8 +18,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
-from projections.messages import queries
-from projections.messages.queries import Cursor, Filter, Order, Window
+from projections.messages import filters, queries
+from projections.messages.filters import Filter
+from projections.messages.queries import Cursor, Order, Window
 from projections.messages.rows import Row, is_simple, row_of_events, row_of_state
 from schemas.times import DAY_US, SECOND_US
 
@@ -68,7 +69,7 @@ def read_page(
     found: list[Row] = []
     hits = _Hits()
     keys = _keys(store, wanted, limit + 1, order, after, now_us, hits)
-    number = limit + 1 + (_SPARE_KEYS if queries.asks_events(wanted) else 0)
+    number = limit + 1 + (_SPARE_KEYS if filters.asks_events(wanted) else 0)
     while len(found) <= limit:
         some = _take(keys, number)
         if not some:

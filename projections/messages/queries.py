@@ -5,30 +5,25 @@ In:  a `Filter`; out: SQL and its parameters. Running them is the caller's; `pag
 A query that makes rows names the columns that it needs, and never the view: see views/message_rows.py.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+from projections.messages.filters import BY_EVENTS, BY_WINNER, CONDITIONS, Filter, bound, columns_of, conditions, given
 from projections.messages.rows import EVENT_COLUMNS, STATE_COLUMNS
 from projections.store.views import message_rows
 from schemas.identity import sent_at_us
 from schemas.provider_ids import PROVIDER_ID_KEYS
 
 __all__ = [
-    "EVERY",
     "MAX_EVENTS",
-    "REFUSED",
-    "STATUSES",
     "Cursor",
     "EventCursor",
-    "Filter",
     "Order",
     "Query",
     "Window",
-    "asks_events",
     "columns",
     "events_of_keys",
     "facets",
@@ -44,29 +39,8 @@ __all__ = [
     "withdrawn",
 ]
 
-EVERY: Final = "*"
-"""As an account: all that the caller may see."""
-
 MAX_EVENTS: Final = 10_000
 """Events of one message that are read at once, at the most."""
-
-STATUSES: Final = (
-    "Processed",
-    "Delivered",
-    "Clicked",
-    "Opened",
-    "Declined",
-    "Subscriptionchange",
-    "Bounced",
-    "Suppressed",
-    "Dropped",
-    "Quota_Exceeded",
-    "Not_opted_in",
-    "Blocked",
-    "Pending",
-)
-REFUSED: Final = ("Declined", "Suppressed", "Quota_Exceeded", "Not_opted_in", "Blocked")
-"""The statuses of messages that the gate did not approve."""
 
 Order = Literal["newest", "oldest"]
 _SORTED: Final = {"newest": ("<", " DESC"), "oldest": (">", "")}
@@ -91,43 +65,6 @@ class EventCursor(NamedTuple):
     occurred_us: int
     received_us: int
     event_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What messages are asked for; all that is given must hold.
-
-    `accounts` None is every account: for a token that covers all, and only then.
-    """
-
-    accounts: Sequence[str] | None
-    from_us: int | None = None
-    to_us: int | None = None
-    statuses: Sequence[str] = ()
-    addresses: Sequence[str] = ()
-    """Keys, one of which a To or a CC has; none of them asks for all."""
-    email_id: str | None = None
-    channel: str | None = None
-    types: Sequence[str] = ()
-    """Ids or names of templates, one of which it has."""
-    sent_to: str | None = None
-    address_prefix: str | None = None
-    """How the key of a To or a CC begins."""
-    domain: str | None = None
-    """The domain of the To's key."""
-    subject: str | None = None
-    """A part of the subject, in any case."""
-    client_id: str | None = None
-    staff_id: str | None = None
-    appointment_id: str | None = None
-    provider: str | None = None
-    provider_message_ids: Sequence[str] = ()
-    """The forms that an id of a provider's may have, one of which it has."""
-    code: str | None = None
-    """The provider's code, or the enhanced one."""
-    classification: str | None = None
-    stuck_hours: int | None = None
-    """Processed or Pending, and nothing was heard of it for so many hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +111,7 @@ def indexed_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: 
     keys, chosen = choice
     by = _by(_OF_TABLE, order, in_account=wanted.accounts is not None and len(wanted.accounts) == 1)
     parameters |= chosen | {"limit": limit}
-    if not _given(wanted):
+    if not given(wanted):
         return Query(
             f"SELECT account_id, sent_at AS date_sent, message_id AS email_id, 1 AS may_match FROM ({keys})"  # noqa: S608
             f" ORDER BY {by.replace('sent_at', 'date_sent').replace('message_id', 'email_id')} LIMIT {{limit:UInt32}}",
@@ -217,15 +154,10 @@ def scanned_keys(
     )
 
 
-def asks_events(wanted: Filter) -> bool:
-    """Whether a filter is about what became of a message: of some keys only their events tell whether they match."""
-    return any(name in _BY_EVENTS for name in _given(wanted))
-
-
 def names_by_other_tables(wanted: Filter) -> bool:
     """Whether `indexed_keys` takes keys from other tables than the state's."""
     return bool(wanted.provider_message_ids) or any(
-        table != "message_state" for name in _given(wanted) for table, _ in _STATED.get(name, ())
+        table != "message_state" for name in given(wanted) for table, _ in _STATED.get(name, ())
     )
 
 
@@ -358,8 +290,8 @@ def matching(
 
     If given, only of those of a window, and behind a cursor. `any_withdrawn`: see `facets`.
     """
-    held, parameters = _conditions(wanted)
-    names = dict.fromkeys([*columns, *(name for sql in held for name in _columns_of(sql)), *_OF_ROW])
+    held, parameters = conditions(wanted)
+    names = dict.fromkeys([*columns, *(name for sql in held for name in columns_of(sql)), *_OF_ROW])
     within, more = _bounds(wanted, _OF_ALIAS, order, after, window)
     if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE, window=window)[0], _KNOWN], only_selective=True):
         keys, chosen = choice
@@ -411,7 +343,7 @@ def _bounds(
         # The time is a function of the id, and the table is sorted by it: one message is found without a scan.
         "email_id": f"{date_sent} = UUIDv7ToDateTime({{email_id:UUID}}, 'UTC') AND {email_id} = {{email_id:UUID}}",
     }
-    parameters = {name: _bound(value) for name in said if (value := getattr(wanted, name)) is not None}
+    parameters = {name: bound(value) for name in said if (value := getattr(wanted, name)) is not None}
     held = [said[name] for name in parameters]
     if after is not None:
         beyond, _ = _SORTED[order]
@@ -461,15 +393,15 @@ def _choice(
         return sql, {"known_by": known_by, "providers": [*_providers(wanted)]} | {
             "provider_message_ids": [*wanted.provider_message_ids]
         }
-    first = next((name for name in _STATED if name in _given(wanted)), None)
+    first = next((name for name in _STATED if name in given(wanted)), None)
     if first is not None and wanted.email_id is None:
         each = " UNION ALL ".join(
             f"{keys.replace(' message_state ', f' {table} ')} AND ({sql})" for table, sql in _STATED[first]
         )
         return f"SELECT account_id, sent_at, message_id FROM ({each})", {  # noqa: S608
-            first: _bound(getattr(wanted, first))
+            first: bound(getattr(wanted, first))
         }
-    in_order = not _given(wanted) and wanted.accounts is not None and len(wanted.accounts) == 1 and not only_selective
+    in_order = not given(wanted) and wanted.accounts is not None and len(wanted.accounts) == 1 and not only_selective
     if wanted.email_id is not None or in_order:
         return keys, {}
     return None
@@ -481,11 +413,11 @@ def _states(wanted: Filter, *, within: str = "", by_key: bool = False) -> tuple[
     What the events of some messages alone can tell is taken to hold.
     """
     of_facts, of_types, of_winner = (
-        " AND ".join(_CONDITIONS[name] for name in _given(wanted) if name in names)
-        for names in (_CONDITIONS.keys() - {*_BY_EVENTS}, {*_BY_EVENTS} - {*_BY_WINNER}, _BY_WINNER)
+        " AND ".join(CONDITIONS[name] for name in given(wanted) if name in names)
+        for names in (CONDITIONS.keys() - {*BY_EVENTS}, {*BY_EVENTS} - {*BY_WINNER}, BY_WINNER)
     )
-    _, parameters = _conditions(wanted)
-    names = dict.fromkeys([*_OF_ROW, *(n for name in _given(wanted) for n in _columns_of(_CONDITIONS[name]))])
+    _, parameters = conditions(wanted)
+    names = dict.fromkeys([*_OF_ROW, *(n for name in given(wanted) for n in columns_of(CONDITIONS[name]))])
     match = [of_facts] if of_facts else []
     more = []
     for condition, knows in ((of_types, "is_kept"), (of_winner, "is_simple")):
@@ -503,34 +435,6 @@ _LINKED_BYTES: Final = 1_000
 def _providers(wanted: Filter) -> Sequence[str]:
     return [wanted.provider] if wanted.provider else [*PROVIDER_ID_KEYS]
 
-
-_CONDITIONS: Final = {
-    "statuses": "status IN {statuses:Array(String)}",
-    "addresses": "(to_key IN {addresses:Array(String)} OR hasAny(cc_keys, {addresses:Array(String)}))",
-    "channel": "channel = {channel:String}",
-    "types": "(template_id IN {types:Array(String)} OR type IN {types:Array(String)})",
-    "sent_to": "sent_to = {sent_to:String}",
-    "address_prefix": "(startsWith(to_key, {address_prefix:String})"
-    " OR arrayExists(key -> startsWith(key, {address_prefix:String}), cc_keys))",
-    "domain": "to_domain = {domain:String}",
-    "subject": "positionCaseInsensitiveUTF8(subject, {subject:String}) > 0",
-    "client_id": "sent_to = 'client' AND recipient_id = {client_id:String}",
-    "staff_id": "sent_to = 'staff' AND recipient_id = {staff_id:String}",
-    "appointment_id": "appointment_id = {appointment_id:String}",
-    "provider": "provider = {provider:String}",
-    "provider_message_ids": "provider_message_id IN {provider_message_ids:Array(String)}",
-    "code": "(code = {code:String} OR enhanced_code = {code:String})",
-    "classification": "classification = {classification:String}",
-    "stuck_hours": "status IN ['Processed', 'Pending']"
-    " AND greatest(ifNull(last_heard_at, date_sent), date_sent) < now64(6) - toIntervalHour({stuck_hours:UInt32})",
-}
-"""By the fields of `Filter`, in their names: conditions on rows of `messages`."""
-
-_BY_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
-"""Those that are about what became of a message; the others are about what was asked for, and the state says it."""
-
-_BY_WINNER: Final = ("code", "classification")
-"""Those of them for which it takes the event that says what became of a message."""
 
 _STATED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "addresses": (
@@ -561,26 +465,3 @@ _STATED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
 }
 """What some row of a table says of a message that matches: a union of what an index or a narrow column finds."""
-
-
-def _given(wanted: Filter) -> list[str]:
-    return [name for name in _CONDITIONS if getattr(wanted, name) not in (None, (), [])]
-
-
-def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions on rows of `messages` that a filter means, but those on the key; and their parameters."""
-    given = _given(wanted)
-    return [_CONDITIONS[name] for name in given], {name: _bound(getattr(wanted, name)) for name in given}
-
-
-def _columns_of(sql: str) -> list[str]:
-    """Return the columns of a row that a condition is about."""
-    return [name for name in message_rows.RULES if name in _WORD.findall(_PARAMETER.sub("", sql))]
-
-
-_WORD: Final = re.compile(r"\w+")
-_PARAMETER: Final = re.compile(r"\{\w+:|'[^']*'")
-
-
-def _bound(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -6,7 +6,8 @@ A status is the fold's: what is counted are rows of `messages`.
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from projections.messages.queries import REFUSED, Filter, Query, matching
+from projections.messages.filters import REFUSED, Filter
+from projections.messages.queries import Query, matching
 
 __all__ = ["COUNTS", "RATES", "GroupBy", "delivery"]
 

@@ -11,9 +11,8 @@ from processors.ledger.matching import Matcher
 from processors.ledger.reading import read_records
 from processors.ledger.writing import tables_of
 from projections.bounces import queries as bounces
-from projections.messages import queries as messages
+from projections.messages.filters import EVERY, Filter
 from projections.messages.pages import read_page
-from projections.messages.queries import EVERY
 from projections.store import Store
 from projections.suppressions import queries as suppressions
 from schemas.topics import LEDGER_INPUTS
@@ -58,7 +57,7 @@ def test_the_store_takes_the_rows_and_every_page_can_be_read(store: Store, recor
         bounces.bounces_page(bounces.Filter(None), limit=500),
         suppressions.suppressions_page(suppressions.Filter(None), limit=500),
     ]
-    read_page(store, messages.Filter(None), limit=500, now_us=NOW_US)
+    read_page(store, Filter(None), limit=500, now_us=NOW_US)
     for page in pages:
         store.rows(page.sql, page.parameters)
     for view in ("message_events", "orphan_events", "suppression_history"):

@@ -7,7 +7,7 @@ import pytest
 
 from cli import reading
 from cli.reading import Asked, follow_messages, message_rows
-from projections.messages.queries import Filter
+from projections.messages.filters import Filter
 from projections.store import Store
 from schemas.errors import RequestError, StoreDenied, StoreError
 from tests.operating.commands import in_process

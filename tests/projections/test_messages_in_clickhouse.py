@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from projections.messages.arrow_types import STATE, identity
 from projections.messages.columns import events_table, state_table
+from projections.messages.filters import Filter
 from projections.messages.law import Known, MessageRow, fold
 from projections.messages.pages import read_page, read_with_id
-from projections.messages.queries import Filter, timeline
+from projections.messages.queries import timeline
 from projections.store import Store, generations, migrate
 from schemas.identity import uuid7
 from tests.building import ACCOUNT, NOW_US, a_request, an_event, everything_known

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from projections.messages import queries
 from projections.messages.columns import dispatches_table, events_table, state_table, withdrawn_state_table
 from projections.messages.exports import read_columns
+from projections.messages.filters import REFUSED, STATUSES, Filter
 from projections.messages.law import Known
 from projections.messages.pages import read_page, read_with_id
-from projections.messages.queries import REFUSED, STATUSES, Cursor, Filter, Order
+from projections.messages.queries import Cursor, Order
 from projections.messages.rows import is_simple
 from projections.messages.stats import delivery
 from projections.store import Store

@@ -6,7 +6,7 @@ import pytest
 
 from projections.accounts import queries as accounts
 from projections.bounces import queries as bounces
-from projections.messages import queries, stats
+from projections.messages import filters, queries, stats
 from projections.messages.arrow_types import STATE
 from projections.store import migrate
 from projections.store.views import message_rows
@@ -20,7 +20,7 @@ SUBCOLUMN = re.compile(rf"(?<!\bt\.)\b(?:{'|'.join(AXES)})\.\w+|\bt FINAL\b")
 
 
 EVERY_FILTER = [
-    queries.Filter(["a"], 1, 2, **{name: [value] if name in ("statuses", "addresses", "types") else value})  # type: ignore[arg-type]
+    filters.Filter(["a"], 1, 2, **{name: [value] if name in ("statuses", "addresses", "types") else value})  # type: ignore[arg-type]
     for name, value in {
         "statuses": "Bounced",
         "addresses": "a@b.c",
@@ -43,7 +43,7 @@ EVERY_FILTER = [
 ]
 
 
-def chosen(wanted: queries.Filter) -> queries.Query | None:
+def chosen(wanted: filters.Filter) -> queries.Query | None:
     return queries.indexed_keys(wanted, limit=1, after=queries.Cursor(1, "x", "a"))
 
 
@@ -56,7 +56,7 @@ def test_rows_are_joined_as_the_table_joins_them() -> None:
 
 def test_every_filter_is_tried() -> None:
     tried = {name for wanted in EVERY_FILTER for name in wanted.__slots__ if getattr(wanted, name)}
-    assert tried == set(queries.Filter.__slots__)
+    assert tried == set(filters.Filter.__slots__)
 
 
 def statements() -> list[str]:
@@ -69,7 +69,7 @@ def statements() -> list[str]:
         queries.states_of_keys(["a"], [uuid7(0, b"0" * 10)]),
         queries.events_of_keys(["a"], [uuid7(0, b"0" * 10)]),
         *(queries.facets(wanted) for wanted in EVERY_FILTER),
-        queries.oldest(queries.Filter(["a"])),
+        queries.oldest(filters.Filter(["a"])),
         queries.states_with_id(["a"], "x"),
         queries.timeline("a", "x", limit=1, after=queries.EventCursor(1, 2, "x")),
         accounts.accounts_like("x", limit=1),
@@ -89,8 +89,8 @@ def statements() -> list[str]:
         bounces.bounces_page(bounces.Filter(["a"]), limit=1),
         bounces.recipients(["a"], ["x"]),
         bounces.suppressed(["a"], ["x"]),
-        queries.withdrawn(queries.Filter(["a"])),
-        stats.delivery(queries.Filter(["a"]), ["day", "provider"], limit=1),
+        queries.withdrawn(filters.Filter(["a"])),
+        stats.delivery(filters.Filter(["a"]), ["day", "provider"], limit=1),
         suppressions.was_suppressed("release", "email", "x", "*"),
         suppressions.was_suppressed("suppress", "email", "x", "*"),
     ]
