@@ -6,7 +6,8 @@ Out: chunks of rows in the order of the list, each as its columns. Times are tex
 
 pages.py builds each row in Python, which is right for fifty rows and slow for a file. Here ClickHouse builds them. Each
 query covers only some hours of the log, so that its time and memory are bounded: enough hours for about one
-chunk of rows, more where a filter finds little.
+chunk of rows, more where a filter finds little. Which messages of these are not simple is asked first: to join all that
+might be would take as long as the rest. If one ceases to be simple between the two, both are asked again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,13 +75,22 @@ def _up_to(most: int, hours: Sequence[tuple[int, int]]) -> int:
 def _of_window(
     store: ColumnReader, wanted: Filter, names: Sequence[str], window: Window, order: Order, rows_at_once: int
 ) -> Iterator[Columns]:
+    others = _others(store, wanted, window, order)
     after: Cursor | None = None
     while True:
-        query = queries.columns(wanted, names, window, limit=rows_at_once, order=order, after=after)
-        *chunk, sent_ms, email_ids, accounts = store.columns(query.sql, query.parameters)
+        query = queries.columns(wanted, names, window, others, limit=rows_at_once, order=order, after=after)
+        *chunk, known, sent_ms, email_ids, accounts = store.columns(query.sql, query.parameters)
         if not sent_ms:
             return
+        if not all(known):
+            others = _others(store, wanted, window, order)
+            continue
         yield chunk
         if len(sent_ms) < rows_at_once:
             return
         after = Cursor(sent_ms[-1], email_ids[-1], accounts[-1])
+
+
+def _others(store: ColumnReader, wanted: Filter, window: Window, order: Order) -> Sequence[Cursor]:
+    query = queries.others_of(wanted, window, order=order, after=None)
+    return [Cursor(*key) for key in zip(*store.columns(query.sql, query.parameters), strict=True)]

@@ -32,6 +32,7 @@ __all__ = [
     "matching",
     "names_by_other_tables",
     "oldest",
+    "others_of",
     "scanned_keys",
     "states_of_keys",
     "states_with_id",
@@ -251,22 +252,62 @@ def facets(wanted: Filter, *, any_withdrawn: bool = True) -> Query:
 
 
 def columns(
-    wanted: Filter, names: Sequence[str], window: Window, *, limit: int, order: Order, after: Cursor | None
+    wanted: Filter,
+    names: Sequence[str],
+    window: Window,
+    others: Sequence[Cursor],
+    *,
+    limit: int,
+    order: Order,
+    after: Cursor | None,
 ) -> Query:
     """Return the query of these columns of the messages of a window that are wanted: up to `limit`, in order.
 
-    Times are texts in RFC 3339, the id is text. Behind the columns come date_sent (in milliseconds), email_id and
-    account_id: of the last row, the cursor.
+    `others` are the keys of those that are not simple (`others_of`). Times are texts in RFC 3339, the id is text.
+    Behind the columns come `is_known`, which is 0 where `others` lacks a message, so that its row says nothing; and
+    date_sent (in milliseconds), email_id and account_id: of the last row, the cursor.
     """
-    rows, parameters = matching(
-        wanted, tuple(dict.fromkeys([*names, *_OF_ROW])), window=window, order=order, after=after
+    held, parameters = conditions(wanted)
+    within, bounds = _within(wanted, window, order, after)
+    made = dict.fromkeys([*names, *(name for sql in held for name in columns_of(sql)), *_OF_ROW])
+    of_row, match = ", ".join(dict.fromkeys([*names, *_OF_ROW])), " AND ".join(held) or "1"
+    states = message_rows.state_rows(made, "is_simple", within=within, by_key=True)
+    rows = (
+        f"SELECT {of_row}, is_simple AS is_known FROM ({states})"  # noqa: S608
+        f" WHERE if(is_simple, {match}, NOT (email_id IN {{key_ids:Array(UUID)}}))"
     )
+    these, keys = _of_keys("t", [key.account_id for key in others], [key.email_id for key in others])
+    if others:
+        of_events = message_rows.event_rows_of(made, within=f"{these} AND {within}")
+        rows += f" UNION ALL SELECT {of_row}, 1 AS is_known FROM ({of_events}) WHERE {match}"  # noqa: S608
     shown = [_TEXTS.get(name, name) for name in names]
     cursor = ("toUnixTimestamp64Milli(date_sent)", "toString(email_id)", "account_id")
     return Query(
-        f"SELECT {', '.join([*shown, *cursor])} FROM ({rows}) ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",  # noqa: S608
-        parameters | {"limit": limit},
+        f"SELECT {', '.join([*shown, 'is_known', *cursor])} FROM ({rows})"  # noqa: S608
+        f" ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",
+        parameters | bounds | keys | {"limit": limit},
     )
+
+
+def others_of(wanted: Filter, window: Window, *, order: Order, after: Cursor | None) -> Query:
+    """Return the query of the keys, as `Cursor`s are, of the messages of a window that are not simple."""
+    within, parameters = _within(wanted, window, order, after)
+    rows = message_rows.state_rows(_OF_ROW, "is_simple", within=within)
+    return Query(
+        "SELECT toUnixTimestamp64Milli(date_sent), toString(email_id), account_id"  # noqa: S608
+        f" FROM ({rows}) WHERE NOT is_simple",
+        parameters,
+    )
+
+
+def _within(wanted: Filter, window: Window | None, order: Order, after: Cursor | None) -> tuple[str, dict[str, Any]]:
+    """Return the condition on the keys of what is wanted, and its parameters: by an index, where a filter has one."""
+    within, parameters = _bounds(wanted, _OF_ALIAS, order, after, window)
+    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE, window=window)[0], _KNOWN], only_selective=True):
+        keys, chosen = choice
+        parameters |= chosen
+        within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
+    return " AND ".join(within), parameters
 
 
 _TEXTS: Final = {
@@ -292,16 +333,12 @@ def matching(
     """
     held, parameters = conditions(wanted)
     names = dict.fromkeys([*columns, *(name for sql in held for name in columns_of(sql)), *_OF_ROW])
-    within, more = _bounds(wanted, _OF_ALIAS, order, after, window)
-    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE, window=window)[0], _KNOWN], only_selective=True):
-        keys, chosen = choice
-        more |= chosen
-        within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
+    within, more = _within(wanted, window, order, after)
     where = " AND ".join(held) or "1"
     branches: Sequence[Callable[..., str]] = (message_rows.simple_rows, message_rows.event_rows)
     if message_rows.need_no_events(names):
         branches = [message_rows.kept_rows, *([message_rows.withdrawn_rows] if any_withdrawn else [])]
-    each = (make(names, within=" AND ".join(within)) for make in branches)
+    each = (make(names, within=within) for make in branches)
     both = (f"SELECT {', '.join(columns)} FROM ({of}) WHERE {where}" for of in each)  # noqa: S608
     return " UNION ALL ".join(both), parameters | more
 

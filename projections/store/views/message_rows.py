@@ -28,6 +28,7 @@ __all__ = [
     "bounced_rows",
     "counted_rows",
     "event_rows",
+    "event_rows_of",
     "fact_of",
     "kept_rows",
     "need_no_events",
@@ -304,13 +305,13 @@ _SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "told")}
 _ALL_RULES: Final = RULES | MORE_RULES
 
 
-def simple_rows(columns: Iterable[str], *, within: str = "") -> str:
+def simple_rows(columns: Iterable[str], *, within: str = "", by_key: bool = False) -> str:
     """Return the query of these columns of the rules, of the messages that are simple.
 
     `within` is a condition on t.account_id, t.sent_at and t.message_id: one that is put outside comes to the table, but
-    is asked after all columns are read.
+    is asked after all columns are read. `by_key`: joined by FINAL, which is faster for nearly all columns.
     """
-    return _of_state(_rules(columns), within, where=_SIMPLE)
+    return _of_state(_rules(columns), within, where=_SIMPLE, by_key=by_key)
 
 
 def kept_rows(columns: Iterable[str], *, within: str = "") -> str:
@@ -322,7 +323,11 @@ def withdrawn_rows(columns: Iterable[str], *, within: str = "") -> str:
     """Return the query of these columns of the other messages, which are so few that no others are read."""
     held = f"({_TABLE.sub('w.', within)}) AND " if within else ""
     keys = f"SELECT w.account_id, w.sent_at, w.message_id FROM message_state AS w WHERE {held}(bitAnd(w.flags, 1) = 1)"
-    return _event_rows(columns, f"(t.account_id, t.sent_at, t.message_id) IN ({keys})", keys)
+    return _event_rows(
+        columns,
+        f"(t.account_id, t.sent_at, t.message_id) IN ({keys})",
+        f"(l.account_id, l.sent_at, l.message_id) IN ({keys})",
+    )
 
 
 def need_no_events(columns: Iterable[str]) -> bool:
@@ -347,14 +352,20 @@ def event_rows(columns: Iterable[str], *, within: str = "") -> str:
     Without `within` a query that names no keys reads the events of all messages: a condition outside says nothing to
     the subquery that finds them.
     """
-    keys = ""
+    these = ""
     if within:
         keys = _of_state({name: f"{{{name}}}" for name in _KEYS}, within, where=f"NOT {_SIMPLE}")
-    return _event_rows(columns, within, keys)
+        these = f"(l.account_id, l.sent_at, l.message_id) IN ({keys})"
+    return _event_rows(columns, within, these)
 
 
-def _event_rows(columns: Iterable[str], within: str, keys: str) -> str:
-    """The rows of messages that are not simple; if `keys` is given, the events of these alone are read."""
+def event_rows_of(columns: Iterable[str], *, within: str) -> str:
+    """Return the same of a few messages: `within` names their keys."""
+    return _event_rows(columns, within, _TABLE.sub("l.", within), by_key=True)
+
+
+def _event_rows(columns: Iterable[str], within: str, these: str, *, by_key: bool = False) -> str:
+    """The rows of messages that are not simple; `these` is a condition on the events that are read."""
     rules = _rules(columns)
     words = _words(rules.values())
     facts = {name: sql for name, sql in _FACTS.items() if name in words}
@@ -366,7 +377,7 @@ def _event_rows(columns: Iterable[str], within: str, keys: str) -> str:
         "own_key": _FACTS["to_key"],
         "of_any_address": "{to_hash} = 0",
     }
-    these = f" PREWHERE (l.account_id, l.sent_at, l.message_id) IN ({keys})" if keys else ""
+    of_these = f" PREWHERE {these}" if these else ""
     pieces = {name: f"j.{name}" for name in (*_KEYS, *facts)} | {
         name: sql.format_map({join: f"j.{join}" for join in joins}) for name, sql in told.items()
     }
@@ -377,8 +388,8 @@ def _event_rows(columns: Iterable[str], within: str, keys: str) -> str:
         FROM
         (
             SELECT {", ".join(f"{sql} AS {name}" for name, sql in joined.items())}
-            FROM ({_of_state(asked, within, where=f"NOT {_SIMPLE}", are_pieces=True)}) AS s
-            LEFT JOIN ({_EVENTS.replace("{these}", these)}) AS e
+            FROM ({_of_state(asked, within, where=f"NOT {_SIMPLE}", are_pieces=True, by_key=by_key)}) AS s
+            LEFT JOIN ({_EVENTS.replace("{these}", of_these)}) AS e
             ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
             GROUP BY s.account_id, s.sent_at, s.message_id
         ) AS j
