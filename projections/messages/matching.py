@@ -225,7 +225,7 @@ def candidates_of(provider: str, ids: Sequence[str]) -> Query:
         FROM under AS u
         LEFT JOIN
         (
-            SELECT account_id, message_id, tupleElement(request, 'to_key') AS to_key FROM message_state FINAL
+            SELECT account_id, message_id, substring(to_key, 17) AS to_key FROM message_state FINAL
             WHERE (account_id, sent_at, message_id) IN
                 (SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC'), message_id FROM under)
         ) AS m ON u.account_id = m.account_id AND u.message_id = m.message_id
