@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
-from projections.messages import filters, queries
-from projections.messages.filters import Filter
+from projections.messages import queries
+from projections.messages.filters import Filter, asks_events, given
 from projections.messages.queries import Cursor, Order, Window
 from projections.messages.rows import Row, is_simple, row_of_events, row_of_state
 from schemas.times import DAY_US, SECOND_US
@@ -69,7 +69,7 @@ def read_page(
     found: list[Row] = []
     hits = _Hits()
     keys = _keys(store, wanted, limit + 1, order, after, now_us, hits)
-    number = limit + 1 + (_SPARE_KEYS if filters.asks_events(wanted) else 0)
+    number = limit + 1 + (_SPARE_KEYS if asks_events(wanted) else 0)
     while len(found) <= limit:
         some = _take(keys, number)
         if not some:
@@ -109,7 +109,8 @@ def _keys(
     """Yield the keys of the rows that may match, in the order of the list."""
     limit = min(need + _SPARE_KEYS, _MOST_KEYS)
     if queries.indexed_keys(wanted, limit=limit) is not None:
-        yield from _indexed(store, wanted, limit * _ROWS_OF_KEY, order, after)
+        # Without a filter a key comes once for each of its rows; with one, once.
+        yield from _indexed(store, wanted, limit if given(wanted) else limit * _ROWS_OF_KEY, order, after)
         return
     for window in _windows(store, wanted, order, after, now_us):
         yield from _scanned(store, wanted, window, limit, order, after, hits)

@@ -314,9 +314,12 @@ def simple_rows(columns: Iterable[str], *, within: str = "", by_key: bool = Fals
     return _of_state(_rules(columns), within, where=_SIMPLE, by_key=by_key)
 
 
-def kept_rows(columns: Iterable[str], *, within: str = "") -> str:
-    """Return the query of these columns of the messages from which nothing was withdrawn; all `need_no_events`."""
-    return _of_state(_rules(columns), within, where=_KEPT)
+def kept_rows(columns: Iterable[str], *, within: str = "", by_key: bool = False) -> str:
+    """Return the query of these columns of the messages from which nothing was withdrawn; all `need_no_events`.
+
+    `by_key`: joined by FINAL, whichever columns they are.
+    """
+    return _of_state(_rules(columns), within, where=_KEPT, by_key=by_key)
 
 
 def withdrawn_rows(columns: Iterable[str], *, within: str = "") -> str:
@@ -399,7 +402,8 @@ def _event_rows(columns: Iterable[str], within: str, these: str, *, by_key: bool
 def counted_rows() -> str:
     """Return the query of the columns of all messages that they are counted by: those that need no events."""
     columns = [name for name in RULES if name in _COUNTED_BY]
-    return f"{kept_rows(columns)}\nUNION ALL\n{withdrawn_rows(columns)}"
+    # By FINAL: a condition on `date_sent` then comes to the table's order, and what is not asked for is not joined.
+    return f"{kept_rows(columns, by_key=True)}\nUNION ALL\n{withdrawn_rows(columns)}"
 
 
 def bounced_rows() -> str:
@@ -407,7 +411,7 @@ def bounced_rows() -> str:
     columns = ("account_id", "email_id", "date_sent", "channel", "to_domain", "to_key", "to_hash", "status")
     # Said within, though it names no keys: most messages never bounced.
     bounced = "t.message_id IN (SELECT message_id FROM bounces)"
-    both = f"{kept_rows(columns, within=bounced)}\nUNION ALL\n{withdrawn_rows(columns, within=bounced)}"
+    both = f"{kept_rows(columns, within=bounced, by_key=True)}\nUNION ALL\n{withdrawn_rows(columns, within=bounced)}"
     return f"SELECT * FROM ({both}) WHERE status = 'Bounced'"
 
 
@@ -479,10 +483,14 @@ def _of_state(
             return f"{of_table} WHERE {first}" + (f" AND {where.format_map(meanings)}" if where else "")
         return f"{of_table} PREWHERE {first}" + (f" WHERE {where.format_map(meanings)}" if where else "")
     joined = {name: join_of(name) for name in dict.fromkeys([*_KEYS, *found])}
+    if within:
+        # An expression: else each month is joined by one thread alone, and nearly all that is asked for is in one
+        # (ClickHouse's setting allow_aggregate_partitions_independently). A condition from outside needs the column.
+        joined["sent_at"] = "toDateTime64(t.sent_at, 3, 'UTC')"
     grouped = (
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in joined.items())} FROM message_state AS t"
         f" WHERE {' AND '.join(f'({condition})' for condition in conditions)}"
-        f" GROUP BY {', '.join(map(join_of, _KEYS))}"
+        f" GROUP BY {', '.join(joined[name] for name in _KEYS)}"
     )
     meanings = {name: f"m.{name}" for name in joined}
     held = f" WHERE {where.format_map(meanings)}" if where else ""
@@ -496,10 +504,6 @@ def fact_of(name: str) -> str:
 
 def join_of(name: str) -> str:
     """Return how an axis of the grouped table, or a part of one, is joined."""
-    if name == "sent_at":
-        # As an expression: else each month is joined by one thread alone, and nearly all that is asked for is in one
-        # (ClickHouse's setting allow_aggregate_partitions_independently).
-        return "toDateTime64(t.sent_at, 3, 'UTC')"
     if name in _KEYS:
         return f"t.{name}"
     if name == "to_hash":  # here, since what a lambda takes from outside is copied for each element
