@@ -7,8 +7,8 @@ address, or from which an event was withdrawn, is worked out from `events`, by i
 pieces, and the rules say what those mean. What messages are counted by needs less: the state tells the types of the
 To's own events, so no events are read unless one was withdrawn.
 
-Each name and each level of subqueries costs time whenever it is analysed, and each axis when it is joined; so a query is
-made of the columns that it shows or asks, and of the pieces that these need, put into the rules where they can be.
+Each name and each level of subqueries costs time whenever it is analysed, and each axis when it is joined; so a query
+is made of the columns that it shows or asks, and of the pieces that these need, put into the rules where they can be.
 
 The rows of a message are joined by FINAL or by GROUP BY, with the functions of the table's merges; both give the same.
 FINAL is analysed faster, so it is for rows whose keys are known, and for columns of numbers and short texts; for others
