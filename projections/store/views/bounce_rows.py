@@ -49,18 +49,19 @@ def rows(within: str = "", *, complete: bool = True) -> str:
                 uniqExact(e.message_id) AS bounces,
                 min(e.occurred_at) AS first_bounced_at,
                 max(e.occurred_at) AS last_bounced_at,
-                argMax(e.reason, (e.occurred_at, e.event_id)) AS last_reason,
-                toString(argMax(e.code, (e.occurred_at, e.event_id))) AS last_code,
-                toString(argMax(e.classification, (e.occurred_at, e.event_id))) AS last_classification,
-                toString(argMax(e.fault, (e.occurred_at, e.event_id))) AS last_fault,
+                argMax((e.reason, e.code, e.classification, e.fault, e.message_id),
+                    (e.occurred_at, e.event_id)) AS last,
+                tupleElement(last, 1) AS last_reason,
+                toString(tupleElement(last, 2)) AS last_code,
+                toString(tupleElement(last, 3)) AS last_classification,
+                toString(tupleElement(last, 4)) AS last_fault,
+                tupleElement(last, 5) AS last_email_id,
                 -- The recipient is the To's: of an address that is only a CC nobody says whose it is.
-                argMax(m.recipient_kind, (m.to_key = to, e.occurred_at, e.event_id)) AS kind_of_last,
-                argMax({"m.recipient_id" if complete else "e.message_id"},
-                    (m.to_key = to, e.occurred_at, e.event_id)) AS id_of_last,
+                argMax((m.recipient_kind, {"m.recipient_id" if complete else "e.message_id"}),
+                    (m.to_key = to, e.occurred_at, e.event_id)) AS of_to,
                 max(m.to_key = to) AS is_a_to,
-                if(is_a_to, kind_of_last, '') AS recipient_kind,
-                {"if(is_a_to, id_of_last, '') AS recipient_id" if complete else _RECIPIENT_OF},
-                argMax(e.message_id, (e.occurred_at, e.event_id)) AS last_email_id
+                if(is_a_to, tupleElement(of_to, 1), '') AS recipient_kind,
+                {"if(is_a_to, tupleElement(of_to, 2), '') AS recipient_id" if complete else _RECIPIENT_OF}
             FROM (SELECT * FROM bounces FINAL WHERE (link != 'withdrawn'){where}) AS e
             LEFT JOIN
             (
@@ -82,7 +83,9 @@ def rows(within: str = "", *, complete: bool = True) -> str:
     """
 
 
-_RECIPIENT_OF: Final = "if(is_a_to, id_of_last, toUUID('00000000-0000-0000-0000-000000000000')) AS recipient_of"
+_RECIPIENT_OF: Final = (
+    "if(is_a_to, tupleElement(of_to, 2), toUUID('00000000-0000-0000-0000-000000000000')) AS recipient_of"
+)
 
 
 def messages() -> str:
