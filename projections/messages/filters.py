@@ -16,6 +16,7 @@ __all__ = [
     "CONDITIONS",
     "EVERY",
     "REFUSED",
+    "ROW_TELLS",
     "STATUSES",
     "Filter",
     "asks_events",
@@ -138,6 +139,9 @@ CONDITIONS: Final = {
 
 BY_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
 """Those that are about what became of a message; the others are about what was asked for, and the state says it."""
+
+ROW_TELLS: Final = frozenset({"addresses", "address_prefix", "client_id", "staff_id", "appointment_id"})
+"""Those that whoever has the row can tell by plain comparison: `pages.py` does."""
 
 BY_WINNER: Final = ("code", "classification")
 """Those of them for which it takes the event that says what became of a message."""

@@ -202,7 +202,10 @@ def _rows_of(store: Reader, states: Sequence[Row]) -> list[Row]:
 
 
 def _holds(row: Row, wanted: Filter, now_us: int) -> bool:
-    """Whether a row is what a filter means by what became of the message; by what was asked for, its key was found."""
+    """Whether a row is what a filter means by what became of the message, or by whom it was for.
+
+    By what else was asked for its key was found.
+    """
     if wanted.stuck_hours is not None:
         heard = max(row["last_heard_at"] or row["date_sent"], row["date_sent"])
         quiet_since = _EPOCH + timedelta(microseconds=now_us) - timedelta(hours=wanted.stuck_hours)
@@ -214,4 +217,18 @@ def _holds(row: Row, wanted: Filter, now_us: int) -> bool:
         and (not wanted.provider_message_ids or row["provider_message_id"] in wanted.provider_message_ids)
         and (wanted.code is None or wanted.code in (row["code"], row["enhanced_code"]))
         and (wanted.classification is None or row["classification"] == wanted.classification)
+        and _is_for(row, wanted)
+    )
+
+
+def _is_for(row: Row, wanted: Filter) -> bool:
+    """The filters of `filters.ROW_TELLS`."""
+    keys = [row["to_key"], *row["cc_keys"]]
+    recipient = (row["sent_to"], row["recipient_id"])
+    return (
+        (not wanted.addresses or not set(wanted.addresses).isdisjoint(keys))
+        and (wanted.address_prefix is None or any(key.startswith(wanted.address_prefix) for key in keys))
+        and (wanted.client_id is None or recipient == ("client", wanted.client_id))
+        and (wanted.staff_id is None or recipient == ("staff", wanted.staff_id))
+        and (wanted.appointment_id is None or row["appointment_id"] == wanted.appointment_id)
     )

@@ -11,7 +11,17 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from projections.messages.filters import BY_EVENTS, BY_WINNER, CONDITIONS, Filter, bound, columns_of, conditions, given
+from projections.messages.filters import (
+    BY_EVENTS,
+    BY_WINNER,
+    CONDITIONS,
+    ROW_TELLS,
+    Filter,
+    bound,
+    columns_of,
+    conditions,
+    given,
+)
 from projections.messages.rows import EVENT_COLUMNS, STATE_COLUMNS
 from projections.store.views import message_rows
 from schemas.identity import sent_at_us
@@ -102,8 +112,9 @@ def indexed_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: 
     """Return the query of up to `limit` keys among which all rows of the page are; None where only a scan finds them.
 
     The rows of `message_state` that state a value are found by it, merged or not, and what the merged row says is asked
-    after that. Columns: account_id, date_sent, email_id, may_match. Where `may_match` is 0 the row does not match. A
-    key whose rows are not merged may come several times: to leave copies out would take as long as all the rest.
+    after that: here, or of the row (`filters.ROW_TELLS`), where such a filter stands alone, so that nearly all keys
+    match. Columns: account_id, date_sent, email_id, may_match. Where `may_match` is 0 the row does not match. Without a
+    filter a key whose rows are not merged may come several times: to leave copies out would take as long as the rest.
     """
     bounds, parameters = _bounds(wanted, _OF_TABLE, order, after)
     choice = _choice(wanted, [*bounds, _KNOWN])
@@ -119,6 +130,12 @@ def indexed_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: 
             parameters,
         )
     keys = f"SELECT DISTINCT account_id, sent_at, message_id FROM ({keys}) ORDER BY {by} LIMIT {{limit:UInt32}}"  # noqa: S608
+    if len(given(wanted)) == 1 and ROW_TELLS.issuperset(given(wanted)):
+        return Query(
+            f"SELECT account_id, sent_at AS date_sent, message_id AS email_id, 1 AS may_match FROM ({keys})"  # noqa: S608
+            f" ORDER BY {_by(_OF_ROW, order)}",
+            parameters,
+        )
     inner, match, more = _states(wanted, within=f"({', '.join(_OF_ALIAS)}) IN ({keys})", by_key=True)
     return Query(
         f"SELECT account_id, date_sent, email_id, ({match}) AS may_match FROM ({inner})"  # noqa: S608
