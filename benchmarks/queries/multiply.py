@@ -135,7 +135,7 @@ _SHIFTED: Final = "bitShiftLeft(toUInt256(later), 144)"
 """What an inverse time is less by, where it stands in the number `intent` (projections/messages/intents.py)."""
 
 
-def _led(text: str) -> str:
+def _ordered_text(text: str) -> str:
     """A text behind its order: the inverse time, whose highest bit says what it is of, and the hash."""
     halves = [f"reinterpretAsUInt64(reverse(substring({text}, {place}, 8)))" for place in (1, 9)]
     order = (f"{halves[0]} - toUInt64(later)", _masked(halves[1]))
@@ -151,7 +151,7 @@ _STATE: Final = {
     "account_id": "new_account",
     "message_id": "new_id",
     "intent": f"if(t.intent = 0, t.intent, bitXor(t.intent - {_SHIFTED}, bitShiftLeft(toUInt256(mask), 80)))",
-    **{name: _led(f"t.{name}") for name in ("to_key", "domain", "template_id", "template_name")},
+    **{name: _ordered_text(f"t.{name}") for name in ("to_key", "domain", "template_id", "template_name")},
     "copied_to": "t.copied_to",
     "told": "t.told",
     "flags": "t.flags",

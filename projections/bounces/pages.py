@@ -39,7 +39,7 @@ def read_bounces(
 def _complete(store: BounceReader, rows: Sequence[Row]) -> None:
     """Add `recipient_id` and `suppressed` to each row."""
     accounts = [row["account_id"] for row in rows]
-    query = queries.recipients(accounts, [str(row["recipient_of"]) for row in rows])
+    query = queries.recipients(accounts, [str(row["recipient_of"]) for row in rows if row["recipient_of"].int])
     ids = {(account, message): id_ for account, message, id_ in store.tuples(query.sql, query.parameters)}
     query = queries.suppressed(accounts, [row["address"] for row in rows])
     held = {tuple(row) for row in store.tuples(query.sql, query.parameters)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from projections.messages.queries import Query
+from projections.messages.queries import Query, of_keys
 from projections.store.views import bounce_rows
 from schemas.suppressions import EVERYWHERE
 
@@ -89,12 +89,11 @@ def is_complete(wanted: Filter) -> bool:
 
 def recipients(accounts: Sequence[str], email_ids: Sequence[str]) -> Query:
     """Return the query of (account_id, message_id, recipient_id) of some messages."""
+    these, parameters = of_keys("f", accounts, email_ids)
     return Query(
-        "SELECT account_id, message_id, tupleElement(f.request, 'recipient_id') AS recipient_id"
-        " FROM message_state AS f FINAL PREWHERE f.account_id IN {accounts:Array(String)}"
-        " AND f.sent_at IN (SELECT UUIDv7ToDateTime(arrayJoin({ids:Array(UUID)}), 'UTC'))"
-        " AND f.message_id IN {ids:Array(UUID)}",
-        {"accounts": sorted({*accounts}), "ids": sorted({*email_ids})},
+        "SELECT account_id, message_id, tupleElement(f.request, 'recipient_id') AS recipient_id"  # noqa: S608
+        f" FROM message_state AS f FINAL PREWHERE {these}",
+        parameters,
     )
 
 

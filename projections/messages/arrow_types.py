@@ -13,8 +13,8 @@ __all__ = [
     "CHANGE",
     "INVERSE",
     "KNOWN_AS",
-    "LED",
     "NOTHING",
+    "ORDERED_TEXTS",
     "STATE",
     "TYPE_SIZE",
     "WINNER",
@@ -56,13 +56,13 @@ WINNER: Final = pa.struct(
 )
 CHANGE: Final = pa.struct([("inverse_at", pa.uint64()), *_texts("state")])
 _IDS: Final = pa.list_(pa.uint64())
-LED: Final = ("to_key", "domain", "template_id", "template_name")
-"""The axes that are texts led by the order of their request or decision, in 16 bytes."""
+ORDERED_TEXTS: Final = ("to_key", "domain", "template_id", "template_name")
+"""The axes that are texts behind 16 bytes: the order of their request or decision."""
 STATE: Final = {
     "account_id": pa.string(),
     "message_id": pa.string(),
     "intent": pa.binary(32),
-    **dict.fromkeys(LED, pa.binary()),
+    **dict.fromkeys(ORDERED_TEXTS, pa.binary()),
     "request": pa.struct(
         _ORDERED
         + _texts("recipient_id", "to_address")

@@ -218,8 +218,7 @@ def _intents(
     size = len(requests)
     inverse_times, inverse_hashes = [INVERSE - at for at in times], _complements(hashes)
     order = [[known] * size, inverse_times, inverse_hashes]
-    # As text that sorts like the order.
-    led = [
+    prefixes = [  # bytes that sort like the order
         ((known - 1 << 63 | at) << 64 | hashed).to_bytes(16, "big")
         for at, hashed in zip(inverse_times, inverse_hashes, strict=True)
     ]
@@ -233,10 +232,10 @@ def _intents(
     return {
         "intent": pa.array(intents, STATE["intent"]),
         "copied_to": pa.array([sorted({*keys}) for keys in copied_to], STATE["copied_to"]),
-        "to_key": _led(led, [r.to_key for r in requests]),
-        "domain": _led(led, [domain_of(r.to_key) for r in requests]),
-        "template_id": _led(led, [r.template_id for r in requests]),
-        "template_name": _led(led, [r.template_name for r in requests]),
+        "to_key": _ordered_texts(prefixes, [r.to_key for r in requests]),
+        "domain": _ordered_texts(prefixes, [domain_of(r.to_key) for r in requests]),
+        "template_id": _ordered_texts(prefixes, [r.template_id for r in requests]),
+        "template_name": _ordered_texts(prefixes, [r.template_name for r in requests]),
         "request": struct(
             STATE["request"],
             *order,
@@ -252,8 +251,8 @@ def _intents(
     }
 
 
-def _led(order: Sequence[bytes], texts: Sequence[str]) -> Any:
-    return pa.array([led + text.encode() for led, text in zip(order, texts, strict=True)], pa.binary())
+def _ordered_texts(prefixes: Sequence[bytes], texts: Sequence[str]) -> Any:
+    return pa.array([prefix + text.encode() for prefix, text in zip(prefixes, texts, strict=True)], pa.binary())
 
 
 def _contents_seen(hashes: Sequence[int]) -> Columns:

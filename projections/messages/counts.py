@@ -3,7 +3,7 @@
 In:  what reads from a store; a `Filter`. Out: rows of counts.
 
 A message from which an event was withdrawn is worked out from its events. There is hardly ever one, so whether there is
-is asked first, by one narrow column.
+is asked first, by one narrow column. One that is withdrawn between the two questions is missing in that answer.
 """
 
 from collections.abc import Sequence

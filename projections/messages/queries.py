@@ -41,6 +41,7 @@ __all__ = [
     "indexed_keys",
     "matching",
     "names_by_other_tables",
+    "of_keys",
     "oldest",
     "others_of",
     "scanned_keys",
@@ -210,7 +211,7 @@ def states_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
 
     A pair of account and id that is no key may be among them, where several accounts are given.
     """
-    held, parameters = _of_keys("f", accounts, email_ids)
+    held, parameters = of_keys("f", accounts, email_ids)
     return Query(
         f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {held}",  # noqa: S608
         parameters,
@@ -219,7 +220,7 @@ def states_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
 
 def events_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
     """Return the query of the events of some keys that were not withdrawn, as `rows.EVENT_COLUMNS`."""
-    held, parameters = _of_keys("l", accounts, email_ids)
+    held, parameters = of_keys("l", accounts, email_ids)
     return Query(
         f"SELECT {', '.join(EVENT_COLUMNS)} FROM events AS l FINAL PREWHERE {held} WHERE l.link != 'withdrawn'",  # noqa: S608
         parameters,
@@ -238,7 +239,11 @@ def states_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
     )
 
 
-def _of_keys(alias: str, accounts: Iterable[str], email_ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
+def of_keys(alias: str, accounts: Iterable[str], email_ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the condition on a table's key that names some messages, and its parameters; `alias` is the table's.
+
+    Each id of each account is asked for, so where there are several accounts a pair that nobody named may be found.
+    """
     times = sorted({f"{sent_at_us(email_id) / 1_000_000:.3f}" for email_id in email_ids})
     # As constants, each for itself: so they reach the index.
     held = (
@@ -293,7 +298,7 @@ def columns(
         f"SELECT {of_row}, is_simple AS is_known FROM ({states})"  # noqa: S608
         f" WHERE if(is_simple, {match}, NOT (email_id IN {{key_ids:Array(UUID)}}))"
     )
-    these, keys = _of_keys("t", [key.account_id for key in others], [key.email_id for key in others])
+    these, keys = of_keys("t", [key.account_id for key in others], [key.email_id for key in others])
     if others:
         of_events = message_rows.event_rows_of(made, within=f"{these} AND {within}")
         rows += f" UNION ALL SELECT {of_row}, 1 AS is_known FROM ({of_events}) WHERE {match}"  # noqa: S608

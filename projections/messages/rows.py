@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from projections.messages.arrow_types import INVERSE, LED, TYPE_SIZE
+from projections.messages.arrow_types import INVERSE, ORDERED_TEXTS, TYPE_SIZE
 from projections.messages.intents import read_intent
 from projections.messages.law import COUNT_LIMIT, REFUSED_STATUS, is_own
 from projections.messages.outcomes import (
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 STATE_COLUMNS: Final = (
     *("account_id", "sent_at", "message_id", "intent", "request", "dispatch", "flags", "heard"),
-    *(f"substring({name}, 17) AS {name}" for name in LED),
+    *(f"substring({name}, 17) AS {name}" for name in ORDERED_TEXTS),
     *("first_content", "last_content", "told", "seen", "provider_ids"),
     *("processed", "delivered", "bounced", "opened", "clicked", "deliveries", "changes", "winner"),
     *(f"length({name}) AS {name}" for name in ("opens", "machine_opens", "clicks", "deferrals")),

@@ -87,7 +87,7 @@ def statements() -> list[str]:
             bounces.Filter(["a"], "email", ["x"], True, 1, 2), limit=1, after=bounces.Cursor(1, *"xyz")
         ),
         bounces.bounces_page(bounces.Filter(["a"]), limit=1),
-        bounces.recipients(["a"], ["x"]),
+        bounces.recipients(["a"], [uuid7(0, b"0" * 10)]),
         bounces.suppressed(["a"], ["x"]),
         queries.withdrawn(filters.Filter(["a"])),
         stats.delivery(filters.Filter(["a"]), ["day", "provider"], limit=1),
