@@ -11,7 +11,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock fmt lint type test test-fast run golden docs bench
+.PHONY: help setup lock fmt lint type test test-fast dev run pictures golden docs bench
 
 help: ## show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,9 +23,9 @@ help: ## show the verbs
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-setup: .venv/.ready ## make .venv with the locked requirements
+setup: .venv/.ready ## create .venv with the locked requirements
 
-lock: ## lock requirements.in and requirements-dev.in anew (needs uv)
+lock: ## update requirements.lock from requirements.in and requirements-dev.in (needs uv)
 	uv pip compile requirements-dev.in --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock --quiet
 
@@ -33,7 +33,7 @@ fmt: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: setup ## check the style and the directions of imports
+lint: setup ## check the style, and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
@@ -41,22 +41,28 @@ lint: setup ## check the style and the directions of imports
 type: setup ## check the types
 	$(BIN)/mypy
 
-test: setup ## everything, on real Kafka and the real ClickHouse engine (TEST_WORKERS=, each with a stack of its own)
+test: setup ## all tests, on real Kafka and the real ClickHouse engine (TEST_WORKERS= processes, each with its own stack)
 	JDK_JAVA_OPTIONS="$(TEST_JAVA_OPTIONS)" $(BIN)/python -m pytest \
 		--numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-fast: setup ## what starts nothing, with fewer examples of each property, in under a minute
+test-fast: setup ## the tests without services, with fewer examples per property, in about a minute
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist worksteal \
 		--hypothesis-profile fast -m "not kafka and not clickhouse and not stack and not process"
 
-run: setup ## everything on this machine, with live simulated traffic (DATA_DIR=, PORT_BASE=)
+run: setup ## everything on this machine, with live simulated traffic; prints what to open (DATA_DIR=, PORT_BASE=)
 	$(BIN)/sendledger up --demo --data-dir "$(DATA_DIR)" --port-base "$(PORT_BASE)"
 
-golden: setup ## write the expected events of the golden cases anew; review the diff like code
+dev: setup ## the same, and the gateway restarts whenever a source file changes
+	$(BIN)/sendledger up --demo --reload --data-dir "$(DATA_DIR)" --port-base "$(PORT_BASE)"
+
+pictures: setup ## take the pictures of the README from the demo that `make run` has started (DATA_DIR=)
+	$(BIN)/python -m tests.console.pictures "$(DATA_DIR)"
+
+golden: setup ## regenerate the expected events of the golden cases; review the diff like code
 	$(BIN)/python -m tests.golden.rewrite
 
-docs: setup ## make the reference pages anew from the code
+docs: setup ## regenerate the reference pages from the code
 	$(BIN)/python -m tests.docs.generate
 
-bench: setup ## the benchmarks, each beside its peer
+bench: setup ## the benchmarks, each compared with its peer
 	$(BIN)/python -m benchmarks

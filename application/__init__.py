@@ -1,5 +1,5 @@
-"""What somebody may do: send, suppress, release, opt in, import, set policies. It knows no HTTP and no terminal.
+"""The use cases: send, suppress, release, opt in, import, set policies, handle dead letters. No HTTP, no terminal.
 
-In:  what is asked for, as JSON has it; who asks; a producer of Kafka, and a store where something is to be looked up.
-Out: records in the log; or RequestError, which the gateway makes a problem of and the command line an exit code.
+In:  a request as a JSON value; the principal; a Kafka producer, and a store for look-ups.
+Out: records in Kafka; or RequestError, which the gateway turns into a problem and the command line into an exit code.
 """

@@ -1,8 +1,8 @@
-"""The state that a command is about to change: asked of the tables, which follow the log within a moment.
+"""The state that a command is about to change, read from ClickHouse, which follows Kafka with a short delay.
 
-In:  a command that is about to be written. Out: whether that which it is about is suppressed, and for an opt-in whether
-there is an opt-out that it lifts; None where the tables can't tell now. A command does not wait for them: to close an
-address matters more than to know how it was.
+In:  a command that is about to be written.
+Out: whether its address is suppressed, and for an opt-in whether there is an opt-out that it lifts; None if ClickHouse
+can't answer now. The command is written in any case: suppressing an address matters more than reporting its state.
 """
 
 import asyncio
@@ -11,30 +11,32 @@ from typing import Final, NamedTuple
 import structlog
 
 from application import deadlines
-from application.lookups import UNANSWERED, Run
-from application.suppression_commands import Made
+from application.lookups import LOOKUP_ERRORS, RunBlocking
+from application.suppression_commands import PreparedCommand
 from projections.accounts import queries as accounts
-from projections.gate.addressing import sender_key
 from projections.store import Store
 from projections.suppressions import queries
+from projections.suppressions.addressing import sender_key
+from schemas.decoding.ids import ALL
 from schemas.errors import StoreError, StoreRefused
-from schemas.suppressions import EVERYWHERE, SuppressionCommand
+from schemas.log_events import LogEvent
+from schemas.suppressions import SuppressionCommand
 
 __all__ = ["CurrentState", "current_state", "is_known_scope"]
 
-_TOLD_WITHIN_SECONDS: Final = 3.0
+_LOOKUP_SECONDS: Final = 3.0
 
 log = structlog.get_logger()
 
 
 class CurrentState(NamedTuple):
-    """How it was; None is unknown, or of `was_opted_out` that the command is no opt-in."""
+    """The state before the command. None is unknown; `was_opted_out` is also None if the command is not an opt-in."""
 
     was_suppressed: bool | None = None
     was_opted_out: bool | None = None
 
     def effect(self, action: str) -> str:
-        """What the command does, in words."""
+        """Return a sentence about what the command does."""
         if action == "opt_in":
             return _OPT_INS[self.was_opted_out]
         return _COMMANDS[action][self.was_suppressed]
@@ -59,32 +61,32 @@ _COMMANDS: Final = {
 }
 
 
-async def current_state(store: Store, made: Made, run: Run = asyncio.to_thread) -> CurrentState:
-    """Return how it is now.
+async def current_state(store: Store, prepared: PreparedCommand, run: RunBlocking = asyncio.to_thread) -> CurrentState:
+    """Return the current state.
 
-    `run` runs what blocks: in any thread where nothing else is done.
+    `run` runs blocking functions; the default is any thread.
     """
     try:
-        async with asyncio.timeout(deadlines.at_most_half(_TOLD_WITHIN_SECONDS)):
-            return CurrentState(*await run(_state, store, made))
-    except UNANSWERED as error:
-        log.warning("suppression.state_unknown", error=type(error).__name__)
+        async with asyncio.timeout(deadlines.at_most_half(_LOOKUP_SECONDS)):
+            return CurrentState(*await run(_state, store, prepared))
+    except LOOKUP_ERRORS as error:
+        log.warning(LogEvent.SUPPRESSION_STATE_UNKNOWN, error=type(error).__name__)
         return CurrentState()
 
 
 def is_known_scope(store: Store, scope: str) -> bool:
-    """Return whether the account of a scope has any message or policy; True also where that is not to be known."""
-    if scope == EVERYWHERE:
+    """Return whether the account of a scope has any message or policy; True if ClickHouse can't answer."""
+    if scope == ALL:
         return True
-    query = accounts.traces_of(scope)
+    query = accounts.account_exists(scope)
     try:
         return bool(store.tuples(query.sql, query.parameters))
     except (StoreError, StoreRefused):
         return True
 
 
-def _state(store: Store, made: Made) -> CurrentState:
-    command, key = made.command, made.key
+def _state(store: Store, prepared: PreparedCommand) -> CurrentState:
+    command, key = prepared.command, prepared.key
     query = queries.was_suppressed(command.action, key.channel, key.address, command.scope)
     [(suppressed,)] = store.tuples(query.sql, query.parameters)
     if command.action != "opt_in":
@@ -95,7 +97,7 @@ def _state(store: Store, made: Made) -> CurrentState:
 
 
 def _lifts(command: SuppressionCommand, scope: str, out: dict[str, str]) -> bool:
-    """Whether an opt-in lifts an opt-out, as the gate sees it: what it names, or all of exactly its scope."""
+    """Whether an opt-in lifts an opt-out, by the gate's rule: of its group or sender, else all of exactly its scope."""
     if scope != command.scope:
         return False
     if not command.group and not command.sender:

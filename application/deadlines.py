@@ -1,7 +1,8 @@
 """One deadline for each request, however many services it waits for.
 
-In:  whoever takes the request begins it; reading its body begins it anew, since a long upload is nobody's fault.
-Out: what may still be waited for. Whatever waits asks `within(limit)`, and so no chain of waits adds up to more.
+In:  `limit` starts the deadline when a request arrives; `restart` resets it once the body is read, since a slow upload
+is not the services' fault.
+Out: the remaining time. Every wait uses `within(limit)`, so a chain of waits never exceeds the deadline.
 """
 
 import time
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-__all__ = ["at_most_half", "begun", "remaining", "restart", "within"]
+__all__ = ["at_most_half", "limit", "remaining", "restart", "within"]
 
 
 class _Deadline:
@@ -29,8 +30,8 @@ _CURRENT: Final[ContextVar[_Deadline | None]] = ContextVar("deadline", default=N
 
 
 @contextmanager
-def begun(seconds: float) -> Iterator[None]:
-    """Let what runs in this context have so many seconds in all."""
+def limit(seconds: float) -> Iterator[None]:
+    """Limit all waits in this context to `seconds` in total."""
     token = _CURRENT.set(_Deadline(seconds))
     try:
         yield
@@ -39,24 +40,24 @@ def begun(seconds: float) -> Iterator[None]:
 
 
 def restart() -> None:
-    """Give the request its whole time again: what took long was its client's sending or reading."""
+    """Reset the deadline to its full length: the time was spent by the client's sending or reading."""
     if deadline := _CURRENT.get():
         deadline.restart()
 
 
 def remaining() -> float | None:
-    """Return the seconds that are left of the request; None where no request is under way (a command, a test)."""
+    """Return the remaining seconds of the request; None outside a request (a command, a test)."""
     deadline = _CURRENT.get()
     return None if deadline is None else deadline.remaining()
 
 
 def within(limit: float) -> float:
-    """Return `limit`, or what is left of the request if that is less. In seconds."""
+    """Return `limit`, or the remaining time of the request if that is less. In seconds."""
     left = remaining()
     return limit if left is None else min(limit, left)
 
 
 def at_most_half(limit: float) -> float:
-    """Return `limit`, or half of what is left if that is less: for a wait whose outcome the request can do without."""
+    """Return `limit`, or half of the remaining time if that is less: for a look-up whose result is optional."""
     left = remaining()
     return limit if left is None else min(limit, left / 2)

@@ -1,11 +1,10 @@
-"""Waiting for decisions: one reader of `sends.decided` in each process, for all callers that wait.
+"""Waits for decisions: one consumer of `sends.decided` in each process, shared by all callers that wait.
 
-In:  the topic from its end on, every partition, without a consumer group: so each of several gateways sees every
-decision, and none of them is another's business.
-Out: the decisions about the messages that somebody watches, as the bytes that the gate wrote, and what they say.
+In:  every partition of the topic, from its end, without a consumer group. So each gateway sees every decision.
+Out: the decisions about the messages that somebody waits for: the bytes that the gate wrote, and their decoded value.
 
-A message that was decided before is decided again in the same words when it is requested again, so whoever watches
-first and writes then misses nothing. While the topic can't be read, nobody gets a decision, and everybody his answer.
+A repeated request gets the identical first decision. So a caller that subscribes before it writes misses nothing. While
+the topic can't be read, no decision is delivered and callers answer without one.
 """
 
 import asyncio
@@ -14,62 +13,63 @@ from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaTimeoutError
 
 from application import deadlines
-from application.send_requests import Pair
+from application.send_requests import MessageKey
+from processors.engine.consumer import new_consumer
+from schemas.decoding.sends import Decision, decode_decision
 from schemas.errors import RecordInvalid
-from schemas.events import Place
-from schemas.facts import Decision, decode_decision
+from schemas.events import SourcePosition
+from schemas.log_events import LogEvent
 from schemas.topics import SENDS_DECIDED
 
 __all__ = ["DecisionListener", "DecisionRecord", "Waiter"]
 
-MAX_WATCHED: Final = 50_000
-"""Messages that callers of this process wait for at one time; further ones get the answer that needs no waiting."""
+MAX_SUBSCRIBED: Final = 50_000
+"""Messages that callers of this process wait for at one time; further callers are answered without waiting."""
 
 _READY_WITHIN_SECONDS: Final = 2.0
-_AGAIN_AFTER_SECONDS: Final = 1.0
+_RETRY_AFTER_SECONDS: Final = 1.0
 _NEW_PARTITIONS_WITHIN_MS: Final = 60_000
 
 log = structlog.get_logger()
 
 
 class DecisionRecord(NamedTuple):
-    """A decision: its bytes as the gate wrote them, and what they say."""
+    """A decision: its bytes as the gate wrote them, and their decoded value."""
 
     value: bytes
     decision: Decision
 
 
 class Waiter:
-    """Waits for the decisions about some messages, for one caller."""
+    """Collects the decisions about some messages, for one caller."""
 
-    def __init__(self, pairs: Collection[Pair]) -> None:
-        self.pairs = frozenset(pairs)
-        self._found: dict[Pair, DecisionRecord] = {}
+    def __init__(self, message_keys: Collection[MessageKey]) -> None:
+        self.message_keys = frozenset(message_keys)
+        self._decisions: dict[MessageKey, DecisionRecord] = {}
         self._complete = asyncio.Event()
 
-    def take(self, pair: Pair, decision: DecisionRecord) -> None:
-        """Keep a decision if it is waited for."""
-        if pair in self.pairs:
-            self._found.setdefault(pair, decision)
-        if len(self._found) == len(self.pairs):
+    def deliver(self, message_key: MessageKey, decision: DecisionRecord) -> None:
+        """Keep a decision if this caller waits for it."""
+        if message_key in self.message_keys:
+            self._decisions.setdefault(message_key, decision)
+        if len(self._decisions) == len(self.message_keys):
             self._complete.set()
 
-    async def all_within(self, seconds: float) -> dict[Pair, DecisionRecord] | None:
-        """Return all decisions; None if one of them is not there in time."""
+    async def wait_for_all(self, seconds: float) -> dict[MessageKey, DecisionRecord] | None:
+        """Return all decisions; None if one of them does not arrive in time."""
         try:
             async with asyncio.timeout(deadlines.within(seconds)):
                 await self._complete.wait()
         except TimeoutError:
             return None
-        return self._found
+        return self._decisions
 
 
 class DecisionListener:
-    """The reader, and who waits."""
+    """Consumes `sends.decided` and hands each decision to the callers that wait for it."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -78,23 +78,23 @@ class DecisionListener:
         self._ready = asyncio.Event()
 
     async def start(self) -> None:
-        """Begin to read; return before anything is known of Kafka."""
-        self._reading = asyncio.create_task(self._keep_reading())
+        """Start consuming in a task; return before Kafka is connected."""
+        self._reading = asyncio.create_task(self._read_until_stopped())
 
     async def stop(self) -> None:
-        """End reading."""
+        """Stop consuming."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
 
     @asynccontextmanager
-    async def watching(self, pairs: Collection[Pair]) -> AsyncIterator[Waiter | None]:
-        """Wait for decisions that are written from now on; None where that can't be."""
-        keys = {pair.message_id.encode() for pair in pairs}
-        if len(self._waiters) + len(keys) > MAX_WATCHED or not await self._is_ready():
+    async def subscribe(self, message_keys: Collection[MessageKey]) -> AsyncIterator[Waiter | None]:
+        """Yield a waiter for decisions that are written from now on; None if too many wait, or Kafka can't be read."""
+        keys = {message_key.message_id.encode() for message_key in message_keys}
+        if len(self._waiters) + len(keys) > MAX_SUBSCRIBED or not await self._is_ready():
             yield None
             return
-        waiter = Waiter(pairs)
+        waiter = Waiter(message_keys)
         for key in keys:
             self._waiters.setdefault(key, []).append(waiter)
         try:
@@ -105,17 +105,17 @@ class DecisionListener:
                 if not self._waiters[key]:
                     del self._waiters[key]
 
-    def take(self, key: bytes | None, value: bytes | None, place: Place) -> None:
-        """Take one record of the topic. Only what somebody waits for is decoded."""
+    def dispatch(self, key: bytes | None, value: bytes | None, source: SourcePosition) -> None:
+        """Handle one record of the topic. It is decoded only if somebody waits for it."""
         waiting = self._waiters.get(key or b"")
         if not waiting or value is None:
             return
         try:
-            decision = decode_decision(value, place)
+            decision = decode_decision(value, source)
         except RecordInvalid:
-            return  # it is no decision, and the ledger parks it
+            return  # not a decision: the ledger parks it
         for waiter in waiting:
-            waiter.take(Pair(decision.account_id, decision.message_id), DecisionRecord(value, decision))
+            waiter.deliver(MessageKey(decision.account_id, decision.message_id), DecisionRecord(value, decision))
 
     async def _is_ready(self) -> bool:
         try:
@@ -125,21 +125,21 @@ class DecisionListener:
             return False
         return True
 
-    async def _keep_reading(self) -> None:
+    async def _read_until_stopped(self) -> None:
         while True:
             try:
                 await self._read()
-            except Exception as error:  # whatever it is: a reader that is dead would leave everybody waiting
+            except Exception as error:  # any error: without the consumer every caller would wait in vain
                 log.warning(
-                    "decisions.reading_failed",
+                    LogEvent.DECISIONS_READING_FAILED,
                     topic=SENDS_DECIDED.name,
                     error=type(error).__name__,
                     detail=str(error)[:500],
                 )
-            await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+            await asyncio.sleep(_RETRY_AFTER_SECONDS)
 
     async def _read(self) -> None:
-        consumer = AIOKafkaConsumer(
+        consumer = new_consumer(
             SENDS_DECIDED.name,
             bootstrap_servers=self._bootstrap,
             auto_offset_reset="latest",
@@ -153,8 +153,8 @@ class DecisionListener:
                 raise KafkaTimeoutError
             self._ready.set()
             async for record in consumer:
-                place = Place(record.topic, record.partition, record.offset, record.timestamp * 1000)
-                self.take(record.key, record.value, place)
+                source = SourcePosition(record.topic, record.partition, record.offset, record.timestamp * 1000)
+                self.dispatch(record.key, record.value, source)
         finally:
             self._ready.clear()
             await consumer.stop()

@@ -1,9 +1,9 @@
-"""What is wrong with the fields of a request, in words that say how each must be.
+"""Validation faults: what is wrong with the fields of a request, and how each must be.
 
-In:  faults, each with its field. Out: a RequestError with the first MAX_FAULTS of them, whose text names the first few.
+In:  faults, each with its field. Out: a RequestError with the first MAX_FAULTS of them; its text has the first few.
 
-The other errors of this layer are in `schemas.errors`: RequestError for what the caller may not do or can't have,
-TimedOut, BrokerError, RecordRefused.
+The other errors of this layer are in `schemas.errors`: RequestError for what the caller is not allowed to do or does
+not exist, TimedOut, BrokerError, RecordRefused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from schemas.errors import RequestError
 __all__ = ["MAX_FAULTS", "FieldsInvalid", "ValidationFault"]
 
 MAX_FAULTS: Final = 100
-"""An error names so many of the things that are wrong."""
+"""The most faults that one error lists."""
 
 _FIELD_CHARACTERS: Final = 100
 _PROBLEM_CHARACTERS: Final = 300
@@ -22,9 +22,9 @@ _IN_WORDS: Final = 5
 
 
 class ValidationFault(NamedTuple):
-    """What is wrong with one field, in words that say how it must be; a blank field is the whole.
+    """One invalid field. `problem` says how it must be; a blank `field` means the whole request.
 
-    `place` says which of several it is, by what they are counted in: `index` from 0, or `line` from 1.
+    `place` locates the request among several: `index` from 0, or `line` from 1.
     """
 
     field: str
@@ -32,13 +32,13 @@ class ValidationFault(NamedTuple):
     place: Mapping[str, int] = {}
 
     def clipped(self) -> "ValidationFault":
-        """As it may be shown: its field's name may be the caller's own, of any length."""
+        """Return it with its texts cut to a bounded length: a field name is the caller's, of any length."""
         return self._replace(
             field=_clipped(self.field, _FIELD_CHARACTERS), problem=_clipped(self.problem, _PROBLEM_CHARACTERS)
         )
 
     def as_json(self) -> dict[str, Any]:
-        """As programs read it."""
+        """Return the JSON form of the fault."""
         return {**self.place, "field": self.field, "problem": self.problem}
 
     def __str__(self) -> str:
@@ -47,9 +47,9 @@ class ValidationFault(NamedTuple):
 
 
 class FieldsInvalid(RequestError):
-    """Names what is wrong with fields: the first MAX_FAULTS faults, of which its text has the first few.
+    """Some fields are invalid. It has the first MAX_FAULTS faults; its text has the first few.
 
-    `code` is `invalid-body` where nothing else is said. `more` has the faults as `errors`, then whatever else is told.
+    `code` is `invalid-body` by default. `more` has the faults as `errors`, and further members of the problem.
     """
 
     def __init__(self, faults: Sequence[ValidationFault], *, code: str = "invalid-body", **more: Any) -> None:

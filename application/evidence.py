@@ -1,8 +1,8 @@
-"""Evidence, as far as an account may see it: the ids behind a decision or a suppression are not all its own.
+"""Which evidence an account may see: a decision or suppression may rest on records of other accounts.
 
-In:  ids of evidence; the accounts that somebody acts for.
-Out: those that belong to these accounts: a policy or preference of theirs, an event of their own messages, a command
-for their own scope. What can't be looked up counts as another's. Who acts for all accounts sees everything.
+In:  evidence ids; the accounts of the principal.
+Out: the ids that belong to these accounts: their policies and preferences, events of their messages, commands for their
+scopes. An id that can't be looked up counts as another account's. A principal of all accounts sees everything.
 """
 
 import re
@@ -12,47 +12,47 @@ from typing import Any, Final
 from projections.store import Store
 from projections.suppressions import queries
 
-__all__ = ["commands_of", "events_of", "is_event_id", "own_evidence", "own_records", "to_look_up"]
+__all__ = ["commands_of", "events_of", "ids_to_look_up", "is_event_id", "visible_evidence", "visible_records"]
 
 _RECORD: Final = re.compile(r"(?:policy|preference):([A-Za-z0-9_.\-]+)[@/]")
 _EVENT: Final = re.compile(r"[0-9a-f]{32}")
 _IDS_AT_ONCE: Final = 1_000
 
 
-def is_event_id(known: str) -> bool:
-    """Return whether an id of evidence is that of an event; else it is of a command, or of a policy or preference."""
-    return _EVENT.fullmatch(known) is not None
+def is_event_id(evidence_id: str) -> bool:
+    """Return whether an evidence id is an event id; else it belongs to a command, a policy or a preference."""
+    return _EVENT.fullmatch(evidence_id) is not None
 
 
-def own_records(accounts: Collection[str], ids: Iterable[str]) -> set[str]:
-    """Return the ids of policies and preferences of the accounts: they say whose they are."""
-    return {known for known in ids if (match := _RECORD.match(known)) and match[1] in accounts}
+def visible_records(accounts: Collection[str], ids: Iterable[str]) -> set[str]:
+    """Return the ids of the accounts' policies and preferences: these ids contain the account."""
+    return {evidence_id for evidence_id in ids if (match := _RECORD.match(evidence_id)) and match[1] in accounts}
 
 
-def to_look_up(ids: Iterable[str]) -> set[str]:
-    """Return the ids of which only the tables know whose they are."""
-    return {known for known in ids if not _RECORD.match(known)}
+def ids_to_look_up(ids: Iterable[str]) -> set[str]:
+    """Return the ids whose account must be looked up in ClickHouse."""
+    return {evidence_id for evidence_id in ids if not _RECORD.match(evidence_id)}
 
 
-def own_evidence(store: Store, accounts: Sequence[str], ids: Iterable[str]) -> set[str]:
+def visible_evidence(store: Store, accounts: Sequence[str], ids: Iterable[str]) -> set[str]:
     """Return the ids that the accounts may see. Raises StoreError."""
-    own = own_records(accounts, ids := set(ids))
-    unknown = sorted(to_look_up(ids))
-    own |= {row["event_id"] for row in events_of(store, accounts, unknown)}
-    return own | {row["command_id"] for row in commands_of(store, accounts, unknown)}
+    visible = visible_records(accounts, ids := set(ids))
+    unknown = sorted(ids_to_look_up(ids))
+    visible |= {row["event_id"] for row in events_of(store, accounts, unknown)}
+    return visible | {row["command_id"] for row in commands_of(store, accounts, unknown)}
 
 
 def events_of(store: Store, accounts: Sequence[str] | None, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the events of the accounts' messages with these ids; None for those of every account."""
-    for some in _chunks(known for known in ids if is_event_id(known)):
-        query = queries.evidence_events(accounts, some)
+    for chunk in _chunks(evidence_id for evidence_id in ids if is_event_id(evidence_id)):
+        query = queries.evidence_events(accounts, chunk)
         yield from store.rows(query.sql, query.parameters)
 
 
 def commands_of(store: Store, accounts: Sequence[str] | None, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the commands with these ids that were given for the scopes of the accounts; None for every scope."""
-    for some in _chunks(known for known in ids if not is_event_id(known)):
-        query = queries.commands(some)
+    """Yield the commands with these ids whose scope is one of the accounts; None for every scope."""
+    for chunk in _chunks(evidence_id for evidence_id in ids if not is_event_id(evidence_id)):
+        query = queries.commands(chunk)
         for row in store.rows(query.sql, query.parameters):
             if accounts is None or row["scope"] in accounts:
                 yield row

@@ -1,12 +1,12 @@
-"""A file of addresses to suppress, read line by line.
+"""Parses a file of addresses to suppress, line by line.
 
-In:  CSV, whose first line names the columns, or NDJSON, an object a line; UTF-8.
-Out: what each line asks for, and the number of that line as an editor counts it; or what is wrong with it.
+In:  CSV with a header line, or NDJSON (one object per line), in UTF-8.
+Out: for each line its fields and its line number as an editor counts it; or its fault.
 
-The columns are the fields of a single suppression; `address` may be called `email`, and `channel` may be left out where
-the address tells it. A CSV has commas or semicolons between its cells: its first line tells which.
+The columns are the fields of a single suppression. `email` is an alias of `address`; `channel` may be left out and then
+follows from the address. The separator of a CSV is a comma or a semicolon: the header line decides.
 
-Work is bounded by the file's size and its lines: blank ones cost, too.
+The work is bounded by the size of the file and its number of lines, blank ones included.
 """
 
 import csv
@@ -24,7 +24,7 @@ __all__ = ["COLUMNS", "MAX_LINES", "MAX_LINE_ENDS", "Line", "is_ndjson", "lines_
 
 MAX_LINES: Final = 10_000
 MAX_LINE_ENDS: Final = 50_000
-"""Of the whole file: also those of blank lines, and inside quoted cells."""
+"""In the whole file, including blank lines and line ends inside quoted cells."""
 COLUMNS: Final = ("address", "channel", "scope", "reason", "note")
 
 _ALIASES: Final = {"email": "address"}
@@ -34,25 +34,25 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """One line: what it asks for, or what is wrong with it."""
+    """One line: its fields, or its fault."""
 
     number: int
-    asked: Mapping[str, Any]
+    fields: Mapping[str, Any]
     fault: ValidationFault | None = None
 
     @property
     def place(self) -> dict[str, int]:
-        """Where a fault of it is."""
+        """The place of a fault in this line."""
         return {"line": self.number}
 
 
 def is_ndjson(body: bytes) -> bool:
-    """Return whether a file is NDJSON, by how it begins."""
+    """Return whether a file looks like NDJSON: it begins with `{`."""
     return body.removeprefix(_BOM).lstrip().startswith(b"{")
 
 
 def lines_of(body: bytes, *, ndjson: bool) -> list[Line]:
-    """Return the lines of a file but blank ones. Raises FieldsInvalid where it is no such file, or has too many."""
+    """Return the lines of a file, without blank ones. Raises FieldsInvalid for another format, or too many lines."""
     body = body.removeprefix(_BOM)
     if max(body.count(b"\n"), body.count(b"\r")) > MAX_LINE_ENDS:
         raise FieldsInvalid([ValidationFault("body", f"must have at most {MAX_LINE_ENDS} lines, blank ones included")])
@@ -60,26 +60,26 @@ def lines_of(body: bytes, *, ndjson: bool) -> list[Line]:
     for line in _ndjson(body) if ndjson else _csv(_text(body)):
         if len(found) == MAX_LINES:
             raise FieldsInvalid([ValidationFault("body", f"must have at most {MAX_LINES} lines with an address")])
-        found.append(line if line.fault else _finished(line))
+        found.append(line if line.fault else _normalised(line))
     if not found:
         raise FieldsInvalid([ValidationFault("body", "must have a line with an address")])
     return found
 
 
-def _finished(line: Line) -> Line:
-    """A line with its address under its name, and its channel."""
-    asked = dict(line.asked)
+def _normalised(line: Line) -> Line:
+    """The line with aliases resolved and its channel filled in."""
+    fields = dict(line.fields)
     for alias, name in _ALIASES.items():
-        if alias in asked and name in asked:
+        if alias in fields and name in fields:
             return line._replace(
-                fault=ValidationFault(alias, f"must not stand beside `{name}`: it is the same", line.place)
+                fault=ValidationFault(alias, f"is given together with `{name}`: they are the same", line.place)
             )
-        if alias in asked:
-            asked[name] = asked.pop(alias)
-    address = asked.get("address")
-    if asked.get("channel") is None and isinstance(address, str):
-        asked["channel"] = channel_of(address)
-    return line._replace(asked=asked)
+        if alias in fields:
+            fields[name] = fields.pop(alias)
+    address = fields.get("address")
+    if fields.get("channel") is None and isinstance(address, str):
+        fields["channel"] = channel_of(address)
+    return line._replace(fields=fields)
 
 
 def _ndjson(body: bytes) -> Iterator[Line]:
@@ -89,12 +89,12 @@ def _ndjson(body: bytes) -> Iterator[Line]:
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            yield _bad(number, f"must be JSON in UTF-8: {error}")
+            yield _invalid(number, f"must be JSON in UTF-8: {error}")
             continue
         if isinstance(value, dict):
             yield Line(number, value)
         else:
-            yield _bad(number, "must be an object")
+            yield _invalid(number, "must be an object")
 
 
 def _csv(text: str) -> Iterator[Line]:
@@ -105,38 +105,40 @@ def _csv(text: str) -> Iterator[Line]:
         raise FieldsInvalid([fault._replace(place={"line": head.number}) for fault in faults])
     for row in rows:
         if row.problem:
-            yield _bad(row.number, f"must be CSV: {row.problem}")
+            yield _invalid(row.number, f"must be CSV: {row.problem}")
         elif len(row.cells) != len(columns):
-            yield _bad(row.number, f"must have {len(columns)} values, as the first line; it has {len(row.cells)}")
+            yield _invalid(row.number, f"must have {len(columns)} values, as the first line; it has {len(row.cells)}")
         else:
-            yield Line(row.number, _said(columns, row.cells))
+            yield Line(row.number, _filled_cells(columns, row.cells))
 
 
 def _separator(text: str) -> str:
-    """What stands between the cells: that of which the first line that is not blank has more."""
+    """The separator: whichever the first non-blank line has more of."""
     head = text.lstrip().partition("\n")[0]
     return max(_SEPARATORS, key=head.count)
 
 
 def _column_faults(columns: Sequence[str]) -> list[ValidationFault]:
-    """What is wrong with the names of the columns."""
+    """The faults of the column names."""
     named = [_ALIASES.get(name, name) for name in columns]
     if not {"address", "reason"} <= set(named):
-        said = "must name the columns, at least `address` (or `email`) and `reason`, with commas or semicolons between"
-        return [ValidationFault("body", said)]
+        problem = (
+            "must name the columns, at least `address` (or `email`) and `reason`, with commas or semicolons between"
+        )
+        return [ValidationFault("body", problem)]
     unknown = [name for name in columns if _ALIASES.get(name, name) not in COLUMNS]
     if unknown:
         return [unknown_fault(name, COLUMNS, what="column") for name in unknown[:MAX_FAULTS]]
     return [ValidationFault(name, "must be one column only") for name in COLUMNS if named.count(name) > 1]
 
 
-def _said(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
-    """The cells that say something."""
+def _filled_cells(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    """The cells that are not blank."""
     return {name: cell.strip() for name, cell in zip(columns, row, strict=True) if cell.strip()}
 
 
 class _Row(NamedTuple):
-    """A row, and the line on which it begins; `problem` is what ends the file there."""
+    """A row, and the line on which it begins. `problem` is the CSV error at which parsing stopped."""
 
     number: int
     cells: Sequence[str]
@@ -144,10 +146,9 @@ class _Row(NamedTuple):
 
 
 def _rows(text: str, separator: str) -> Iterator[_Row]:
-    """The rows that are not blank."""
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, strict=True
-    )  # a quoted cell may have line ends in it
+    """The rows, without blank ones."""
+    # Without `newline`, line ends inside a quoted cell would be changed.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     while True:
         begins = reader.line_num + 1
         try:
@@ -169,5 +170,5 @@ def _text(body: bytes) -> str:
         raise FieldsInvalid([ValidationFault("body", "must be UTF-8", {"line": number})]) from None
 
 
-def _bad(number: int, problem: str) -> Line:
+def _invalid(number: int, problem: str) -> Line:
     return Line(number, {}, ValidationFault("", problem, {"line": number}))

@@ -1,8 +1,8 @@
-"""Importing: a command for each line of a file of addresses to suppress, or none if a line is not valid.
+"""Imports a file of addresses to suppress: one command per line, or none if any line is invalid.
 
-In:  the bytes of a file (`application.import_files`), who asks, and when.
-Out: how many lines there are, the commands of those that are good, and what is wrong with the others; then the commands
-in the log, unless it is a dry run. FieldsInvalid has the same figures.
+In:  the bytes of a file (`application.import_files`), the principal, and the time.
+Out: the number of lines, the commands of the valid lines, and the faults of the others; then, unless it is a dry run,
+the commands in Kafka. FieldsInvalid has the same counts.
 """
 
 from collections.abc import Sequence
@@ -11,34 +11,34 @@ from typing import Any, NamedTuple
 from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
 from application.import_files import Line, lines_of
 from application.principals import Principal
-from application.suppressing import command_of
-from application.suppression_commands import Made
-from application.writing import Kafka, write
+from application.suppressing import command_for
+from application.suppression_commands import PreparedCommand
+from application.writing import write
+from processors.kafka.ports import RecordProducer
 
-__all__ = ["Import", "import_commands", "read_import"]
+__all__ = ["ParsedImport", "import_commands", "parse_import"]
 
 
-class Import(NamedTuple):
-    """A file that was read: its lines, the commands of the good ones, and the first faults of the others."""
+class ParsedImport(NamedTuple):
+    """A parsed file: its number of lines, the commands of the valid ones, and the first faults of the others."""
 
     lines: int
-    commands: Sequence[Made]
+    commands: Sequence[PreparedCommand]
     faults: Sequence[ValidationFault]
 
     def report(self, *, dry_run: bool) -> dict[str, Any]:
-        """Return the figures of the file."""
+        """Return the line counts of the file."""
         good = len(self.commands)
         return {"dry_run": dry_run, "lines": self.lines, "good": good, "bad": self.lines - good}
 
 
-def read_import(body: bytes, *, ndjson: bool, principal: Principal, now_us: int) -> Import:
-    """Return what a file asks for.
+def parse_import(body: bytes, *, ndjson: bool, principal: Principal, now_us: int) -> ParsedImport:
+    """Return the commands of a file.
 
-    Raises FieldsInvalid where it is no such file, and RequestError where a line is for a scope that the principal does
-    not have.
+    Raises FieldsInvalid for another format, and RequestError where a line has a scope that the principal does not have.
     """
     lines = lines_of(body, ndjson=ndjson)
-    commands: list[Made] = []
+    commands: list[PreparedCommand] = []
     faults: list[ValidationFault] = []
     for line in lines:
         try:
@@ -46,22 +46,22 @@ def read_import(body: bytes, *, ndjson: bool, principal: Principal, now_us: int)
         except FieldsInvalid as error:
             faults += [fault._replace(place=line.place) for fault in error.faults]
             del faults[MAX_FAULTS:]
-    return Import(len(lines), commands, faults)
+    return ParsedImport(len(lines), commands, faults)
 
 
-async def import_commands(kafka: Kafka, imported: Import) -> dict[str, Any]:
-    """Write a command for each line; return the figures.
+async def import_commands(kafka: RecordProducer, imported: ParsedImport) -> dict[str, Any]:
+    """Write a command for each line; return the line counts.
 
-    Raises FieldsInvalid if a line is not valid: then nothing is written. Raises TimedOut, BrokerError, RecordRefused.
+    Raises FieldsInvalid if a line is invalid: then nothing is written. Raises TimedOut, BrokerError, RecordRefused.
     """
     report = imported.report(dry_run=False)
     if imported.faults:
         raise FieldsInvalid(imported.faults, **report)
-    await write(kafka, [made.record() for made in imported.commands])
+    await write(kafka, [prepared.record() for prepared in imported.commands])
     return report
 
 
-def _command(line: Line, principal: Principal, now_us: int) -> Made:
+def _command(line: Line, principal: Principal, now_us: int) -> PreparedCommand:
     if line.fault:
         raise FieldsInvalid([line.fault])
-    return command_of(line.asked, "suppress", principal, now_us)
+    return command_for(line.fields, "suppress", principal, now_us)

@@ -1,6 +1,6 @@
-"""Looking something up in the tables that is worth a short wait, and no more.
+"""Optional look-ups in ClickHouse: worth a short wait, and skipped if they fail.
 
-In:  a function that blocks. Out: what it returns; or one of UNANSWERED, and then its caller goes on without.
+In:  a blocking function. Out: its result; or one of LOOKUP_ERRORS, and then the caller goes on without.
 """
 
 from collections.abc import Callable, Coroutine
@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from schemas.errors import StoreError, StoreRefused
 
-__all__ = ["UNANSWERED", "Run"]
+__all__ = ["LOOKUP_ERRORS", "RunBlocking"]
 
-Run = Callable[..., Coroutine[Any, Any, Any]]
-"""Runs a function that blocks, with its arguments: in threads that the caller bounds, or in any. Raises what the
-function raises, and StoreError where it could not be run in time."""
+RunBlocking = Callable[..., Coroutine[Any, Any, Any]]
+"""Runs a blocking function with its arguments in a thread, of a bounded pool or any. Raises what the function raises,
+and StoreError if it could not run in time."""
 
-UNANSWERED: Final = (StoreError, StoreRefused, TimeoutError)
+LOOKUP_ERRORS: Final = (StoreError, StoreRefused, TimeoutError)

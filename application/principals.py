@@ -1,23 +1,20 @@
-"""Who asks: a name, a role, and the accounts that they act for.
+"""The principal: who makes a request, with which role, for which accounts.
 
-In:  what a token says, or whoever sits at the command line. Out: whether an account is among theirs.
-Promise: an account that is not answers exactly as one that does not exist, wherever it is named.
+In:  the claims of a token, or the user of the command line. Out: whether the principal covers an account.
+Promise: an account that is not covered gets exactly the answer of one that does not exist, wherever it is named.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
+from schemas.decoding.ids import ALL, account_id_or_blank
 from schemas.errors import RequestError
-from schemas.identity import account_id_or_blank
 
-__all__ = ["ALL_ACCOUNTS", "Principal", "must_cover", "no_account"]
-
-ALL_ACCOUNTS: Final = "*"
+__all__ = ["Principal", "no_such_account", "require_account_access"]
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks."""
+    """Who makes a request."""
 
     subject: str
     role: str
@@ -25,7 +22,7 @@ class Principal:
 
     def covers(self, account_id: str) -> bool:
         """Whether the principal acts for an account."""
-        return ALL_ACCOUNTS in self.accounts or account_id in self.accounts
+        return ALL in self.accounts or account_id in self.accounts
 
     @property
     def only_account(self) -> str | None:
@@ -35,16 +32,16 @@ class Principal:
     @property
     def covers_all(self) -> bool:
         """Whether the principal acts for every account, and sees the rows of account `*` too."""
-        return ALL_ACCOUNTS in self.accounts
+        return ALL in self.accounts
 
 
-def must_cover(principal: Principal, account: str) -> None:
-    """Raise RequestError (`no-such-account`) unless `account` is one, and the principal acts for it."""
+def require_account_access(principal: Principal, account: str) -> None:
+    """Raise RequestError (`no-such-account`) unless `account` is an account id that the principal covers."""
     if not account_id_or_blank(account) or not principal.covers(account):
-        raise no_account()
+        raise no_such_account()
 
 
-def no_account() -> RequestError:
-    """Return the error for whoever names an account that is not theirs."""
+def no_such_account() -> RequestError:
+    """Return the error for an account that the principal does not cover."""
     mend = "Check the account's id, and which accounts you act for"
     return RequestError("No such account", "the account", mend, code="no-such-account")

@@ -1,11 +1,11 @@
-"""Sending: requests into the log, and the decisions about them back where the caller waits.
+"""Writes send requests to Kafka and, if the caller waits, returns the decisions about them.
 
-In:  requests that were read and checked (`application.send_requests`), and who asks.
-Out: nothing, once Kafka has all of them; and to whoever waits all the decisions, as far as they may see them, or None
-where one of them did not come within WAITED_SECONDS.
+In:  parsed requests (`application.send_requests`), and the principal.
+Out: nothing, once Kafka has acknowledged all of them. To a caller that waits: all decisions, with the evidence that the
+principal may see; or None if one of them did not arrive within WAIT_SECONDS.
 
-FieldsInvalid with the code `idempotency-conflict` names the requests that were asked for before with another content.
-After BrokerError each of them may be stored or not: the same requests may be asked for again.
+FieldsInvalid with the code `idempotency-conflict` names the requests that were made before with other content. After
+BrokerError each request may be stored or not: repeat the same requests.
 """
 
 import asyncio
@@ -18,95 +18,97 @@ import structlog
 from application import deadlines
 from application.decisions import DecisionListener, DecisionRecord
 from application.errors import FieldsInvalid
-from application.evidence import own_evidence, own_records, to_look_up
-from application.lookups import UNANSWERED, Run
+from application.evidence import ids_to_look_up, visible_evidence, visible_records
+from application.idempotency import IdempotencyKeys, differences
+from application.lookups import LOOKUP_ERRORS, RunBlocking
 from application.principals import Principal
-from application.repeats import KeyMemory, differences
-from application.send_requests import Pair, Send
-from application.writing import Kafka, write
+from application.send_requests import MessageKey, PreparedSend
+from application.writing import write
+from processors.kafka.ports import RecordProducer
 from projections.store import Store
+from schemas.log_events import LogEvent
 
-__all__ = ["WAITED_SECONDS", "Sending", "ids_of"]
+__all__ = ["WAIT_SECONDS", "Sending", "ids_of"]
 
-WAITED_SECONDS: Final = 2.0
-LOOKED_UP_WITHIN_SECONDS: Final = 0.5
-"""Whose the evidence of a decision is: what ClickHouse does not say in this time is left out."""
+WAIT_SECONDS: Final = 2.0
+LOOKUP_SECONDS: Final = 0.5
+"""For the look-up of whose evidence it is: what ClickHouse does not answer in this time is left out."""
 
 log = structlog.get_logger()
 
 
 class Sending:
-    """Sends, and remembers what was asked for with the last keys."""
+    """Sends requests, and remembers recent idempotency keys."""
 
-    def __init__(self, kafka: Kafka, listener: DecisionListener, store: Store) -> None:
+    def __init__(self, kafka: RecordProducer, listener: DecisionListener, store: Store) -> None:
         self._kafka, self._listener, self._store = kafka, listener, store
-        self._keys = KeyMemory()
+        self._keys = IdempotencyKeys()
 
-    async def send(self, sends: Sequence[Send], principal: Principal) -> None:
+    async def send(self, sends: Sequence[PreparedSend], principal: Principal) -> None:
         """Write the requests. Raises RequestError, TimedOut, BrokerError and RecordRefused."""
         self._remember(sends)
         await self._write(sends, principal)
 
     async def send_and_wait(
-        self, sends: Sequence[Send], principal: Principal, run: Run = asyncio.to_thread
+        self, sends: Sequence[PreparedSend], principal: Principal, run: RunBlocking = asyncio.to_thread
     ) -> list[bytes] | None:
-        """Write the requests; return their decisions, in their order; None if not all came in time.
+        """Write the requests; return their decisions in the same order; None if not all arrived in time.
 
-        `run` runs the look-up of whose the evidence is. Raises as `send` does.
+        `run` runs the blocking look-up of evidence. Raises as `send` does.
         """
         self._remember(sends)
-        async with self._listener.watching([send.pair for send in sends]) as waiter:
+        async with self._listener.subscribe([send.message_key for send in sends]) as waiter:
             await self._write(sends, principal)
-            decisions = await waiter.all_within(WAITED_SECONDS) if waiter else None
+            decisions = await waiter.wait_for_all(WAIT_SECONDS) if waiter else None
         if decisions is None:
             return None
-        decided_requests = {pair: record.decision.request for pair, record in decisions.items()}
+        decided_requests = {message_key: record.decision.request for message_key, record in decisions.items()}
         if faults := differences(sends, decided_requests):
             raise FieldsInvalid(faults, code="idempotency-conflict", items=ids_of(sends))
-        shown = await _shown(self._store, run, principal, decisions)
-        return [shown[send.pair] for send in sends]
+        shown = await _visible_decisions(self._store, run, principal, decisions)
+        return [shown[send.message_key] for send in sends]
 
-    def _remember(self, sends: Sequence[Send]) -> None:
-        if faults := self._keys.take(sends):
+    def _remember(self, sends: Sequence[PreparedSend]) -> None:
+        if faults := self._keys.remember(sends):
             raise FieldsInvalid(faults, code="idempotency-conflict")
 
-    async def _write(self, sends: Sequence[Send], principal: Principal) -> None:
+    async def _write(self, sends: Sequence[PreparedSend], principal: Principal) -> None:
         await write(self._kafka, [record for send in sends for record in send.records(principal.subject)])
 
 
-def ids_of(sends: Sequence[Send]) -> list[dict[str, str]]:
-    """Return what requests are known by, for whoever asks for them again."""
-    return [send.pair._asdict() for send in sends]
+def ids_of(sends: Sequence[PreparedSend]) -> list[dict[str, str]]:
+    """Return the ids of requests, for a caller that repeats them."""
+    return [send.message_key._asdict() for send in sends]
 
 
-async def _shown(
-    store: Store, run: Run, principal: Principal, records: Mapping[Pair, DecisionRecord]
-) -> dict[Pair, bytes]:
-    """The decisions as the principal may see them: evidence of other accounts is left out."""
+async def _visible_decisions(
+    store: Store, run: RunBlocking, principal: Principal, records: Mapping[MessageKey, DecisionRecord]
+) -> dict[MessageKey, bytes]:
+    """The decisions without the evidence of other accounts."""
     if principal.covers_all:
-        return {pair: record.value for pair, record in records.items()}
-    ids = {known for record in records.values() for known in record.decision.evidence}
-    own = await _own(store, run, principal, ids)
-    return {pair: _with_evidence(record, own) for pair, record in records.items()}
+        return {message_key: record.value for message_key, record in records.items()}
+    ids = {evidence_id for record in records.values() for evidence_id in record.decision.evidence}
+    visible = await _visible_ids(store, run, principal, ids)
+    return {message_key: _with_evidence(record, visible) for message_key, record in records.items()}
 
 
-async def _own(store: Store, run: Run, principal: Principal, ids: set[str]) -> set[str]:
-    """The ids that are the accounts' own, as far as that is known within LOOKED_UP_WITHIN_SECONDS."""
+async def _visible_ids(store: Store, run: RunBlocking, principal: Principal, ids: set[str]) -> set[str]:
+    """The evidence ids that the accounts may see, as far as that is known within LOOKUP_SECONDS."""
     accounts = sorted(principal.accounts)
-    if not to_look_up(ids):
-        return own_records(accounts, ids)
+    if not ids_to_look_up(ids):
+        return visible_records(accounts, ids)
     try:
-        async with asyncio.timeout(deadlines.at_most_half(LOOKED_UP_WITHIN_SECONDS)):
-            own: set[str] = await run(own_evidence, store, accounts, ids)
-            return own
-    except UNANSWERED as error:
-        log.warning("sends.evidence_unknown", error=type(error).__name__)
-        return own_records(accounts, ids)
+        async with asyncio.timeout(deadlines.at_most_half(LOOKUP_SECONDS)):
+            visible: set[str] = await run(visible_evidence, store, accounts, ids)
+            return visible
+    except LOOKUP_ERRORS as error:
+        log.warning(LogEvent.SENDS_EVIDENCE_UNKNOWN, error=type(error).__name__)
+        return visible_records(accounts, ids)
 
 
-def _with_evidence(record: DecisionRecord, own: set[str]) -> bytes:
-    """A decision with its evidence that is among `own`; the bytes as they are where that is all of it."""
-    kept = [known for known in record.decision.evidence if known in own]
+def _with_evidence(record: DecisionRecord, visible: set[str]) -> bytes:
+    """A decision with the evidence in `visible` only; the original bytes if that is all of it."""
+    kept = [evidence_id for evidence_id in record.decision.evidence if evidence_id in visible]
     if len(kept) == len(record.decision.evidence):
         return record.value
     return orjson.dumps(orjson.loads(record.value) | {"evidence": kept})

@@ -17,15 +17,17 @@ import typer
 from benchmarks.engine import keyed
 from benchmarks.gate.deciding import decide_at_pace, decide_backlog, rows_of
 from benchmarks.gate.memory import measure_memory, memory_rows
-from benchmarks.gateway.memory import measure_sizes, size_rows
 from benchmarks.ledger import report
 from benchmarks.ledger.latency import measure
 from benchmarks.ledger.profile import take_apart
 from benchmarks.ledger.surroundings import BenchmarkFailed, machine
 from benchmarks.ledger.throughput import compare
+from benchmarks.memory import measure_sizes, size_rows
 from benchmarks.queries.data import FOLDER, kept
 from benchmarks.queries.measure import EXPORT, PLAIN_FIRST_PAGE, Limits, against_plain_query
 from benchmarks.queries.measure import measure as measure_queries
+from benchmarks.rebuild import measure as measure_rebuild
+from benchmarks.rebuild import turn_rows
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="The benchmarks, each beside its peer.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
@@ -35,7 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
 def everything(context: typer.Context) -> None:
     """Run one benchmark, or all of them."""
     if context.invoked_subcommand is None:
-        for command in (ledger, latency, profile, engine, gate, memory):
+        for command in (ledger, rebuild, latency, profile, engine, gate, memory):
             command()
 
 
@@ -51,6 +53,18 @@ def ledger(
     runs = asyncio.run(compare(events, rounds, group_records, progress=_progress))
     _show("ledger", on, report.run_rows(runs), as_json=as_json)
     _show("ledger against take", on, report.summary_rows(runs), as_json=as_json)
+
+
+@app.command()
+def rebuild(
+    events: Annotated[int, typer.Option(help="Events, in posts of 15.", min=300)] = 300_000,
+    rounds: Annotated[int, typer.Option(help="Turns; the best counts.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Events/s of a rebuild by one process and by two, beside the ledger's worker on the same log."""
+    on = machine()
+    turns = asyncio.run(measure_rebuild(events, rounds, progress=_progress))
+    _show("rebuild", on, turn_rows(turns), as_json=as_json)
 
 
 @app.command()

@@ -1,7 +1,7 @@
-"""Rows on stdout: a table for people, tab-separated values for a pipe, an object a line for programs.
+"""Rows on stdout: a table on a terminal, tab-separated values in a pipe, or JSON with one object per line.
 
-A value is never broken over lines: an id must survive being selected and copied. What may be cut is cut with `…`, on a
-terminal alone, and only as far as the columns need; what still does not fit makes the line longer than the terminal.
+A value is never wrapped, so that an id can be selected and copied. Columns that may be cut are cut with `…`, only on a
+terminal, and only as far as needed; if they still do not fit, the line is longer than the terminal.
 """
 
 import shutil
@@ -19,16 +19,16 @@ __all__ = ["Column", "lines", "show", "shown"]
 
 GAP: Final = " "
 ANY_WIDTH: Final = 1 << 20
-"""Cells of a terminal on which every line fits."""
+"""A width at which every line fits."""
 LEAST_WIDTH: Final = 6
-"""To so few cells a column is cut, and no further."""
+"""The width to which a column is cut at most."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table for people. `cut`: it may lose its end; `optional`: it is left out where there is no room."""
+    """A column of a table. `cut`: values may be truncated; `optional`: it is dropped if there is no room."""
 
     name: str
     cut: bool = False
@@ -37,7 +37,7 @@ class Column:
 
     @property
     def head(self) -> str:
-        """What stands above it."""
+        """The heading of the column."""
         return self.title or self.name
 
 
@@ -51,10 +51,10 @@ def show(
     wide: bool = False,
     last_heading: str = "",
 ) -> str:
-    """Print `rows`; `upright` prints one row as a list of its fields. `columns` are what a terminal shows of them.
+    """Print `rows`; `upright` prints one row as a list of its fields. On a terminal only `columns` are shown.
 
-    `wide` cuts nothing and leaves nothing out, however long the lines. Returns the heading, the names of the
-    columns; it is not printed where it is `last_heading`, the one that stands above the rows before.
+    `wide` cuts and drops nothing, however long the lines. Returns the heading: the names of the columns. It is not
+    printed if it equals `last_heading`, the heading of the previous rows.
     """
     heading = ""
     if as_json:
@@ -81,7 +81,7 @@ def show(
 
 
 def lines(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Iterator[str]:
-    """Yield a table's lines, the names first, for a terminal of so many cells."""
+    """Yield the lines of a table, the heading first, for a terminal of `width` cells."""
     columns = _with_room(rows, columns, width)
     texts = [[column.head for column in columns], *([shown(row[c.name], brief=True) for c in columns] for row in rows)]
     widths = [max(cell_len(text[n]) for text in texts) for n in range(len(columns))]
@@ -94,9 +94,9 @@ def lines(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Iterato
 
 
 def shown(value: Any, *, brief: bool = False) -> str:
-    """Return what a cell shows; of a time `brief` shows the minute.
+    """Return the text of a value; `brief` shortens a time to minutes.
 
-    Text from outside may hold escape sequences: they are shown, not sent to the terminal.
+    Text from outside may contain escape sequences: they are escaped, not sent to the terminal.
     """
     if value is None:
         return ""
@@ -114,7 +114,7 @@ def _upright(rows: Sequence[Row], *, for_people: bool) -> Iterator[str]:
 
 
 def _with_room(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Sequence[Column]:
-    """The columns without those optional ones, the last first, for which there is no room."""
+    """The columns that fit: optional ones are dropped from the right."""
     kept = list(columns)
     for column in reversed(columns):
         if sum(_least(rows, one) for one in kept) + len(GAP) * (len(kept) - 1) <= width:

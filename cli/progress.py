@@ -1,4 +1,4 @@
-"""What a command says on stderr while it waits for a server: nothing for two seconds, then a line now and then."""
+"""Progress lines on stderr while a command waits for a server: after two seconds, then every ten."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ NEXT_SECONDS: Final = 10.0
 
 @contextmanager
 def waiting_for(what: str) -> Iterator[None]:
-    """Say that `what` is waited for, if the block takes long. Works for blocks that block as for those that await."""
+    """Print that `what` is waited for, if the block takes long. Works for blocking code and for async code."""
     done = threading.Event()
 
     def say() -> None:

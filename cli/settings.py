@@ -1,9 +1,8 @@
-"""Which settings a command has: those of the environment; beside a local stack, also those that `up` wrote.
+"""Where a command's settings come from: the environment and, for some commands, the `dev.env` of a local stack.
 
-`gateway`, `worker`, `migrate` and `topics` are the parts of an installation: they go by the environment alone. A file
-that happens to lie in the folder where one starts must not decide which servers it writes to, or whose webhooks it
-trusts. All other commands are used beside a stack, by people:
-`.data/dev.env` completes the environment, and they say so.
+`gateway`, `worker`, `migrate` and `topics` are the programs of an installation: they read only the environment. A file
+in the current folder must not decide which servers they write to, or whose webhooks they trust. All other commands are
+for people with a local stack: they add settings from `.data/dev.env` to the environment, and say so on stderr.
 """
 
 import os
@@ -13,26 +12,26 @@ from typing import Any, TypeVar
 
 import typer
 
-from deploy.local.supervisor import MARK
-from schemas.settings import DEV_ENV, Settings, filled_by, read
+from deploy.local.supervisor import PART_MARKER
+from schemas.settings import DEV_ENV, Settings, read, set_by_file
 
-__all__ = ["settings_beside_up", "settings_of"]
+__all__ = ["settings_from_env", "settings_with_dev_env"]
 
 S = TypeVar("S", bound=Settings)
 
 
-def settings_of(kind: type[S], **given: Any) -> S:
-    """Return settings from the environment alone. Raises ConfigError."""
+def settings_from_env(kind: type[S], **given: Any) -> S:
+    """Return settings from the environment only. Raises ConfigError."""
     return read(kind, **given)
 
 
-def settings_beside_up(kind: type[S], **given: Any) -> S:
-    """Return settings from the environment, completed by those of a local `up`. Raises ConfigError."""
-    if MARK in os.environ:  # noqa: TID251 - this is a main; a part of `up` has all of its settings from it
+def settings_with_dev_env(kind: type[S], **given: Any) -> S:
+    """Return settings from the environment, and missing ones from the local `dev.env`. Raises ConfigError."""
+    if PART_MARKER in os.environ:  # noqa: TID251 - this is a main; a part of `up` gets all settings from it
         return read(kind, **given)
-    if filled_by(kind, DEV_ENV):
+    if set_by_file(kind, DEV_ENV):
         _say_once(DEV_ENV.absolute())
-    return read(kind, beside=DEV_ENV, **given)
+    return read(kind, env_file=DEV_ENV, **given)
 
 
 @cache

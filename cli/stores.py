@@ -1,4 +1,4 @@
-"""ClickHouse for one command: opened, waited for with a word on stderr, closed."""
+"""Opens ClickHouse for one command, with progress on stderr, and closes it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,21 +10,21 @@ from projections.store import Store
 from projections.store.generations import ShownStore
 from schemas.settings import StoreSettings
 
-__all__ = ["opened", "store_of", "where"]
+__all__ = ["make_store", "open_store", "where"]
 
 _ANSWERS_WITHIN_SECONDS: Final = 30
 
 
-def store_of(settings: StoreSettings, *, timeout_seconds: int = _ANSWERS_WITHIN_SECONDS) -> Store:
+def make_store(settings: StoreSettings, *, timeout_seconds: int = _ANSWERS_WITHIN_SECONDS) -> Store:
     """Return the store of the settings. Raises ConfigError."""
     url = settings.clickhouse_url.get_secret_value()
     return ShownStore(url, database=settings.clickhouse_database, timeout_seconds=timeout_seconds)
 
 
 @contextmanager
-def opened(settings: StoreSettings, *, timeout_seconds: int = _ANSWERS_WITHIN_SECONDS) -> Iterator[Store]:
-    """The store of the settings, for as long as the block runs. Raises ConfigError."""
-    store = store_of(settings, timeout_seconds=timeout_seconds)
+def open_store(settings: StoreSettings, *, timeout_seconds: int = _ANSWERS_WITHIN_SECONDS) -> Iterator[Store]:
+    """The store of the settings, while the block runs. Raises ConfigError."""
+    store = make_store(settings, timeout_seconds=timeout_seconds)
     try:
         with waiting_for(where(settings)):
             yield store
@@ -33,6 +33,6 @@ def opened(settings: StoreSettings, *, timeout_seconds: int = _ANSWERS_WITHIN_SE
 
 
 def where(settings: StoreSettings) -> str:
-    """Return whose answer is waited for: never the user or the password. The URL is one that `store_of` took."""
+    """Return the server's name for progress lines, without user and password. `make_store` has validated the URL."""
     parts = urlsplit(settings.clickhouse_url.get_secret_value())
     return f"ClickHouse at {parts.hostname}" + (f":{parts.port}" if parts.port else "")

@@ -1,7 +1,7 @@
-"""`sendledger up`: everything on one machine, in order, and kept running.
+"""`sendledger up`: runs everything on one machine, and keeps it running.
 
-Kafka and the ClickHouse endpoint are started unless the environment names servers; then topics, migrations, the
-workers and the gateway. `dev.env` in the data directory has every setting, for the commands beside it.
+Starts Kafka and the ClickHouse endpoint, unless the environment names servers; then creates topics, applies migrations,
+and starts the workers and the gateway. `dev.env` in the data directory has every setting, for other commands.
 """
 
 import asyncio
@@ -20,11 +20,15 @@ from pydantic import SecretStr
 
 from deploy.local.clickhouse.users import User
 from deploy.local.folders import PRIVATE_UMASK, make_private
+from deploy.local.reload import restart_on_change, source_folders
 from deploy.local.stack import Ports, clickhouse_part, kafka_part
 from deploy.local.supervisor import Part, Supervisor
+from gateway.access import READERS
+from gateway.console.one_time import leave_code
 from gateway.tokens import issue
-from processors.topics import make_topics
-from projections.store import DATABASE, Store, generations, migrate
+from processors.kafka.topics import create_topics
+from projections.store import DATABASE, migrate
+from projections.store.generations import ShownStore
 from schemas.settings import (
     PREFIX,
     GateSettings,
@@ -39,12 +43,14 @@ from schemas.settings import (
 )
 from simulator.signing import new_key_pair
 
-__all__ = ["run_up", "settings_of_stack", "without_a_stacks_own"]
+__all__ = ["run_up", "stack_settings", "without_stack_addresses"]
 
 LOOPBACK = "127.0.0.1"
 DEV_TOKENS = {"PUBLISHER": "demo", "VIEWER": "demo", "SUPPORT": "*", "OPERATOR": "*"}
 CLICKHOUSE_USER = "sendledger"
-READ_HERE: Final[tuple[type[Settings], ...]] = (
+GATEWAY_PACKAGES: Final = ("gateway", "application", "processors", "projections", "schemas")
+"""The packages that a gateway runs."""
+STACK_SETTINGS: Final[tuple[type[Settings], ...]] = (
     TopicSettings,
     MigrateSettings,
     LedgerSettings,
@@ -56,91 +62,111 @@ READ_HERE: Final[tuple[type[Settings], ...]] = (
 """The settings of all programs and commands of a stack."""
 
 
-async def run_up(data_dir: Path, port_base: int, *, demo: bool) -> int:
-    """Run until SIGINT or SIGTERM, all in `data_dir`, which is made if need be. Returns the exit code.
+async def run_up(data_dir: Path, port_base: int, *, demo: bool, reload: bool = False) -> int:
+    """Run until SIGINT or SIGTERM, with all data in `data_dir`, which is created if missing. Returns the exit code.
 
-    Raises ConfigError where something can't start.
+    With `reload` the gateway is restarted whenever a source file changes.
+
+    Raises ConfigError if a part can't start.
     """
     os.umask(PRIVATE_UMASK)
     make_private(data_dir)
-    asked = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     ports = Ports(port_base)
-    given = without_a_stacks_own(_given(), ports)
-    env = settings_of_stack(data_dir, ports, given)
+    given = without_stack_addresses(_environment_settings(), ports)
+    env = stack_settings(data_dir, ports, given)
     supervisor = Supervisor(data_dir, _services(data_dir, ports, env, given))
     starting = asyncio.create_task(_start(supervisor, data_dir, env, demo=demo))
-    told = asyncio.create_task(asked.wait())
+    stop_task = asyncio.create_task(stop_requested.wait())
     try:
-        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({starting, stop_task}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
             typer.echo(f"ready http://{LOOPBACK}:{env[PREFIX + 'PORT']}")
+            _print_sign_in_links(env)
             sys.stdout.flush()
-            await told
+            if reload:
+                await restart_on_change(supervisor, "gateway", source_folders(*GATEWAY_PACKAGES), stop_requested)
+            await stop_task
     finally:
         starting.cancel()
         await supervisor.stop()
     return 0
 
 
+def _print_sign_in_links(env: Mapping[str, str]) -> None:
+    """Print a link for each role that reads: it signs in once, on this machine. Earlier codes are void."""
+    folder = Path(env[PREFIX + "DEV_SIGN_IN_DIR"])
+    if env[PREFIX + "CONSOLE"] != "true":
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    typer.echo("\nOpen this, once, on this machine:")
+    for role, account in DEV_TOKENS.items():
+        if role.lower() in READERS:
+            code = leave_code(folder, subject=f"dev-{role.lower()}", role=role.lower(), accounts=[account])
+            typer.echo(f"  as {role.lower():<9} http://{LOOPBACK}:{env[PREFIX + 'PORT']}/login/once/{code}")
+
+
 async def _start(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str], *, demo: bool) -> None:
     await supervisor.start()
     topics = read(TopicSettings, kafka_bootstrap=env[PREFIX + "KAFKA_BOOTSTRAP"])
-    await make_topics(topics)
-    store = Store(
-        env[PREFIX + "CLICKHOUSE_URL"], database=env[PREFIX + "CLICKHOUSE_DATABASE"], generation=generations.FIRST
-    )
+    await create_topics(topics)
+    store = ShownStore(env[PREFIX + "CLICKHOUSE_URL"], database=env[PREFIX + "CLICKHOUSE_DATABASE"])
     await asyncio.to_thread(migrate.apply, store)
-    await asyncio.to_thread(migrate.keep_contents, store, topics.content_retention_days)
+    await asyncio.to_thread(migrate.set_content_retention, store, topics.content_retention_days)
     store.close()
     _write(data_dir / "dev.env", env)
     for part in _programs(env, demo=demo):
         await supervisor.add(part)
 
 
-def _given() -> dict[str, str]:
-    """The settings of our own environment: they override every default."""
+def _environment_settings() -> dict[str, str]:
+    """The settings in our own environment: they override every default."""
     return {k: v for k, v in os.environ.items() if k.startswith(PREFIX)}  # noqa: TID251 - this is a main
 
 
-def without_a_stacks_own(given: Mapping[str, str], ports: Ports) -> dict[str, str]:
-    """Leave out what a `dev.env` that was read into this shell says of its own stack: where its servers are.
+def without_stack_addresses(given: Mapping[str, str], ports: Ports) -> dict[str, str]:
+    """Remove the server addresses that come from a stack's `dev.env` loaded into this shell.
 
-    They run when that stack does, and so name no server for `up` to use. What somebody has set himself stays.
+    Those servers belong to that stack, so `up` must not use them. Addresses that were set by hand stay.
     """
     base = given.get(f"{PREFIX}DEV_PORT_BASE", "")
     of_stack = Ports(int(base)) if base.isdecimal() else ports
     own = _addresses(of_stack, given.get(f"{PREFIX}DEV_CLICKHOUSE_PASSWORD", ""))
     left_out = {PREFIX + name for name, value in own.items() if given.get(PREFIX + name) == value}
-    left_out |= {f"{PREFIX}DEV_PORT_BASE", f"{PREFIX}DEV_CLICKHOUSE_PASSWORD"}
+    left_out |= {f"{PREFIX}DEV_PORT_BASE", f"{PREFIX}DEV_CLICKHOUSE_PASSWORD", f"{PREFIX}DEV_SIGN_IN_DIR"}
     if base.isdecimal() and given.get(f"{PREFIX}WORKER_DIR", "").endswith("/worker"):
         left_out.add(f"{PREFIX}WORKER_DIR")
     return {name: value for name, value in given.items() if name not in left_out}
 
 
 def _addresses(ports: Ports, password: str) -> dict[str, str]:
-    """Where a stack's own servers and programs are."""
+    """The addresses of a stack's own servers and programs."""
     return {
         "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",
         "CLICKHOUSE_URL": f"http://{CLICKHOUSE_USER}:{password}@{LOOPBACK}:{ports.clickhouse}",
         "PORT": str(ports.gateway),
         "PUBLIC_URL": f"http://{LOOPBACK}:{ports.gateway}",
         "METRICS_PORT": str(ports.gateway + 4),
+        "GATEWAY_METRICS": f"http://{LOOPBACK}:{ports.gateway}/metrics",
+        "WORKER_METRICS": ",".join(f"http://{LOOPBACK}:{ports.gateway + n}/metrics" for n in (4, 5)),
     }
 
 
-def settings_of_stack(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[str, str]:
-    """Return every setting of this stack by its variable, defaults included; what is `given` overrides all else.
+def stack_settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> dict[str, str]:
+    """Return every setting of this stack by its variable, with defaults; `given` overrides all others.
 
-    Of a `dev.env` that is there, only the secrets are kept: a default that a newer version changed holds at once.
-    Raises ConfigError for all that is wrong with any program's settings.
+    From an existing `dev.env` only the secrets are kept, so that a changed default of a newer version applies. Raises
+    ConfigError with all problems of all programs' settings.
     """
-    kept = _read(data_dir / "dev.env")
+    saved = _read(data_dir / "dev.env")
     private, public = new_key_pair()
-    password = kept.get("SENDLEDGER_DEV_CLICKHOUSE_PASSWORD") or secrets.token_urlsafe(24)
-    made = {
+    password = saved.get("SENDLEDGER_DEV_CLICKHOUSE_PASSWORD") or secrets.token_urlsafe(24)
+    generated = {
         "TOKEN_SECRET": secrets.token_urlsafe(48),
         "SENDGRID_PUBLIC_KEYS": public,
         "DEV_SENDGRID_PRIVATE_KEY": private,
@@ -154,28 +180,29 @@ def settings_of_stack(data_dir: Path, ports: Ports, given: Mapping[str, str]) ->
         "HOST": LOOPBACK,
         "WORKER_DIR": str(data_dir / "worker"),
         "INSTANCE": "ledger-0",
+        "DEV_SIGN_IN_DIR": str(data_dir.absolute() / "sign-in"),
     }
-    known = {k: v for k, v in kept.items() if k in {PREFIX + name for name in made}}
-    env = {PREFIX + name: value for name, value in (made | fixed).items()} | known | dict(given)
+    known = {k: v for k, v in saved.items() if k in {PREFIX + name for name in generated}}
+    env = {PREFIX + name: value for name, value in (generated | fixed).items()} | known | dict(given)
     secret = env[PREFIX + "TOKEN_SECRET"]
     for role, account in DEV_TOKENS.items():
         token = issue(secret, subject=f"dev-{role.lower()}", role=role.lower(), accounts=[account])
         env[f"{PREFIX}DEV_TOKEN_{role}"] = token
-    return _resolved(env) | env
+    return _all_settings(env) | env
 
 
-def _resolved(env: Mapping[str, str]) -> dict[str, str]:
-    """Every setting that a program of the stack has under `env`, by its variable. Raises ConfigError."""
+def _all_settings(env: Mapping[str, str]) -> dict[str, str]:
+    """The settings of all programs of the stack under `env`, by variable. Raises ConfigError."""
     given: dict[str, Any] = {k.removeprefix(PREFIX).lower(): v for k, v in env.items()}
     found: dict[str, str] = {}
-    for kind in READ_HERE:
+    for kind in STACK_SETTINGS:
         settings = read(kind, **given)
         found |= {PREFIX + name.upper(): _as_text(getattr(settings, name)) for name in kind.model_fields}
     return found
 
 
 def _as_text(value: Any) -> str:
-    """A setting's value as its variable has it."""
+    """The value of a setting, as text for its variable."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -192,7 +219,7 @@ def _services(data_dir: Path, ports: Ports, env: Mapping[str, str], given: Mappi
 
 
 def _programs(env: Mapping[str, str], *, demo: bool) -> list[Part]:
-    # The script by its own path, so that a worker is seen as `sendledger worker ledger`.
+    # The path of the script, so that process lists show `sendledger worker ledger`.
     command = [sys.executable, str(Path(sys.executable).with_name("sendledger"))]
     gateway_url = f"http://{LOOPBACK}:{env[PREFIX + 'PORT']}"
     ledgers = int(env[PREFIX + "METRICS_PORT"])
@@ -203,29 +230,29 @@ def _programs(env: Mapping[str, str], *, demo: bool) -> list[Part]:
             "gateway",
             [*command, "gateway"],
             env,
-            _answers(f"{gateway_url}/readyz", "ready"),
+            _http_ready(f"{gateway_url}/readyz", "ready"),
             ports=(int(env[PREFIX + "PORT"]),),
         ),
     ]
     if demo:
-        parts.append(Part("demo", [*command, "simulate", "--live"], env, _at_once))
+        parts.append(Part("demo", [*command, "simulate", "--live"], env, _always_ready))
     return parts
 
 
 def _worker(name: str, command: Sequence[str], env: Mapping[str, str], port: int) -> Part:
-    """A worker, which is ready when its metrics say so."""
+    """A worker; it is ready when its metrics say so."""
     url = f"http://{LOOPBACK}:{port}/metrics"
     return Part(
         f"worker-{name}",
         [*command, "worker", name],
         {**env, PREFIX + "METRICS_PORT": str(port)},
-        _answers(url, f'sendledger_up{{program="{name}"}} 1.0'),
+        _http_ready(url, f'sendledger_up{{program="{name}"}} 1.0'),
         stop_within=8.0,
         ports=(port,),
     )
 
 
-def _answers(url: str, text: str) -> Callable[[], Awaitable[bool]]:
+def _http_ready(url: str, text: str) -> Callable[[], Awaitable[bool]]:
     async def ready() -> bool:
         try:
             async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
@@ -237,7 +264,7 @@ def _answers(url: str, text: str) -> Callable[[], Awaitable[bool]]:
     return ready
 
 
-async def _at_once() -> bool:
+async def _always_ready() -> bool:
     return True
 
 
@@ -249,7 +276,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _write(path: Path, env: Mapping[str, str]) -> None:
-    """Write the settings where only we may read them; whole or not at all."""
+    """Write the settings, readable by this user only, atomically."""
     new = path.with_suffix(".new")
     new.touch(mode=0o600)
     new.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(env.items())))

@@ -1,1 +1,1 @@
-"""Where sendledger runs."""
+"""Kafka, a ClickHouse endpoint and a supervisor, for one machine."""

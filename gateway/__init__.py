@@ -1,1 +1,1 @@
-"""The HTTP edge: webhooks in, API out."""
+"""The HTTP server: webhooks, API and console."""

@@ -1,6 +1,7 @@
-"""Who may do what: the role that a route asks for, the accounts that a token covers, the parameters that a route has.
+"""Access control: the roles of a route, the accounts of a token, and the parameters that a route takes.
 
-Another account answers exactly as one that does not exist, wherever it is named (`application.principals`).
+An account that is not covered gets exactly the answer of one that does not exist, wherever it is named
+(`application.principals`).
 """
 
 from collections import Counter
@@ -10,19 +11,20 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi._compat import field_annotation_is_sequence
 
-from application.principals import Principal, must_cover
+from application.principals import Principal, require_account_access
 from gateway.problems import Problem
 from gateway.throttle import Throttle
-from gateway.tokens import principal_of
-from projections.messages.filters import EVERY
+from gateway.tokens import authenticate
+from schemas.decoding.ids import ALL
 
 __all__ = [
     "OPERATORS",
     "PUBLISHERS",
     "READERS",
     "SUPPRESSORS",
-    "accounts_of",
-    "allowing",
+    "accounts_to_query",
+    "known_parameters",
+    "require_role",
 ]
 
 PUBLISHERS: Final = ("publisher", "operator")
@@ -32,48 +34,49 @@ OPERATORS: Final = ("operator",)
 _NAME_SHOWN: Final = 60
 
 
-def allowing(roles: Sequence[str], secret: str) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
-    """Return a dependency that says who asks, and then whether the route has what he asks with.
+def require_role(roles: Sequence[str], secret: str) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
+    """Return a dependency that authenticates the request, checks its role and parameters, and returns the principal.
 
-    It raises TokenInvalid, or Problem: 429 over the token's limit, 403 for any role but `roles`, 400 for parameters;
-    in this order, so that whoever has no token learns nothing of the route.
+    It raises TokenInvalid, or Problem: 429 over the token's rate limit, 403 for a role not in `roles`, 400 for
+    parameters; in this order, so that a caller without a token learns nothing about the route.
     """
 
-    async def principal(request: Request) -> Principal:  # a sync one would wait for a thread
-        asking = principal_of(request.headers.get("authorization"), secret)
+    async def dependency(request: Request) -> Principal:  # async: a sync dependency would wait for a thread
+        principal = authenticate(request.headers.get("authorization"), secret)
         throttle: Throttle = request.app.state.throttle
-        await throttle.of_token(asking, request.method)
-        if asking.role not in roles:
+        await throttle.count_request(principal, request.method)
+        if principal.role not in roles:
             raise Problem(
-                "role-not-allowed", f"This takes a token of the role {' or '.join(roles)}; yours is {asking.role}"
+                "role-not-allowed", f"This takes a token of the role {' or '.join(roles)}; yours is {principal.role}"
             )
-        _known_parameters(request)
-        return asking
+        known_parameters(request)
+        return principal
 
-    return principal
+    return dependency
 
 
-def _known_parameters(request: Request) -> None:
+def known_parameters(request: Request) -> None:
     """Refuse a query parameter that the route does not have, since a misspelt filter is a filter that is not applied;
     and a parameter or header that is given twice and takes one value, since nobody can say which was meant.
     """
-    every = list(_with_dependencies(request.scope["route"].dependant))
-    known = {field.alias: field.field_info.annotation for one in every for field in one.query_params}
+    dependants = list(_with_dependencies(request.scope["route"].dependant))
+    known = {field.alias: field.field_info.annotation for dependant in dependants for field in dependant.query_params}
     given = Counter(name for name, _ in request.query_params.multi_items())
     for name, times in given.items():
         if name not in known:
-            near = ", ".join(f"`{k}`" for k in sorted(known))
-            said = f"`{name[:_NAME_SHOWN]}` is no parameter here; there {f'are {near}' if near else 'is none'}"
-            raise Problem("unknown-parameter", said)
+            names = ", ".join(f"`{k}`" for k in sorted(known))
+            known_text = f"it has {names}" if names else "it has none"
+            detail = f"`{name[:_NAME_SHOWN]}` is not a parameter of this route; {known_text}"
+            raise Problem("unknown-parameter", detail)
         if times > 1 and not field_annotation_is_sequence(known[name]):
             raise _repeated(name, times)
-    for header in (header for one in every for header in one.header_params):
+    for header in (header for dependant in dependants for header in dependant.header_params):
         if (times := len(request.headers.getlist(header.alias))) > 1:
             raise _repeated(header.alias, times)
 
 
 def _with_dependencies(dependant: Any) -> Iterator[Any]:
-    """A route's own parameters, and those of what it depends on."""
+    """The dependant of a route, and of each of its dependencies."""
     yield dependant
     for other in dependant.dependencies:
         yield from _with_dependencies(other)
@@ -83,17 +86,17 @@ def _repeated(name: str, times: int) -> Problem:
     return Problem("repeated-parameter", f"`{name}` is given {times} times; it takes one value")
 
 
-def accounts_of(principal: Principal, account: str | None) -> Sequence[str] | None:
-    """Return the accounts that a query is bound to; None for all, which only a token of all gets.
+def accounts_to_query(principal: Principal, account: str | None) -> Sequence[str] | None:
+    """Return the accounts that a query is limited to; None for all, which requires a token of all accounts.
 
-    `account` is the parameter: an account, `*` for all that the token covers, or nothing where it covers one. Raises
+    `account` is the parameter: an account, `*` for all that the token covers, or None if it covers only one. Raises
     Problem, or RequestError for an account that the token does not cover.
     """
     if account is None:
         if principal.covers_all or len(principal.accounts) > 1:
             raise Problem("account-required", "`account`: the token covers several; name one, or * for all of them")
         return sorted(principal.accounts)
-    if account == EVERY:
+    if account == ALL:
         return None if principal.covers_all else sorted(principal.accounts)
-    must_cover(principal, account)
+    require_account_access(principal, account)
     return [account]

@@ -1,84 +1,135 @@
-"""The gateway: one ASGI application, made from settings and the clients that it is given.
+"""The gateway: one ASGI application, created from settings and clients.
 
 In:  HTTP. Out: webhooks, requests and commands into Kafka, rows out of ClickHouse, and its own health.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Literal
 
 from fastapi import FastAPI
 
 from application.decisions import DecisionListener
-from application.writing import Kafka
-from gateway import accounts, bounces, health, messages, one_message, openapi, problem_page, problems, sends, stats
-from gateway.answering import Answering
-from gateway.intake import webhooks
-from gateway.reads import Reads
-from gateway.suppressions import reading
-from gateway.suppressions import routes as suppressions
+from application.raw_events import RawEvents, ReadRecord
+from application.signatures.keys import load_keys
+from gateway import health, openapi, problem_page, problems
+from gateway.api import accounts, bounces, dead_letters, messages, one_message, sends, stats, weather
+from gateway.api.suppressions import command_routes, read_routes
+from gateway.console import routes as console
+from gateway.middleware import RequestMiddleware
+from gateway.read_pool import ReadPool
 from gateway.throttle import Throttle
-from gateway.uploads import Uploads
+from gateway.uploads import UploadBuffers
+from gateway.webhooks import routes as webhooks
+from processors.kafka.ports import RecordProducer
+from processors.kafka.read_topic import read_record
 from projections.store import Store
 from schemas.settings import GatewaySettings
-from schemas.telemetry import Telemetry
+from schemas.telemetry import UP, Telemetry
 
-__all__ = ["create_app"]
+__all__ = ["Only", "create_app"]
+
+Only = Literal["console"]
+"""The part of the gateway that a process of its own may be."""
 
 
-def create_app(settings: GatewaySettings, store: Store, kafka: Kafka, telemetry: Telemetry) -> FastAPI:
-    """Return the application. It starts and stops `kafka`, closes `store`, and reads decisions while it lives."""
+def create_app(
+    settings: GatewaySettings,
+    store: Store,
+    kafka: RecordProducer,
+    telemetry: Telemetry,
+    *,
+    only: Only | None = None,
+    read_one: ReadRecord | None = None,
+) -> FastAPI:
+    """Return the application. Its lifespan starts and stops `kafka` and the decision listener, and closes `store`.
+
+    With `only` it serves nothing but this part, and health. `read_one` reads a record; by default from Kafka.
+    """
     listener = DecisionListener(settings.kafka_bootstrap)
-    reads = Reads(at_once=settings.reads_at_once, per_token=settings.reads_per_token)
+    reads = ReadPool(at_once=settings.reads_at_once, per_token=settings.reads_per_token)
     readiness = health.Readiness(store, kafka)
-    uploads = Uploads(budget_bytes=settings.body_bytes, seconds=settings.body_seconds)
+    uploads = UploadBuffers(budget_bytes=settings.body_bytes, seconds=settings.body_seconds)
     throttle = Throttle(
         writes_per_second=settings.writes_per_second,
         reads_per_second=settings.reads_per_second,
         failures_per_minute=settings.failures_per_minute,
     )
 
-    @asynccontextmanager
-    async def living(_: FastAPI) -> AsyncIterator[None]:
-        await kafka.start()
-        await listener.start()
-        telemetry.gauge("up", "gateway").set(1)
-        try:
-            yield
-        finally:
-            telemetry.gauge("up", "gateway").set(0)
-            await listener.stop()
-            await kafka.stop()
-            reads.close()
-            readiness.close()
-            store.close()
-
     app = FastAPI(
         title="sendledger",
         summary="What became of every email and SMS",
         version="1",
-        lifespan=living,
+        lifespan=_lifespan(kafka, None if only else listener, telemetry, (reads.close, readiness.close, store.close)),
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name whatever the Host header claims
     )
-    failures = problems.Failures(telemetry)
-    app.state.uploads, app.state.throttle = uploads, throttle
+    failures = problems.FailureReporter(telemetry)
+    app.state.uploads, app.state.throttle, app.state.failures = uploads, throttle, failures
     app.state.public_path = problems.path_of(settings.public_url)
-    problems.install(app, failures, throttle.of_failure)
+    problems.install(app, failures, throttle.count_failure)
     app.add_middleware(
-        Answering, telemetry=telemetry, failures=failures, uploads=uploads, seconds=settings.request_seconds
+        RequestMiddleware, telemetry=telemetry, failures=failures, uploads=uploads, seconds=settings.request_seconds
     )
-    for provider in webhooks.providers(settings):
-        webhooks.route(app, provider, kafka, telemetry, settings.public_url)
-    app.include_router(sends.router(settings, kafka, listener, store, reads))
-    app.include_router(messages.router(settings, store, reads))
-    app.include_router(one_message.router(settings, store, reads))
-    app.include_router(suppressions.router(settings, store, kafka, reads))
-    app.include_router(reading.router(settings, store, reads))
-    app.include_router(bounces.router(settings, store, reads))
-    app.include_router(stats.router(settings, store, reads))
-    app.include_router(accounts.router(settings, store, kafka, reads))
+    read_weather = weather.weather_reader(settings, store, reads, telemetry if only is None else None)
+    raw_events = RawEvents(read_one or partial(read_record, settings.kafka_bootstrap), load_keys(settings))
+    if only is None:
+        _add_api(app, settings, store, kafka, listener, reads, raw_events, telemetry)
+        app.include_router(weather.router(settings, read_weather))
+    if settings.console or only == "console":
+        console.install(app, settings, store, kafka, reads, readiness, read_weather, raw_events)
     health.route(app, readiness, telemetry)
     problem_page.route(app)
     openapi.describe(app)
     return app
+
+
+def _lifespan(
+    kafka: RecordProducer,
+    listener: DecisionListener | None,
+    telemetry: Telemetry,
+    at_the_end: Sequence[Callable[[], None]],
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await kafka.start()
+        if listener is not None:
+            await listener.start()
+        telemetry.gauge(UP, program="gateway").set(1)
+        try:
+            yield
+        finally:
+            telemetry.gauge(UP, program="gateway").set(0)
+            if listener is not None:
+                await listener.stop()
+            await kafka.stop()
+            for close in at_the_end:
+                close()
+
+    return lifespan
+
+
+def _add_api(
+    app: FastAPI,
+    settings: GatewaySettings,
+    store: Store,
+    kafka: RecordProducer,
+    listener: DecisionListener,
+    reads: ReadPool,
+    raw_events: RawEvents,
+    telemetry: Telemetry,
+) -> None:
+    """Add what programs call: the webhooks and the API."""
+    for provider in webhooks.providers(settings):
+        webhooks.route(app, provider, kafka, telemetry, settings.public_url)
+    app.include_router(sends.router(settings, kafka, listener, store, reads))
+    app.include_router(messages.router(settings, store, reads))
+    app.include_router(one_message.router(settings, store, reads, raw_events))
+    app.include_router(command_routes.router(settings, store, kafka, reads))
+    app.include_router(read_routes.router(settings, store, reads))
+    app.include_router(bounces.router(settings, store, reads))
+    app.include_router(stats.router(settings, store, reads))
+    app.include_router(accounts.router(settings, store, kafka, reads))
+    app.include_router(dead_letters.router(settings))

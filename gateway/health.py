@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics`: open to everybody who reaches the gateway, and cheap for everybody to ask."""
+"""`/healthz`, `/readyz` and `/metrics`: without authentication, and cheap to call."""
 
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,10 +7,10 @@ from typing import Final
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from application.writing import Kafka
-from gateway.answers import Status
-from gateway.openapi import Answer, operation
+from gateway.api.models import Status
+from gateway.openapi import ResponseSpec, operation
 from gateway.problems import RETRY_SECONDS, Problem
+from processors.kafka.ports import RecordProducer
 from projections.store import Store
 from schemas.errors import BrokerError, SendledgerError
 from schemas.telemetry import Telemetry
@@ -21,30 +21,30 @@ _READY_WITHIN_SECONDS: Final = 3.0
 
 
 class Readiness:
-    """Asks Kafka and ClickHouse, once for all who want to know at the same time."""
+    """Checks Kafka and ClickHouse; concurrent callers share one check."""
 
-    def __init__(self, store: Store, kafka: Kafka, *, within_seconds: float = _READY_WITHIN_SECONDS) -> None:
+    def __init__(self, store: Store, kafka: RecordProducer, *, within_seconds: float = _READY_WITHIN_SECONDS) -> None:
         self._store, self._kafka, self._within = store, kafka, within_seconds
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ready")  # a hung store holds this one and no other
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ready")  # a hanging store blocks only this thread
         self._ping: Future[None] | None = None
-        self._look: asyncio.Task[list[str]] | None = None
+        self._check: asyncio.Task[list[str]] | None = None
 
-    async def away(self) -> list[str]:
+    async def unreachable(self) -> list[str]:
         """Return the services that can't be reached."""
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._looked(), name="readiness")
-        return await asyncio.shield(self._look)
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._run_check(), name="readiness")
+        return await asyncio.shield(self._check)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop checking."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _looked(self) -> list[str]:
-        store, kafka = await asyncio.gather(self._store_answers(), self._kafka_answers())
+    async def _run_check(self) -> list[str]:
+        store, kafka = await asyncio.gather(self._store_responds(), self._kafka_responds())
         return ["ClickHouse"] * (not store) + ["Kafka"] * (not kafka)
 
-    async def _store_answers(self) -> bool:
-        if self._ping is None or self._ping.done():  # else the last one still hangs
+    async def _store_responds(self) -> bool:
+        if self._ping is None or self._ping.done():  # otherwise the previous ping still hangs
             self._ping = self._thread.submit(self._store.ping)
         try:
             async with asyncio.timeout(self._within):
@@ -53,7 +53,7 @@ class Readiness:
             return False
         return True
 
-    async def _kafka_answers(self) -> bool:
+    async def _kafka_responds(self) -> bool:
         try:
             async with asyncio.timeout(self._within):
                 await self._kafka.metadata()
@@ -68,7 +68,7 @@ def route(app: FastAPI, readiness: Readiness, telemetry: Telemetry) -> None:
     @app.get(
         "/healthz",
         tags=["health"],
-        **operation("getHealth", {200: Answer("Alive", Status)}, codes=("internal-error",), security=None),
+        **operation("getHealth", {200: ResponseSpec("Alive", Status)}, codes=("internal-error",), security=None),
     )
     async def alive() -> dict[str, str]:
         """The process answers."""
@@ -78,14 +78,14 @@ def route(app: FastAPI, readiness: Readiness, telemetry: Telemetry) -> None:
         "/readyz",
         tags=["health"],
         **operation(
-            "getReadiness", {200: Answer("Ready", Status)}, codes=("internal-error", "not-ready"), security=None
+            "getReadiness", {200: ResponseSpec("Ready", Status)}, codes=("internal-error", "not-ready"), security=None
         ),
     )
     async def ready() -> dict[str, str]:
         """Kafka and ClickHouse answer, too, and the producer works."""
-        if away := await readiness.away():
-            said = f"{' and '.join(away)} can't be reached"
-            raise Problem("not-ready", said, headers={"Retry-After": RETRY_SECONDS})
+        if services := await readiness.unreachable():
+            detail = f"{' and '.join(services)} can't be reached"
+            raise Problem("not-ready", detail, headers={"Retry-After": RETRY_SECONDS})
         return {"status": "ready"}
 
     @app.get(
@@ -93,7 +93,7 @@ def route(app: FastAPI, readiness: Readiness, telemetry: Telemetry) -> None:
         tags=["health"],
         **operation(
             "getMetrics",
-            {200: Answer("Prometheus' text", media=("text/plain",))},
+            {200: ResponseSpec("Prometheus' text", media=("text/plain",))},
             codes=("internal-error",),
             security=None,
         ),

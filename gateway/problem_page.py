@@ -1,4 +1,4 @@
-"""`GET /problems`: the page that the `type` of every problem leads to, as HTML without anything from elsewhere."""
+"""`GET /problems`: the page that the `type` of every problem links to, as HTML without external resources."""
 
 from html import escape
 from typing import Final
@@ -17,7 +17,7 @@ _HEADERS: Final = {
 _HEAD: Final = (
     "<!doctype html><html lang='en'><meta charset='utf-8'><title>Problems</title>"
     "<style>body{font:16px/1.5 sans-serif;max-width:45em;margin:2em auto;padding:0 1em}</style>"
-    "<h1>Problems</h1><p>What the codes of this API's errors mean, and what to do about each.</p>"
+    "<h1>Problems</h1><p>What the error codes of this API mean, and what to do about each.</p>"
 )
 
 

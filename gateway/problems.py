@@ -1,8 +1,8 @@
-"""Every error of the API as `application/problem+json` (RFC 9457), made in one place.
+"""Turns every error of the API into `application/problem+json` (RFC 9457), in one place.
 
-In:  exceptions: `Problem`, our own families of errors, the framework's, and whatever else.
-Out: an answer that has a stable `code`, and the `request_id` that the log has, too. A 500 or 503 is logged in one line
-(what, where, mend) and counted; what is told to the caller never names a host or shows a traceback.
+In:  exceptions: `Problem`, our own families of errors, the framework's, and any other.
+Out: a response with a stable `code`, and the `request_id` that the log has too. A 500 or 503 is logged in one line
+(what, where, mend) and counted; the response never names a host or shows a traceback.
 """
 
 import traceback
@@ -33,33 +33,34 @@ from schemas.errors import (
     StoreRefused,
     TimedOut,
 )
-from schemas.telemetry import Telemetry
+from schemas.log_events import LogEvent
+from schemas.telemetry import ERRORS_TOTAL, Telemetry
 
 __all__ = [
     "MAX_ANSWER_BYTES",
     "REQUEST_ID",
     "RETRY_SECONDS",
-    "Failures",
+    "FailureReporter",
     "Problem",
-    "answer",
     "install",
     "internal_error",
     "kind_of_error",
     "path_of",
     "problem_of",
+    "problem_response",
 ]
 
 REQUEST_ID: Final = "sendledger.request_id"
-"""The key of the request's id in its ASGI scope."""
+"""The key of the request id in the ASGI scope."""
 RETRY_SECONDS: Final = "5"
 MAX_ANSWER_BYTES: Final = 256 * 1024
-"""No answer to a bad body is longer: it has MAX_FAULTS faults, each of a bounded length (`application.errors`)."""
+"""The most bytes of a response to an invalid body: MAX_FAULTS faults, each of bounded length (`application.errors`)."""
 
-_NO_SUCH_RECORD: Final = "Kafka takes no record as large as this; the others of the request are written"
+_RECORD_TOO_LARGE: Final = "Kafka refuses a record of this size; the others of the request are written"
 _FRAMES: Final = 12
 _LIBRARIES: Final = "site-packages"
 _ROOT: Final = Path(__file__).parents[1]
-_COUNTED_AS: Final = {
+_METRIC_LABELS: Final = {
     "kafka-away": "kafka",
     "clickhouse-away": "clickhouse",
     "not-ready": "readiness",
@@ -67,16 +68,16 @@ _COUNTED_AS: Final = {
     "overloaded": "limits",
     "internal-error": "code",
 }
-"""The label `of` of `errors_total`."""
+"""The label `of` of `errors_total`, by problem code."""
 
-TooOften = Callable[[str], Awaitable[int | None]]
-"""Counts a bad token or signature of a source; returns the seconds to wait where there were too many."""
+CountFailure = Callable[[str], Awaitable[int | None]]
+"""Counts a bad token or signature of a source address; returns the seconds to wait after too many, else None."""
 
 log = structlog.get_logger()
 
 
 class Problem(Exception):
-    """An answer that is an error: `code` is one of `problem_codes.KINDS`, `detail` names the field and the mend."""
+    """An error response: `code` is one of `problem_codes.KINDS`, `detail` names the field and the mend."""
 
     def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(code, detail)
@@ -90,35 +91,38 @@ class Problem(Exception):
 
 
 def problem_of(error: RequestError | TimedOut) -> Problem:
-    """Return the answer that an error of the application is. This is the only place where its codes meet HTTP."""
+    """Return the problem of an error of the application. Only here do its codes get HTTP statuses."""
     if isinstance(error, TimedOut):
         return Problem("timed-out", error.what, headers={"Retry-After": RETRY_SECONDS})
     return Problem(error.code, error.what, **error.more)
 
 
-class Failures:
-    """Logs and counts what is our fault or a service's: each 500 and 503 once."""
+class FailureReporter:
+    """Logs and counts each 500 and 503 once."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
 
-    def note(self, scope: Scope, kind: ProblemKind, error: BaseException) -> None:
-        """Write one line about an answer of `kind` that `error` led to, and count it."""
+    def report(self, scope: Scope, kind: ProblemKind, error: BaseException) -> None:
+        """Log one line about a response of `kind` that `error` caused, and count it."""
         refused = any(isinstance(cause, StoreRefused) for cause in _causes(error))
-        self._telemetry.counter("errors_total", "refused" if refused else _COUNTED_AS.get(kind.code, "limits")).inc()
-        tell = log.error if kind.status == 500 else log.warning
-        # The request's id stands in every line of the request, by its context.
-        tell("request.failed", status=kind.status, code=kind.code, **_where_from(scope), **_explained(error))
+        cause = "refused" if refused else _METRIC_LABELS.get(kind.code, "limits")
+        self._telemetry.counter(ERRORS_TOTAL, of=cause).inc()
+        write_line = log.error if kind.status == 500 else log.warning
+        # The request id is in the log context of the request.
+        write_line(
+            LogEvent.REQUEST_FAILED, status=kind.status, code=kind.code, **_location(scope), **_description(error)
+        )
 
 
-def install(app: FastAPI, failures: Failures, too_often: TooOften) -> None:
-    """Make every error of `app` a problem. What has no handler here is answered by `Answering`."""
+def install(app: FastAPI, failures: FailureReporter, too_often: CountFailure) -> None:
+    """Make every error of `app` a problem. `RequestMiddleware` answers those without a handler here."""
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> JSONResponse:
         if error.status >= 500:
-            failures.note(request.scope, error.kind, error)
-        return _answered(request.scope, error)
+            failures.report(request.scope, error.kind, error)
+        return _response(request.scope, error)
 
     @app.exception_handler(RequestError)
     @app.exception_handler(TimedOut)
@@ -130,51 +134,62 @@ def install(app: FastAPI, failures: Failures, too_often: TooOften) -> None:
         kind = kind_of(error.status_code)
         if kind.status == 405:
             return _method_not_allowed(app, request)
-        return answer(request.scope, kind, str(error.detail), error.headers)
+        return problem_response(request.scope, kind, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         faults = [ValidationFault(".".join(map(str, e["loc"][1:])), e["msg"]) for e in error.errors()]
         of_body = any(e["loc"][0] == "body" for e in error.errors())
-        said = FieldsInvalid(faults, code="invalid-body" if of_body else "invalid-parameter")
-        return _answered(request.scope, problem_of(said))
+        detail = FieldsInvalid(faults, code="invalid-body" if of_body else "invalid-parameter")
+        return _response(request.scope, problem_of(detail))
+
+    _install_authentication(app, too_often)
+    _install_dependencies(app, failures)
+
+
+def _install_authentication(app: FastAPI, too_often: CountFailure) -> None:
+    """Bad tokens and signatures, limited by source address."""
 
     @app.exception_handler(TokenInvalid)
-    async def no_token(request: Request, error: TokenInvalid) -> JSONResponse:
-        # RFC 6750, 3.1: a request without a token is told no error code.
+    async def token_refused(request: Request, error: TokenInvalid) -> JSONResponse:
+        # RFC 6750, 3.1: a request without a token gets no error code.
         challenge = 'Bearer error="invalid_token"' if error.given else "Bearer"
         kind = KINDS[error.code]
         if seconds := await too_often(_source(request)):
             return _too_many_failures(request.scope, seconds)
-        return answer(request.scope, kind, f"{error.what}. {error.mend}", {"WWW-Authenticate": challenge})
+        return problem_response(request.scope, kind, f"{error.what}. {error.mend}", {"WWW-Authenticate": challenge})
 
     @app.exception_handler(SignatureInvalid)
-    async def forged(request: Request, error: SignatureInvalid) -> JSONResponse:
+    async def signature_refused(request: Request, error: SignatureInvalid) -> JSONResponse:
         if seconds := await too_often(_source(request)):
             return _too_many_failures(request.scope, seconds)
-        return answer(request.scope, KINDS[error.code], error.what)
+        return problem_response(request.scope, KINDS[error.code], error.what)
+
+
+def _install_dependencies(app: FastAPI, failures: FailureReporter) -> None:
+    """Errors of Kafka and ClickHouse."""
 
     @app.exception_handler(StoreError)
     @app.exception_handler(BrokerError)
     async def away(request: Request, error: StoreError | BrokerError) -> JSONResponse:
         kind = KINDS["clickhouse-away" if isinstance(error, StoreError) else "kafka-away"]
-        failures.note(request.scope, kind, error)
-        # The error's own text may name hosts: it is for our logs.
-        return answer(request.scope, kind, f"{kind.title}; try again", {"Retry-After": RETRY_SECONDS})
+        failures.report(request.scope, kind, error)
+        # The error's text may name hosts: it goes to the log only.
+        return problem_response(request.scope, kind, f"{kind.title}; try again", {"Retry-After": RETRY_SECONDS})
 
     @app.exception_handler(RecordRefused)
     async def too_large(request: Request, error: RecordRefused) -> JSONResponse:
-        log.warning("request.record_refused", what=error.what, where=error.where, mend=error.mend)
-        return answer(request.scope, KINDS["too-large"], _NO_SUCH_RECORD)
+        log.warning(LogEvent.REQUEST_RECORD_REFUSED, what=error.what, where=error.where, mend=error.mend)
+        return problem_response(request.scope, KINDS["too-large"], _RECORD_TOO_LARGE)
 
     @app.exception_handler(StoreRefused)
     async def refused(request: Request, error: StoreRefused) -> JSONResponse:
-        failures.note(request.scope, KINDS["internal-error"], error)
+        failures.report(request.scope, KINDS["internal-error"], error)
         return internal_error(request.scope)
 
 
 def kind_of_error(error: BaseException) -> ProblemKind:
-    """Return the kind of whatever an answer failed by, by the first of its causes that is known."""
+    """Return the kind of the problem for an exception, by the first of its causes that has one."""
     for cause in _causes(error):
         if isinstance(cause, Problem):
             return cause.kind
@@ -188,14 +203,18 @@ def kind_of_error(error: BaseException) -> ProblemKind:
 
 
 def internal_error(scope: Scope) -> JSONResponse:
-    """Return the answer to whatever nobody has foreseen."""
-    return answer(scope, KINDS["internal-error"], "This is our fault; it is in our log, with this `request_id`")
+    """Return the response to an unexpected exception."""
+    return problem_response(
+        scope,
+        KINDS["internal-error"],
+        "This is a bug in sendledger; it is in the gateway's log, with this `request_id`",
+    )
 
 
-def answer(
+def problem_response(
     scope: Scope, kind: ProblemKind, detail: str, headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
-    """Return a problem as an answer."""
+    """Return the response of a problem."""
     content = {
         "type": kind.type_under(_public_path(scope)),
         "title": kind.title,
@@ -208,12 +227,12 @@ def answer(
     return JSONResponse(content | more, kind.status, dict(headers or {}), "application/problem+json")
 
 
-def _answered(scope: Scope, problem: Problem) -> JSONResponse:
-    return answer(scope, problem.kind, problem.detail, problem.headers, **problem.more)
+def _response(scope: Scope, problem: Problem) -> JSONResponse:
+    return problem_response(scope, problem.kind, problem.detail, problem.headers, **problem.more)
 
 
 def path_of(public_url: str) -> str:
-    """Return what the path of every URL of the gateway begins with, as its callers see it: blank, or `/path`."""
+    """Return the path prefix of the gateway's URLs, as its callers see them: blank, or `/path`."""
     return urlsplit(public_url).path.rstrip("/")
 
 
@@ -227,42 +246,42 @@ def _source(request: Request) -> str:
 
 
 def _too_many_failures(scope: Scope, seconds: int) -> JSONResponse:
-    said = "Too many requests from this address had a bad token or signature"
-    return answer(scope, KINDS["rate-limited"], said, {"Retry-After": str(seconds)})
+    detail = "Too many requests from this address had a bad token or signature"
+    return problem_response(scope, KINDS["rate-limited"], detail, {"Retry-After": str(seconds)})
 
 
 def _method_not_allowed(app: FastAPI, request: Request) -> JSONResponse:
     allowed = sorted(_methods(app.routes, request.scope))
-    said = f"This path takes {', '.join(allowed)}"
-    return answer(request.scope, KINDS["method-not-allowed"], said, {"Allow": ", ".join(allowed)})
+    detail = f"This path takes {', '.join(allowed)}"
+    return problem_response(request.scope, KINDS["method-not-allowed"], detail, {"Allow": ", ".join(allowed)})
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> set[str]:
-    """Every method that any route of this path takes: one path may belong to several routers."""
-    asked = {name: scope[name] for name in ("type", "path", "method", "root_path") if name in scope}
+    """The methods of all routes with this path: a path may belong to several routers."""
+    request_scope = {name: scope[name] for name in ("type", "path", "method", "root_path") if name in scope}
     found: set[str] = set()
     for route in iter_route_contexts(routes):
-        match, _ = route.matches({**asked})
+        match, _ = route.matches({**request_scope})
         if match is not Match.NONE:
             found |= route.methods or set()
     return found | {"HEAD"} if "GET" in found else found
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was raised from."""
+    """The error, and the chain of its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
         cause = cause.__cause__
 
 
-def _where_from(scope: Scope) -> dict[str, str]:
-    """The method and the route's own pattern: paths hold addresses."""
+def _location(scope: Scope) -> dict[str, str]:
+    """The method and the route's pattern; never the path, which may contain addresses."""
     return {"method": scope["method"], "route": getattr(scope.get("route"), "path", "none")}
 
 
-def _explained(error: BaseException) -> dict[str, str]:
-    """What, where and the mend. Of an error that is none of ours its type alone: its text may hold a body."""
+def _description(error: BaseException) -> dict[str, str]:
+    """What, where and the mend. For an exception that is not ours only its type: its text may quote a body."""
     for cause in _causes(error):
         if isinstance(cause, SendledgerError):
             return {"what": cause.what, "where": cause.where, "mend": cause.mend}
@@ -274,7 +293,7 @@ def _explained(error: BaseException) -> dict[str, str]:
     return {
         "what": type(cause).__name__,
         "where": next(ours, frames[0] if frames else "unknown"),
-        "mend": "report it as a defect, with this line",
+        "mend": "report it as a bug, with this line",
         "trace": " < ".join(frames[:_FRAMES]),
     }
 

@@ -1,13 +1,13 @@
-"""HTTP on the wire: what a connection may send, and how long it may take.
+"""Limits on connections: how much a client may send, and how slowly.
 
-In:  uvicorn's protocol over httptools. Out: the same, which also
-  - takes so many connections, and answers further ones with 503 at once;
-  - takes a request line and headers up to a size and a number, and answers 431 beyond them;
-  - closes a connection whose headers, or whose body, do not come in time (408 where something has come), and one
-    whose client does not take its answer;
-  - answers what is no HTTP, like all of these, as a problem with an id.
+In:  uvicorn's protocol over httptools. Out: the same protocol, which also
+  - limits the number of connections: further ones get 503 at once;
+  - limits the size and number of headers: beyond it 431;
+  - closes a connection whose headers or body do not arrive in time (408 if a part has arrived), and one whose client
+    does not read its response;
+  - answers these, and what is not HTTP, with a problem that has a request id.
 
-uvicorn itself has no limit on any of these but the number of requests under way, and httptools none on the headers.
+uvicorn itself limits only the number of concurrent requests, and httptools does not limit headers.
 """
 
 import asyncio
@@ -20,32 +20,32 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.problem_codes import KINDS, ProblemKind
-from schemas.identity import uuid7
-from schemas.telemetry import Telemetry
+from schemas.decoding.ids import uuid7
+from schemas.telemetry import REQUESTS_TOTAL, Telemetry
 
 __all__ = ["WireLimits", "protocol_of"]
 
 _MAX_HEADERS: Final = 100
 _LINGER_SECONDS: Final = 2.0
-"""What is still on its way after an answer that ends the connection is read and dropped for so long."""
-_FRAME_BYTES: Final = 4  # `: ` and the end of the line
+"""After a response that closes the connection, incoming data is read and dropped for this time."""
+_FRAME_BYTES: Final = 4  # `: ` and CRLF
 
 
 @dataclass(frozen=True, slots=True)
 class WireLimits:
-    """What one connection may do, and how many there may be. Seconds and bytes."""
+    """Limits of one connection, and on the number of connections. In seconds and bytes."""
 
     connections: int
     head_bytes: int
     head_seconds: float
     body_seconds: float
-    """From the end of the headers to the end of the body. A route that reads its body answers 408 itself, before."""
+    """From the end of the headers to the end of the body. A route that reads its body answers 408 earlier."""
     write_seconds: float
-    """For which a client may take nothing of what is there for it."""
+    """How long a client may read nothing of a response that is ready."""
 
 
 def protocol_of(limits: WireLimits, telemetry: Telemetry, public_path: str = "") -> type[asyncio.Protocol]:
-    """Return the protocol class for uvicorn's `http`. `public_path` is what the gateway's URLs begin with."""
+    """Return the protocol class for uvicorn's `http`. `public_path` is the path prefix of the gateway's URLs."""
 
     class Limited(_LimitedProtocol):
         pass
@@ -54,8 +54,8 @@ def protocol_of(limits: WireLimits, telemetry: Telemetry, public_path: str = "")
     return Limited
 
 
-class _TooMuch(Exception):
-    """The headers are more than we take."""
+class _HeadTooLarge(Exception):
+    """The request line and headers are over a limit."""
 
 
 class _LimitedProtocol(HttpToolsProtocol):
@@ -66,7 +66,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._in_head, self._refused = True, False
         self._raw_bytes = self._head_bytes = 0
         self._problem = KINDS["bad-request"]
@@ -74,29 +74,29 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
-            self._refuse(KINDS["overloaded"], "The gateway has as many connections as it takes")
+            self._refuse(KINDS["overloaded"], "The gateway is at its limit of connections")
             return
-        self._expect_within(self.limits.head_seconds)
+        self._start_timer(self.limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect_nothing()
-        self._go_on()
+        self._cancel_timer()
+        self._cancel_stall_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing() or self._refused:
             return
         super().data_received(data)
-        # What belongs to no complete header yet is known by its size alone.
+        # Of an incomplete header only the size is known.
         if self._in_head and not self._refused:
             self._raw_bytes += len(data)
             if self._raw_bytes > self.limits.head_bytes:
-                self._refuse(KINDS["headers-too-large"], self._limit_in_words())
+                self._refuse(KINDS["headers-too-large"], self._limits_text())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._raw_bytes, self._head_bytes = True, 0, 0
-        self._expect_within(self.limits.head_seconds)
+        self._start_timer(self.limits.head_seconds)
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -110,24 +110,24 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._expect_within(self.limits.body_seconds)
+        self._start_timer(self.limits.body_seconds)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._expect_nothing()
+        self._cancel_timer()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self.loop.call_later(self.limits.write_seconds, self.transport.abort)
+        self._stall_timer = self.loop.call_later(self.limits.write_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        self._go_on()
+        self._cancel_stall_timer()
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - its words are not ours
-        """Answer what the parser does not take; the parser also calls this for what we refuse in `_count`."""
-        detail = self._limit_in_words() if self._problem.status == 431 else "This is no HTTP request"
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - our own text is sent instead
+        """Answer what the parser refuses. The parser also calls this for what `_count` refuses."""
+        detail = self._limits_text() if self._problem.status == 431 else "This is not an HTTP request"
         self._refuse(self._problem, detail)
 
     def _count(self, size: int) -> None:
@@ -137,27 +137,27 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def _reject_head(self) -> None:
         self._problem = KINDS["headers-too-large"]
-        raise _TooMuch
+        raise _HeadTooLarge
 
-    def _limit_in_words(self) -> str:
+    def _limits_text(self) -> str:
         return f"The request line and headers may have {self.limits.head_bytes} bytes and {_MAX_HEADERS} headers"
 
-    def _expect_within(self, seconds: float) -> None:
-        self._expect_nothing()
-        self._timer = self.loop.call_later(seconds, self._expired)
+    def _start_timer(self, seconds: float) -> None:
+        self._cancel_timer()
+        self._timer = self.loop.call_later(seconds, self._on_timeout)
 
-    def _expect_nothing(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _go_on(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
-    def _expired(self) -> None:
-        """Close what does not go on. A request of which something has come, and that nobody has answered, gets 408."""
+    def _on_timeout(self) -> None:
+        """Close a connection that makes no progress. A partly received request without a response gets 408."""
         if self.transport.is_closing():
             return
         if self._refused:
@@ -167,20 +167,20 @@ class _LimitedProtocol(HttpToolsProtocol):
         if answered or not (self._raw_bytes or self.cycle):
             self.transport.close()
         else:
-            self._refuse(KINDS["body-too-slow"], "The request did not come completely in time")
+            self._refuse(KINDS["body-too-slow"], "The request did not arrive completely in time")
 
     def _refuse(self, kind: ProblemKind, detail: str) -> None:
         request_id = uuid7(time.time_ns() // 1000, os.urandom(10))
-        said = {
+        problem = {
             "type": kind.type_under(self.public_path),
             "title": kind.title,
             "status": kind.status,
             "detail": detail,
-            "instance": "",  # what was asked for is not known, or not to be trusted
+            "instance": "",  # the path is not known, or not trusted
             "code": kind.code,
             "request_id": request_id,
         }
-        body = orjson.dumps(said)
+        body = orjson.dumps(problem)
         head = (
             f"HTTP/1.1 {kind.status} {kind.title}\r\n"
             "content-type: application/problem+json\r\n"
@@ -192,13 +192,13 @@ class _LimitedProtocol(HttpToolsProtocol):
             + "connection: close\r\n\r\n"
         )
         self._refused = True
-        if self.cycle is not None:  # whoever still works on an answer need not
+        if self.cycle is not None:  # whoever still works on a response can stop
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(head.encode() + body)
-        # Closed at once, with bytes unread, the connection would be reset, and the answer might be lost on its way.
+        # Closing with unread bytes would reset the connection, and the response might be lost.
         self.transport.write_eof()
         self.flow.resume_reading()
         self._unset_keepalive_if_required()
-        self._expect_within(_LINGER_SECONDS)
-        self.telemetry.counter("requests_total", "none", str(kind.status)).inc()
+        self._start_timer(_LINGER_SECONDS)
+        self.telemetry.counter(REQUESTS_TOTAL, route="none", status=str(kind.status)).inc()

@@ -1,8 +1,8 @@
-"""How often one token may ask, and one source may fail.
+"""Rate limits: requests of a token, and failures of a source address.
 
-In:  who asks. Out: nothing, or the seconds after which it may ask again.
-A rightly signed webhook and a good token are never held up by what others at the same address do: of a source only
-failures are counted, and only a further failure is told so. Counts are this process's own, in memory.
+In:  a principal or a source address. Out: nothing, or the seconds until the next request is allowed.
+A correctly signed webhook and a valid token are never limited by others at the same address: per source only failures
+are counted, and only further failures are refused. Counts are per process, in memory.
 """
 
 import math
@@ -20,11 +20,11 @@ from gateway.problems import Problem
 __all__ = ["Throttle"]
 
 _SOURCES: Final = 4096
-"""Sources are counted in so many slots: whoever has a whole network of addresses does not fill our memory."""
+"""Number of counters for sources, by hash: a whole network of addresses can't fill the memory."""
 
 
 class Throttle:
-    """The counters of one process. A limit of 0 is none."""
+    """The counters of one process. 0 means no limit."""
 
     def __init__(self, *, writes_per_second: int, reads_per_second: int, failures_per_minute: int) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -32,19 +32,19 @@ class Throttle:
         self._reads = RateLimitItemPerSecond(reads_per_second) if reads_per_second else None
         self._failures = RateLimitItemPerMinute(failures_per_minute) if failures_per_minute else None
 
-    async def of_token(self, principal: Principal, method: str) -> None:
-        """Count a request of a good token. Raises Problem 429 where it is over the token's limit."""
+    async def count_request(self, principal: Principal, method: str) -> None:
+        """Count a request of a valid token. Raises Problem 429 if the token is over its limit."""
         limit, what = (self._reads, "reads") if method in ("GET", "HEAD") else (self._writes, "writes")
         who = f"{principal.role} {principal.subject} {' '.join(sorted(principal.accounts))}"
         if (seconds := await self._over(limit, what, _slot(who))) is not None and limit is not None:
             raise Problem(
                 "rate-limited",
-                f"The token may ask for {limit.amount} {what} a second",
+                f"The token may make {limit.amount} {what} a second",
                 headers={"Retry-After": str(seconds)},
             )
 
-    async def of_failure(self, source: str) -> int | None:
-        """Count a bad token or signature. Return the seconds to wait where the source is over its limit."""
+    async def count_failure(self, source: str) -> int | None:
+        """Count a bad token or signature. Return the seconds to wait if the source is over its limit."""
         return await self._over(self._failures, "failures", str(int(_slot(source), 16) % _SOURCES))
 
     async def _over(self, limit: RateLimitItem | None, *who: str) -> int | None:

@@ -1,66 +1,145 @@
-"""What both workers do before they read their first record, and the errors of that: 3 to mend, 4 to wait for.
+"""What both workers have in common: they differ in what they attach to the app.
 
-Whatever the operator has to mend is a ConfigError with what, where and the mend; Kafka's absence is a BrokerError.
+Problems that an operator has to fix are a ConfigError (exit code 3); an unavailable Kafka is a BrokerError (4).
 """
 
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from prometheus_client import start_http_server
 
-from processors.dead_letters import failed_lately
-from processors.engine import FaultLimit
+from processors.dead_letters import DeadLetters, recent_failures
+from processors.engine import BatchGroup, FailureLimit, GroupWriter, MicroBatchApp, Retry, run_app
 from processors.engine.run import SIGNALS
 from processors.kafka import Producer
-from schemas.errors import ConfigError, SendledgerError
+from processors.kafka.lag import export_lag
+from processors.memory_tuning import release_memory, tune_gc
+from processors.retry_reporting import report_retries
+from schemas.errors import BrokerDenied, ConfigError, SendledgerError
+from schemas.log_events import LogEvent
 from schemas.settings import PREFIX, WorkerSettings
-from schemas.telemetry import Telemetry
+from schemas.telemetry import UP, Telemetry
+from schemas.topics import Topic
 
-__all__ = ["metrics_shown", "own_folder", "producer_of", "remember_failures", "stoppable"]
+__all__ = ["Worker", "run_worker"]
 
 log = structlog.get_logger()
 
-_REMEMBERED_WITHIN_SECONDS = 10.0
+_COUNT_WITHIN_SECONDS = 10.0
 
 
-async def stoppable(run: Coroutine[Any, Any, int]) -> int:
-    """Run a worker, which ends with 0 if it is told to stop before it has begun to read. `run_app` takes over then."""
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that is about to start: what its agents share."""
+
+    app: MicroBatchApp
+    telemetry: Telemetry
+    producer: Producer
+    letters: DeadLetters
+    limit: FailureLimit
+    on_retry: Callable[[Retry], None]
+
+    def read(self, topics: Iterable[Topic], write: Callable[[BatchGroup], Awaitable[None]], **options: Any) -> None:
+        """Write the records of `topics` in groups, with the `options` of a `GroupWriter`."""
+        writer = GroupWriter(self.app, write, needs_operator=(BrokerDenied,), on_retry=self.on_retry, **options)
+        for topic in topics:
+            self.app.attach(self.app.batch_topic(topic.name), writer)
+
+
+async def run_worker(
+    program: Literal["ledger", "gate", "rebuild"],
+    settings: WorkerSettings,
+    group: str,
+    attach: Callable[[Worker], Awaitable[None]],
+    *,
+    ready: Callable[[], None] = lambda: None,
+    stop: asyncio.Event | None = None,
+    **options: Any,
+) -> int:
+    """Run a worker of a consumer group until it is stopped, `stop` is set or it crashes; return its exit code.
+
+    `attach` gives the app its agents. `ready` is called after each assignment. `options` are those of the app.
+
+    Raises ConfigError and BrokerError.
+    """
+    return await _until_stopped(_run(program, settings, group, attach, ready, stop, options))
+
+
+async def _run(
+    program: str,
+    settings: WorkerSettings,
+    group: str,
+    attach: Callable[[Worker], Awaitable[None]],
+    ready: Callable[[], None],
+    stop: asyncio.Event | None,
+    options: dict[str, Any],
+) -> int:
+    telemetry, bootstrap = Telemetry(), settings.kafka_bootstrap
+    app = MicroBatchApp(
+        group,
+        broker="kafka://" + ";kafka://".join(bootstrap.split(",")),
+        datadir=_folder(settings, program),
+        instance=f"{group}-{settings.instance}",
+        metadata_max_age=settings.metadata_seconds,
+        after_large=release_memory,
+        **options,
+    )
+    limit = FailureLimit(clock=app.clock)
+    export_lag(app, group, telemetry)
+
+    def announce() -> None:
+        tune_gc()  # what the agents keep in memory is there by now
+        telemetry.gauge(UP, program=program).set(1)
+        log.info(LogEvent.WORKER_ASSIGNED, program=program, instance=settings.instance)
+        ready()
+
+    with _metrics_served(settings, telemetry):
+        async with _started_producer(bootstrap, telemetry) as producer:
+            letters = DeadLetters(producer, program, telemetry)
+            await attach(Worker(app, telemetry, producer, letters, limit, report_retries(telemetry, program)))
+            await _count_recent_failures(limit, bootstrap, program)
+            return await run_app(app, ready=announce, stop=stop)
+
+
+async def _until_stopped(run: Coroutine[Any, Any, int]) -> int:
+    """Run a worker. A signal before `run_app` handles signals itself ends it with 0."""
     running = asyncio.ensure_future(run)
-    asked = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    told = asyncio.create_task(asked.wait(), name="stopped before it began")
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    signalled = asyncio.create_task(stop_requested.wait(), name="stopped before run_app")
     try:
-        await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, signalled}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             return running.result()
         running.cancel()
         await asyncio.wait({running})
         return 0 if running.cancelled() else running.result()
     finally:
-        told.cancel()
+        signalled.cancel()
 
 
 @contextmanager
-def metrics_shown(settings: WorkerSettings, telemetry: Telemetry) -> Iterator[None]:
-    """Answer `/metrics` meanwhile, if a port is set. Raises ConfigError where it can't be had."""
+def _metrics_served(settings: WorkerSettings, telemetry: Telemetry) -> Iterator[None]:
+    """Serve `/metrics` meanwhile, if a port is set. Raises ConfigError if the port can't be opened."""
     if not settings.metrics_port:
         yield
         return
     try:
         server, thread = start_http_server(settings.metrics_port, settings.metrics_host, telemetry.registry)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA does not know
+    except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
         raise ConfigError(
-            f"The metrics can't be shown: {_said(error)}",
+            f"The metrics server can't start: {_reason(error)}",
             f"{settings.metrics_host}:{settings.metrics_port}",
-            f"Stop what listens there, or set {PREFIX}METRICS_PORT (0 for no metrics) and {PREFIX}METRICS_HOST; each "
-            "worker needs a port of its own",
+            f"Stop the program that uses the port, or set {PREFIX}METRICS_PORT (0 for no metrics) and "
+            f"{PREFIX}METRICS_HOST; each worker needs its own port",
         ) from error
     try:
         yield
@@ -70,16 +149,16 @@ def metrics_shown(settings: WorkerSettings, telemetry: Telemetry) -> Iterator[No
         thread.join()
 
 
-def own_folder(settings: WorkerSettings, name: str) -> Path:
-    """Return the worker's own folder, made and written to. Raises ConfigError where that fails."""
-    folder = settings.worker_dir / name
+def _folder(settings: WorkerSettings, program: str) -> Path:
+    """Create the worker's folder, check that it is writable, and return it. Raises ConfigError."""
+    folder = settings.worker_dir / f"{program}-{settings.instance}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"The worker can't write to its folder: {_said(error)}",
+            f"The worker can't write to its folder: {_reason(error)}",
             f"{PREFIX}WORKER_DIR, {folder}",
             "Set it to a folder that this user may write to",
         ) from error
@@ -87,9 +166,9 @@ def own_folder(settings: WorkerSettings, name: str) -> Path:
 
 
 @asynccontextmanager
-async def producer_of(bootstrap: str, telemetry: Telemetry) -> AsyncIterator[Producer]:
-    """Give the worker's producer, started. Raises BrokerError."""
-    kafka = Producer(bootstrap, on_renewed=lambda why: telemetry.counter("producers_renewed_total", why).inc())
+async def _started_producer(bootstrap: str, telemetry: Telemetry) -> AsyncIterator[Producer]:
+    """Start the worker's producer, and stop it at the end. Raises BrokerError."""
+    kafka = Producer(bootstrap, telemetry=telemetry)
     try:
         await kafka.start()
         yield kafka
@@ -97,28 +176,31 @@ async def producer_of(bootstrap: str, telemetry: Telemetry) -> AsyncIterator[Pro
         await kafka.stop()
 
 
-async def remember_failures(limit: FaultLimit, bootstrap: str, processor: str) -> None:
-    """Count the dead letters of the last minutes that our code or the store has to answer for.
+async def _count_recent_failures(limit: FailureLimit, bootstrap: str, processor: str) -> None:
+    """Count recent dead letters that our code or the store caused.
 
-    So a worker that ends because they are too many, and is started again, does not park as many once more.
+    So a worker that ended because there were too many does not park as many again after a restart.
     """
     try:
-        async with asyncio.timeout(_REMEMBERED_WITHIN_SECONDS):
-            ages = await failed_lately(bootstrap, processor, limit.within_seconds, limit.most)
-    except (SendledgerError, TimeoutError) as error:  # rather a worker with a short memory than none
+        async with asyncio.timeout(_COUNT_WITHIN_SECONDS):
+            ages = await recent_failures(bootstrap, processor, limit.within_seconds, limit.most)
+    except (SendledgerError, TimeoutError) as error:  # starting without the count is better than not starting
         log.warning(
-            "failures.not_remembered", what=str(error), where="dead-letters", mend="none: they count from now on"
+            LogEvent.FAILURES_NOT_COUNTED,
+            what=str(error),
+            where="dead-letters",
+            mend="none needed: failures count from now on",
         )
         return
     limit.remember(ages)
     if ages:
         log.warning(
-            "failures.remembered",
+            LogEvent.FAILURES_COUNTED,
             count=len(ages),
             where=f"dead-letters of the last {limit.within_seconds:.0f} s",
-            mend=f"Over {limit.most} the worker ends at the next one: roll back or mend the code",
+            mend=f"Over {limit.most} the worker ends at the next failure: roll back or fix the code",
         )
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

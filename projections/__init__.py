@@ -1,1 +1,1 @@
-"""What is kept: pure folds, tables and queries."""
+"""Pure folds, and the tables and queries of ClickHouse."""

@@ -1,10 +1,10 @@
-"""The AsyncAPI document: every topic, its key, its records and headers, how long they are kept, and who writes them.
+"""The AsyncAPI document: all topics with their keys, records, headers, retention and writers.
 
 In:  the topics (`schemas.topics`) and the models of their records.
-Out: an AsyncAPI 3.0 document, as a dict that JSON can hold. It follows from the code alone: no clock, no settings but
-their defaults.
+Out: an AsyncAPI 3.0 document, as a dict that can be written as JSON. It depends on the code alone: no clock, and
+default settings.
 
-The application that it describes is sendledger as a whole: `receive` is what we read, `send` what we write.
+It describes sendledger as one application: the action is `receive` for topics that we read, `send` for those we write.
 Source: www.asyncapi.com/docs/reference/specification/v3.0.0 and its Kafka bindings 0.5.0 (read 2026-11-25)
 """
 
@@ -20,11 +20,6 @@ __all__ = ["document"]
 _CONTENT_RETENTION_DAYS: Final = 30
 _BINDING: Final = "0.5.0"
 
-_WRITTEN_BY_US: Final = frozenset(
-    {topics.SENDS_DECIDED, topics.SUPPRESSIONS_CHANGED, topics.DEAD_LETTERS, *topics.WEBHOOKS.values()}
-)
-"""Our own processes write these; others write the rest, themselves or through our API, and we read it."""
-
 
 def document() -> dict[str, Any]:
     """Return the AsyncAPI document."""
@@ -33,15 +28,15 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "sendledger",
             "version": "1.0.0",
-            "description": "What became of every email and SMS. Values are UTF-8 JSON objects but for webhooks and dead"
-            " letters, which are bytes. Times are RFC 3339. Unknown fields are ignored; fields may be added, and"
-            " are never renamed. Order is promised within one topic and key only.",
+            "description": "What became of every email and SMS. Values are UTF-8 JSON objects, except for webhooks and"
+            " dead letters, which are bytes. Times are RFC 3339. Unknown fields are ignored; fields may be added, and"
+            " are never renamed. Order is guaranteed within one topic and key only.",
         },
         "defaultContentType": "application/json",
-        "channels": {topic.name: _channel(topic) for topic in topics.ALL},
-        "operations": {_operation_name(topic): _operation(topic) for topic in topics.ALL},
+        "channels": {topic.name: _channel(topic) for topic in topics.ALL_TOPICS},
+        "operations": {_operation_name(topic): _operation(topic) for topic in topics.ALL_TOPICS},
         "components": {
-            "messages": {_message_name(topic): _message(topic) for topic in topics.ALL},
+            "messages": {_message_name(topic): _message(topic) for topic in topics.ALL_TOPICS},
             "schemas": definitions("#/components/schemas/{model}"),
         },
     }
@@ -74,12 +69,12 @@ def _channel(topic: Topic) -> dict[str, Any]:
 
 
 def _operation_name(topic: Topic) -> str:
-    return f"{'send' if topic in _WRITTEN_BY_US else 'receive'}.{topic.name}"
+    return f"{'send' if topic.by_us else 'receive'}.{topic.name}"
 
 
 def _operation(topic: Topic) -> dict[str, Any]:
     return {
-        "action": "send" if topic in _WRITTEN_BY_US else "receive",
+        "action": "send" if topic.by_us else "receive",
         "channel": {"$ref": f"#/channels/{topic.name}"},
         "summary": f"Written by: {topic.written_by}",
         "messages": [{"$ref": f"#/channels/{topic.name}/messages/{_message_name(topic)}"}],
@@ -119,8 +114,8 @@ def _payload(topic: Topic) -> dict[str, Any]:
     if topic.holds in RECORDS:
         return {"$ref": f"#/components/schemas/{topic.holds}"}
     if topic == topics.DEAD_LETTERS:
-        return {"description": "The source's value, byte for byte; of a webhook with one bad element, that element."}
-    return {"description": "The body of the provider's POST, byte for byte, in the provider's own form."}
+        return {"description": "The source's value, byte for byte; if one element of a webhook is bad, that element."}
+    return {"description": "The body of the provider's POST, byte for byte, in the provider's own format."}
 
 
 def _headers(topic: Topic) -> dict[str, Any]:

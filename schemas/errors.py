@@ -1,26 +1,27 @@
-"""Every error of ours. The family decides what is done about it; the message says what, where and the mend.
+"""The error classes. The class decides how an error is handled; the message says what, where, and how to fix it.
 
     SendledgerError
-    ├── EventError            the record is at fault: park it and go on
+    ├── EventError            the record is at fault: dead-letter it and go on
     │   └── RecordInvalid
     ├── RequestError          the caller is at fault: 400 to 422, by its code; exit 2
     │   └── SignatureInvalid
-    ├── TimedOut              the request's time was up before anything was stored: ask again; 503; exit 4
-    ├── StoreError            ClickHouse is away: retry in place; 503; exit 4
-    │   └── StoreDenied       ClickHouse refuses the user or the password: an operator mends it; 503; exit 3
-    ├── StoreRefused          ClickHouse says no: find the record at fault, park it
-    ├── BrokerError           Kafka is away: retry in place; 503; exit 4
-    │   └── BrokerDenied      Kafka forbids it, or a new producer did not help: an operator mends it; 503; exit 4
-    ├── RecordRefused         Kafka refuses single records for ever: park them; 413
+    ├── TimedOut              the request timed out before anything was stored: repeat it; 503; exit 4
+    ├── StoreError            ClickHouse is unavailable: retry in place; 503; exit 4
+    │   └── StoreDenied       ClickHouse rejects the user or the password: an operator must fix it; 503; exit 3
+    ├── StoreRefused          ClickHouse rejects a statement or a row: find the record at fault and dead-letter it
+    ├── BrokerError           Kafka is unavailable: retry in place; 503; exit 4
+    │   └── BrokerDenied      Kafka forbids it, or a new producer did not help: an operator must fix it; 503; exit 4
+    ├── RecordRefused         Kafka will never take these records: dead-letter them; 413
     └── ConfigError           the operator is at fault: refuse to start; exit 3
 
-Logs show `where` and `mend`; an HTTP answer shows `what` only. None of the three ever holds a secret or a body.
+Logs show `where` and `mend`; an HTTP response shows only `what`, and for a token also `mend`. None of the three
+contains a secret or a body.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.events import Place
+from schemas.events import SourcePosition
 
 __all__ = [
     "BrokerDenied",
@@ -40,7 +41,7 @@ __all__ = [
 
 
 class SendledgerError(Exception):
-    """An error that somebody can act upon."""
+    """An error that somebody can act on: `what` happened, `where`, and how to `mend` it."""
 
     def __init__(self, what: str, where: str, mend: str) -> None:
         super().__init__(what, where, mend)
@@ -53,30 +54,30 @@ class SendledgerError(Exception):
 
 
 class EventError(SendledgerError):
-    """The record is at fault: it is parked as a dead letter, and the rest goes on."""
+    """The record is at fault: it becomes a dead letter, and processing continues."""
 
 
 class RecordInvalid(EventError):
-    """A record that its topic's schema refuses. `reason` is the stable code that `dlq.reason` shows."""
+    """A record that does not match its topic's schema. `reason` is the stable code in the header `dlq.reason`."""
 
-    def __init__(self, reason: str, detail: str, place: Place) -> None:
+    def __init__(self, reason: str, detail: str, source: SourcePosition) -> None:
         super().__init__(
             what=f"{reason}: {detail}",
-            where=f"{place.topic} partition {place.partition} offset {place.offset}",
-            mend="mend what writes this topic, then redrive the dead letter",
+            where=f"{source.topic} partition {source.partition} offset {source.offset}",
+            mend="fix the program that writes this topic, then redrive the dead letter",
         )
         self.reason = reason
         self.detail = detail
-        self.place = place
+        self.source = source
 
-    def __reduce__(self) -> tuple[type["RecordInvalid"], tuple[str, str, Place]]:
-        return type(self), (self.reason, self.detail, self.place)
+    def __reduce__(self) -> tuple[type["RecordInvalid"], tuple[str, str, SourcePosition]]:
+        return type(self), (self.reason, self.detail, self.source)
 
 
 class RequestError(SendledgerError):
-    """The caller is at fault: a signature, a token, a parameter, a field.
+    """The caller is at fault: a wrong signature, token, parameter or field.
 
-    `code` is stable, and one of docs/reference/problems.md. `more` is what a program is told beside the text.
+    `code` is stable, and one of those in docs/reference/problems.md. `more` has further fields for programs.
     """
 
     code = "bad-request"
@@ -90,42 +91,43 @@ class RequestError(SendledgerError):
 
 
 class SignatureInvalid(RequestError):
-    """A webhook that its provider did not sign, as far as we can tell."""
+    """A webhook without a valid signature of its provider."""
 
     code = "signature-invalid"
 
 
 class TimedOut(SendledgerError):
-    """The time that a request had was up before anything was stored. Neither the caller nor a service is at fault."""
+    """A request timed out before anything was stored. Neither the caller nor a service is at fault."""
 
 
 class StoreError(SendledgerError):
-    """ClickHouse is away or refuses: retried in place."""
+    """ClickHouse is unavailable, or does not accept requests: retried in place."""
 
 
 class StoreDenied(StoreError):
-    """ClickHouse answers, and refuses the user or the password of our settings."""
+    """ClickHouse answers, and rejects the user or the password in our settings."""
 
 
 class StoreRefused(SendledgerError):
-    """ClickHouse refuses a statement or a row, and may refuse it for ever."""
+    """ClickHouse rejects a statement or a row, and a retry may never help."""
 
 
 class BrokerError(SendledgerError):
-    """Kafka is away or refuses: retried in place."""
+    """Kafka is unavailable, or does not accept requests: retried in place."""
 
 
 class BrokerDenied(BrokerError):
-    """Kafka answers, with an error that neither time nor a new producer mends: rights, versions, a topic's name.
+    """Kafka answers with an error that neither time nor a new producer fixes: ACLs, versions, a topic's name.
 
-    It is retried like any BrokerError, and excuses no stall: a worker that gets nowhere ends, and says why.
+    It is retried like any BrokerError, but does not pause the stall timer: a worker that makes no progress ends, and
+    logs why.
     """
 
 
 class RecordRefused(SendledgerError):
-    """Kafka refuses single records, whatever is tried: they are too large, or have neither key nor value.
+    """Kafka will never take some records: they are too large, or have neither key nor value.
 
-    `refused` has the index of each in the call, and why. All the others of the call are written.
+    `refused` maps the index of each in the call to the reason. All other records of the call are written.
     """
 
     def __init__(self, what: str, where: str, refused: Mapping[int, str]) -> None:

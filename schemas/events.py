@@ -1,18 +1,28 @@
-"""The event: one normalised fact about one message or address, whatever provider told it.
+"""The event: one fact about one message or address, in the same form for every provider.
 
 An adapter (`schemas/providers/`) is a pure function from a webhook record to `Parsed`. Events are named tuples of
-plain values, because a group of them becomes the columns of a frame by `zip(*events)`.
+plain values, because `zip(*events)` turns a batch of them into the columns of a data frame.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["ENGAGEMENT_TYPES", "FACT_TYPES", "Bad", "Event", "EventType", "Fault", "Headers", "Parsed", "Place"]
+__all__ = [
+    "ENGAGEMENT_TYPES",
+    "FACT_TYPES",
+    "DeliveryFault",
+    "Event",
+    "EventType",
+    "Headers",
+    "Parsed",
+    "Rejection",
+    "SourcePosition",
+]
 
 
 class EventType(StrEnum):
-    """What happened, in our words; docs/reference/providers maps each provider's words to these."""
+    """What happened. The pages in docs/reference/providers map each provider's event names to these types."""
 
     REQUESTED = "requested"
     DECIDED = "decided"
@@ -38,13 +48,13 @@ class EventType(StrEnum):
 
 
 FACT_TYPES = frozenset({EventType.REQUESTED, EventType.DECIDED, EventType.DISPATCHED})
-"""Our own facts; every other type is a provider's."""
+"""The types of our own facts; events of all other types come from providers."""
 
 ENGAGEMENT_TYPES = frozenset({EventType.OPENED, EventType.CLICKED})
 
 
-class Fault(StrEnum):
-    """Whose fault a failure is; blank for an event that is no failure."""
+class DeliveryFault(StrEnum):
+    """Who or what caused a delivery failure. Events that are not failures have a blank `fault`."""
 
     RECIPIENT = "recipient"
     MAILBOX = "mailbox"
@@ -53,8 +63,8 @@ class Fault(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Place(NamedTuple):
-    """Where a record stands in the log, and when it came. `received_us` is the gateway's time of arrival."""
+class SourcePosition(NamedTuple):
+    """A record's position in Kafka, and when it was received: by the gateway, or else by Kafka. Microseconds, UTC."""
 
     topic: str
     partition: int
@@ -63,25 +73,25 @@ class Place(NamedTuple):
 
 
 Headers = Sequence[tuple[str, bytes]]
-"""The headers of a record, as Kafka gives them: docs/reference/topics.md lists those of a webhook."""
+"""The headers of a Kafka record. Those of a webhook are listed in docs/reference/topics.md."""
 
 
 class Event(NamedTuple):
-    """One normalised event. Texts are blank where the provider says nothing; times are microseconds, UTC."""
+    """One event. Strings are empty where the provider gives no value; times are microseconds since 1970, UTC."""
 
     event_id: str
-    """32 hexadecimal digits: the hash of the fact's natural key (`schemas.identity.fact_id`)."""
+    """The hash of the fact's natural key (`schemas.decoding.ids.fact_id`): 32 hexadecimal digits."""
     provider: str
     type: str
     account_id: str
-    """Blank, like `message_id`, unless the event names both and both are well formed."""
+    """Blank, and so is `message_id`, unless the event has both ids and both are valid."""
     message_id: str
     provider_message_id: str
-    """Cut as the provider's dispatch id is, so that the two compare."""
+    """In the same form as the provider's id in a dispatch, so that the two can be compared."""
     provider_event_id: str
-    """The provider's own id of the event, where it has one. It may change from one delivery to the next."""
+    """The provider's own id of the event, if it has one. It may change when the provider delivers the event again."""
     address: str
-    """The address's key (`schemas.addresses`)."""
+    """The address key (`schemas.decoding.addresses`)."""
     occurred_us: int
     received_us: int
     code: str
@@ -96,16 +106,16 @@ class Event(NamedTuple):
     attempt: str
     group: str
     extra: str
-    """A JSON object of the fields we don't know, and of our own remarks; blank where there are none."""
+    """A JSON object of the fields that have no column, and of our own notes; blank if there are none."""
     topic: str
     partition: int
     offset: int
     position: int
-    """The place inside the record's list of events."""
+    """The index of the event in the record's list, from 0."""
 
 
-class Bad(NamedTuple):
-    """What could not be read: a whole record (`position` None) or one element of it. It becomes a dead letter."""
+class Rejection(NamedTuple):
+    """Input that could not be read: a whole record (`position` is None) or one of its elements. It is dead-lettered."""
 
     reason: str
     """A stable code (`dlq.reason`)."""
@@ -115,7 +125,7 @@ class Bad(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """All that one record says."""
+    """The contents of one webhook record."""
 
     events: list[Event]
-    bad: list[Bad]
+    rejections: list[Rejection]

@@ -1,6 +1,6 @@
-"""An example of every message that flows, as it stands in the AsyncAPI document. Tests read each with its own model.
+"""An example of every message, as shown in the AsyncAPI document. Tests validate each example with its model.
 
-What is a record is shown as JSON; a body that is none, as text.
+Records and JSON bodies are given as Python values; other bodies as text.
 """
 
 from typing import Any, Final, NamedTuple
@@ -44,7 +44,7 @@ _WEBHOOK_HEADERS: Final = {
 
 
 class Example(NamedTuple):
-    """What a message may look like."""
+    """An example of a message: its value, and its headers where they are documented."""
 
     payload: Any
     headers: dict[str, str] | None = None
@@ -153,5 +153,16 @@ EXAMPLES: Final[dict[str, Example]] = {
             "dlq.failed_at": _AT,
             "dlq.index": "2",
         },
+    ),
+    "DeadLetterHandled": Example(
+        {
+            "letter": "3:17",
+            "source": "webhooks.sendgrid/3/1204/2",
+            "processor": "ledger",
+            "action": "redriven",
+            "actor": "cli",
+            "reason": "the decoder was fixed",
+            "at": _AT,
+        }
     ),
 }

@@ -1,8 +1,8 @@
-"""The published JSON Schemas: of every record that others write or read, and of the headers beside them.
+"""The published JSON Schemas of all records that other systems write or read, and of their headers.
 
 In:  the pydantic models, which are what is enforced.
-Out: JSON Schema (2020-12), by the model's name. A field that is not in `required` may be left out; one that is unknown
-is ignored.
+Out: JSON Schemas (2020-12) by model name. Fields that are not in `required` may be left out; unknown fields are
+ignored.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from schemas.headers import DeadLetterHeaders, WebhookHeaders
 from schemas.policies import AccountPolicy, RecipientPreference
-from schemas.records import Record, SendContent, SendDecision, SendDispatched, SendRequest
+from schemas.records import DeadLetterHandled, Record, SendContent, SendDecision, SendDispatched, SendRequest
 from schemas.suppressions import SuppressionCommand, SuppressionState
 
 __all__ = ["HEADERS", "RECORDS", "definitions", "json_schemas"]
@@ -28,6 +28,7 @@ RECORDS: Final[Mapping[str, type[Record]]] = {
         RecipientPreference,
         SuppressionCommand,
         SuppressionState,
+        DeadLetterHandled,
     )
 }
 HEADERS: Final[Mapping[str, type[Record]]] = {kind.__name__: kind for kind in (WebhookHeaders, DeadLetterHeaders)}
@@ -36,7 +37,7 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """Return each schema by its name, complete in itself."""
+    """Return the schemas by name, each self-contained."""
     return {
         name: {"$schema": _DIALECT, **kind.model_json_schema(by_alias=True)}
         for name, kind in {**RECORDS, **HEADERS}.items()
@@ -44,7 +45,7 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 
 
 def definitions(ref_template: str) -> dict[str, dict[str, Any]]:
-    """Return all schemas and their parts by name, in one table. `ref_template` says where in it a `{model}` is."""
+    """Return all schemas and their definitions by name, in one dict. `ref_template` is the path of a `{model}`."""
     kinds = [*RECORDS.values(), *HEADERS.values()]
     _, tables = models_json_schema([(kind, "validation") for kind in kinds], ref_template=ref_template, by_alias=True)
     found: dict[str, dict[str, Any]] = tables["$defs"]

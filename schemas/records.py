@@ -1,10 +1,10 @@
-"""The records of our own topics, as the outside writes them: the published models, checked in full.
+"""The published models of the records in our own topics, with full validation.
 
-In:  JSON objects. Unknown fields are ignored; a missing field without default makes the record invalid.
+In:  JSON objects. Unknown fields are ignored; a missing field without a default makes the record invalid.
 Out: validated models, for HTTP and the published schemas.
 
-The workers read the same records by `schemas.facts`, which decodes faster; tests prove that both accept the same
-records and mean the same by them. The rules that both share are the functions below.
+The workers read the same records with `schemas.decoding.sends`, which is faster. Tests prove that both accept the
+same records and give them the same meaning. The functions below are the rules that both share.
 """
 
 import math
@@ -12,16 +12,17 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas.identity import account_id_or_blank, message_id_or_blank
-from schemas.json_values import text_of
-from schemas.provider_ids import PROVIDER_ID_KEYS
-from schemas.times import rfc3339_us
+from schemas.decoding.ids import account_id_or_blank, message_id_or_blank
+from schemas.decoding.json_text import text_of
+from schemas.decoding.times import rfc3339_us
+from schemas.providers.provider_ids import PROVIDER_ID_KEYS
 
 __all__ = [
     "MAX_CONTENT_BYTES",
     "MAX_REQUEST_BYTES",
     "AccountId",
     "Channel",
+    "DeadLetterHandled",
     "Id",
     "MessageId",
     "Nonblank",
@@ -53,9 +54,9 @@ Outcome = Literal["approved", "blocked", "declined", "not_opted_in", "suppressed
 
 
 def id_text(value: object) -> object:
-    """Return the text of an id or a group that is given as a number (4711 and 4711.0 are `4711`); else what is given.
+    """Convert an id that is given as a number to a string (4711 and 4711.0 become `4711`); return other values as is.
 
-    SendGrid's groups are numbers, and so are the ids of many a database. A truth value is no number.
+    SendGrid's unsubscribe groups are numbers, and so are the ids of many databases. A boolean is not a number here.
     """
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return text_of(value)
@@ -63,9 +64,9 @@ def id_text(value: object) -> object:
 
 
 def valid_account_id(text: str) -> str:
-    """Return an account id as it is, or raise ValueError."""
+    """Return `text` if it is a valid account id, or raise ValueError."""
     if not account_id_or_blank(text):
-        raise ValueError("must be 1 to 64 of A-Z a-z 0-9 _ . -")
+        raise ValueError("must have 1 to 64 characters, each one of A-Z a-z 0-9 _ . -")
     return text
 
 
@@ -78,28 +79,28 @@ def valid_message_id(text: str) -> str:
 
 
 def valid_time(text: str) -> str:
-    """Return a time as it is written if it is RFC 3339, or raise ValueError."""
+    """Return `text` unchanged if it is an RFC 3339 time, or raise ValueError."""
     if rfc3339_us(text) is None:
         raise ValueError("must be an RFC 3339 time, like 2026-11-24T09:30:00Z")
     return text
 
 
 def valid_provider_id(provider: str, text: str) -> str:
-    """Return the id of a message in the form in which its provider's ids compare, or raise ValueError."""
+    """Return a provider's message id in its canonical form, in which ids can be compared, or raise ValueError."""
     key = PROVIDER_ID_KEYS[provider](text)
     if not key:
-        raise ValueError(f"provider_message_id: is no id that {provider} gives to a message")
+        raise ValueError(f"provider_message_id: must be a message id of {provider}")
     return key
 
 
 def valid_nonblank(text: str) -> str:
-    """Return a text that has more in it than blanks, or raise ValueError."""
+    """Return `text` unchanged if it has more than whitespace, or raise ValueError."""
     if not text.strip():
         raise ValueError("must not be blank")
     return text
 
 
-# What a validator refuses, a reader of the published schema must see too: each says it a second time, as JSON Schema.
+# JSON Schema does not show what a validator rejects, so each type states it a second time, in `json_schema_extra`.
 _TEXT_OR_NUMBER: Final[Any] = ["string", "number"]
 AccountId = Annotated[
     str,
@@ -128,22 +129,22 @@ Nonblank = Annotated[str, AfterValidator(valid_nonblank), Field(json_schema_extr
 
 
 class Record(BaseModel):
-    """A record of one of our topics: strict about what it knows, silent about what it doesn't."""
+    """A record of one of our topics: known fields are checked strictly, unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, populate_by_name=False)
 
 
 class Template(Record):
-    """What kind of message it is. `kind` decides which wishes of the recipient count."""
+    """The template of a message. `kind` decides which preferences and opt-outs of the recipient apply."""
 
     id: Id
     name: str
     kind: Literal["transactional", "marketing", "invitation"]
-    unsubscribe_group: Id | None = Field(None, description="The group that its unsubscribe link is about")
+    unsubscribe_group: Id | None = Field(None, description="The group that its unsubscribe link unsubscribes from")
 
 
 class Recipient(Record):
-    """Whom the message is for: a client or a staff member of the account."""
+    """The recipient of a message: a client or a staff member of the account."""
 
     kind: RecipientKind
     id: Id
@@ -151,10 +152,10 @@ class Recipient(Record):
 
 
 class SendRequest(Record):
-    """An intent to send one message to one To address. At most 256 KiB."""
+    """A request to send one message to one To address. At most 256 KiB."""
 
     message_id: MessageId = Field(
-        description="A UUID version 7, made when the send is asked for: its time is Date Sent"
+        description="A UUID version 7, made when the send is requested: its time is Date Sent"
     )
     account_id: AccountId
     channel: Channel
@@ -170,7 +171,7 @@ class SendRequest(Record):
 
 
 class SendContent(Record):
-    """What was sent, for the preview. Both parts together have at most 1 MiB (UTF-8)."""
+    """The contents of a message, for the preview. HTML and text together have at most 1 MiB (UTF-8)."""
 
     message_id: MessageId
     account_id: AccountId
@@ -179,7 +180,7 @@ class SendContent(Record):
 
     @model_validator(mode="after")
     def _bounded(self) -> "SendContent":
-        # "surrogatepass": half a surrogate pair is somebody's cut-off emoji, and no reason to lose the rest.
+        # "surrogatepass": half a surrogate pair comes from an emoji that was cut in two; the rest must not be lost.
         size = sum(len(part.encode("utf-8", "surrogatepass")) for part in (self.html, self.text) if part)
         if size > MAX_CONTENT_BYTES:
             raise ValueError(f"html and text have {size} bytes; together they may have {MAX_CONTENT_BYTES}")
@@ -187,27 +188,27 @@ class SendContent(Record):
 
 
 class SendDecision(Record):
-    """What the gate decided about one request, and why."""
+    """The gate's decision about one request, and the reason."""
 
     message_id: MessageId
     account_id: AccountId
     outcome: Outcome
     reason: str = Field(description="A stable code, like `ok`, `bounces` or `trial_ended`")
-    detail: str = Field(description="The reason for people")
+    detail: str = Field(description="The reason in words")
     evidence: list[Id] = Field(description="The ids of the events or commands that caused it")
     decided_at: Time
     channel: Channel
     to: Nonblank
-    request: SendRequest = Field(description="The request that was decided, so that a sender needs no other topic")
+    request: SendRequest = Field(description="The request that was decided: a sender needs no other topic")
 
 
 class SendDispatched(Record):
-    """That a sender handed a message to a provider. A message is dispatched once; a resend is a new message."""
+    """A sender has handed a message to a provider. A message is dispatched once; a resend is a new message."""
 
     message_id: MessageId
     account_id: AccountId
     provider: Literal["sendgrid", "twilio", "postmark"]
-    provider_message_id: NonblankId = Field(description="What the provider calls the message, in any form of it")
+    provider_message_id: NonblankId = Field(description="The provider's id of the message, in any of its forms")
     dispatched_at: Time
 
     @model_validator(mode="after")
@@ -216,6 +217,18 @@ class SendDispatched(Record):
         return self
 
 
+class DeadLetterHandled(Record):
+    """An operator has sent a dead letter back to its topic, or discarded it."""
+
+    letter: str = Field(pattern=r"^[0-9]+:[0-9]+$", description="The letter: its partition and offset in dead-letters")
+    source: str = Field(description="The record that it is of: topic/partition/offset, and the index of an element")
+    processor: str = Field(description="Who parked it: `ledger` or `gate`")
+    action: Literal["redriven", "discarded"]
+    actor: Nonblank
+    reason: str
+    at: Time
+
+
 def problems(error: Any) -> str:
-    """Return what a pydantic error says, by field, without the value that was wrong."""
+    """Return the messages of a pydantic error by field, without the invalid values."""
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))

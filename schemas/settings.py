@@ -1,7 +1,7 @@
-"""Settings: one frozen class for each program, read from the environment once, in its main.
+"""Settings: one frozen class for each program, read from the environment once, in its main function.
 
-Every variable has the prefix `SENDLEDGER_`; several keys are separated by commas. Secrets are `SecretStr`, so that no
-log, error or `doctor` shows them. All problems are reported at once, each with its variable (`read`).
+All variables have the prefix `SENDLEDGER_`; multiple keys are separated by commas. Secrets are `SecretStr`, so that
+no log, error or `doctor` output shows them. All problems are reported at once, each with its variable (`read`).
 """
 
 import re
@@ -19,28 +19,36 @@ __all__ = [
     "PREFIX",
     "BrokerSettings",
     "CommandSettings",
+    "DeadLetterSettings",
     "DecisionSettings",
     "GateSettings",
     "GatewaySettings",
     "GroupSettings",
+    "IncidentSettings",
     "LedgerSettings",
     "MigrateSettings",
+    "RawEventSettings",
+    "ReadersSettings",
+    "RebuildSettings",
+    "ReplaySettings",
     "RetentionSettings",
     "Settings",
+    "SignatureSettings",
     "SimulatorSettings",
     "StoreSettings",
     "SweepSettings",
     "TokenSettings",
     "TopicSettings",
     "VerifySettings",
+    "WeatherSettings",
     "WorkerSettings",
-    "filled_by",
     "read",
+    "set_by_file",
 ]
 
 PREFIX: Final = "SENDLEDGER_"
 DEV_ENV: Final = Path(".data/dev.env")
-"""Where `sendledger up` writes the settings of its stack, seen from the folder that it was started in."""
+"""The file to which `sendledger up` writes the settings of its stack, relative to the folder in which it is started."""
 
 _LOOPBACK: Final = "127.0.0.1"
 _SECRET_CHARACTERS: Final = 32
@@ -48,18 +56,20 @@ _SERVER: Final = re.compile(r"\s*(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:\d{1,5})?\s*
 
 
 class Settings(BaseSettings):
-    """What every program may read."""
+    """The base class of all settings."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
 
 class StoreSettings(Settings):
-    """Where ClickHouse is."""
+    """The connection to ClickHouse."""
 
     clickhouse_url: SecretStr = Field(
         description="ClickHouse over HTTP with its credentials: http://user:password@host:8123"
     )
-    clickhouse_database: str = Field("sendledger", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The database")
+    clickhouse_database: str = Field(
+        "sendledger", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The ClickHouse database"
+    )
 
 
 def _servers(text: str) -> str:
@@ -69,7 +79,7 @@ def _servers(text: str) -> str:
 
 
 class BrokerSettings(Settings):
-    """Where Kafka is."""
+    """The connection to Kafka."""
 
     kafka_bootstrap: Annotated[str, AfterValidator(_servers)] = Field(
         description="Kafka's bootstrap servers: host:port, several separated by commas"
@@ -77,18 +87,20 @@ class BrokerSettings(Settings):
 
 
 class RetentionSettings(Settings):
-    """How long what was sent is kept, in Kafka and in ClickHouse."""
+    """How long the contents of messages are kept, in Kafka and in ClickHouse."""
 
     content_retention_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
-        30, description="Days after which what was sent (`sends.content`) is deleted"
+        30,
+        description="Days for which the contents of messages are kept: in the topic `sends.content`, when it is"
+        " created, and in ClickHouse, at each `sendledger migrate`",
     )
 
 
 class TopicSettings(BrokerSettings, RetentionSettings):
-    """How topics are made by `sendledger topics`."""
+    """How `sendledger topics` creates topics."""
 
-    partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of a topic that is made")
-    replication: Annotated[int, Field(ge=1, le=10)] = Field(1, description="Copies of each partition")
+    partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of a new topic")
+    replication: Annotated[int, Field(ge=1, le=10)] = Field(1, description="Replication factor of a new topic")
 
 
 class MigrateSettings(StoreSettings, RetentionSettings):
@@ -96,26 +108,26 @@ class MigrateSettings(StoreSettings, RetentionSettings):
 
 
 class GroupSettings(BrokerSettings):
-    """Who reads the log."""
+    """The consumer group of the ledger."""
 
     consumer_group: str = Field("ledger", description="The consumer group of the ledger workers")
 
 
 class GateGroupSettings(BrokerSettings):
-    """Who decides."""
+    """The consumer group of the gate."""
 
     gate_group: str = Field("gate", description="The consumer group of the gate workers")
 
 
 class ReadersSettings(GroupSettings, GateGroupSettings):
-    """Who reads the log: the ledger and the gate."""
+    """The consumer groups of the ledger and the gate."""
 
 
 class SweepSettings(Settings):
-    """How soon an event is looked at once more that has not found its message."""
+    """How often events that are not matched to a message are tried again."""
 
     sweep_seconds: Annotated[float, Field(gt=0)] = Field(
-        15.0, description="Seconds between looks at young events that have not found their message"
+        15.0, description="Seconds between attempts to match recent events that have not found their message"
     )
 
 
@@ -124,61 +136,78 @@ class VerifySettings(StoreSettings, ReadersSettings, SweepSettings):
 
 
 class DecisionSettings(Settings):
-    """How long a decision is remembered."""
+    """How long decisions are remembered."""
 
     decision_days: Annotated[int, Field(ge=1, le=3650)] = Field(
-        30, description="A request whose message_id is older is invalid; decisions are remembered as long"
+        30,
+        description="Days for which decisions are remembered. A request whose message_id is older is invalid",
     )
 
 
-class WorkerSettings(Settings):
-    """What every worker has."""
+class WorkerSettings(BrokerSettings):
+    """The settings of every worker."""
 
     instance: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-0",
-        description="A name of this worker that stays the same over its restarts and that no other has",
+        description="A unique name of this worker that stays the same when it restarts",
     )
-    worker_dir: Path = Field(Path(".data/worker"), description="A folder for what the worker library writes")
+    worker_dir: Path = Field(Path(".data/worker"), description="The folder for files of the worker library")
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="Port on which a worker shows its metrics; 0 for none"
+        0, description="Port on which a worker serves its metrics; 0 for none"
     )
-    metrics_host: str = Field(_LOOPBACK, description="Address on which metrics are shown")
+    metrics_host: str = Field(_LOOPBACK, description="Address on which metrics are served")
     metadata_seconds: Annotated[float, Field(gt=0)] = Field(
-        60.0, description="Seconds after which a worker notices new topics and partitions at the latest"
+        60.0, description="Maximum seconds until a worker notices new topics and partitions"
     )
+
+
+class DeadLetterSettings(BrokerSettings, DecisionSettings):
+    """`sendledger dead-letters`."""
+
+
+class ReplaySettings(StoreSettings, BrokerSettings, DecisionSettings):
+    """`sendledger replay`."""
 
 
 class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettings, WorkerSettings):
     """The ledger worker."""
 
-    group_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Records of one write at the most")
+    group_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Maximum records of one write")
     group_bytes: Annotated[int, Field(ge=1)] = Field(
         20 * 2**20,
-        description="Bytes after which a write takes no further batch (of up to 8 MiB). The first ends at a quarter of"
-        " it, and they grow while records wait: small ones start sooner, large ones cost the server less",
+        description="Bytes after which a write takes no further batch (of up to 8 MiB). The first write ends at a"
+        " quarter of this, and writes grow while records wait: small ones start sooner, large ones cost less",
     )
     group_seconds: Annotated[float, Field(gt=0)] = Field(
         0.25, description="Seconds that a write waits for more records"
     )
 
 
+class RebuildSettings(LedgerSettings, RetentionSettings):
+    """`sendledger rebuild`."""
+
+
 class DefaultPolicySettings(Settings):
-    """What becomes of an account that nobody has told us of."""
+    """The policy of accounts that have none."""
 
     default_policy: Literal["approve", "refuse"] = Field(
-        "approve", description="What an account without a policy may send: everything, or (refuse) nothing"
+        "approve", description="What an account without a policy may send: everything (`approve`) or nothing (`refuse`)"
     )
 
 
-class GateSettings(GateGroupSettings, DefaultPolicySettings, DecisionSettings, WorkerSettings):
-    """The gate worker."""
+class SuppressionSettings(Settings):
+    """When bounces suppress an address."""
 
     suppress_bounces: Annotated[int, Field(ge=1, le=1000)] = Field(
-        3, description="Bounced messages that close an address, within the window"
+        3, description="Number of bounced messages within the window that suppress an address"
     )
     suppress_window_days: Annotated[int, Field(ge=1, le=3650)] = Field(
-        30, description="Days within which bounces close an address, both ends included"
+        30, description="Days within which bounces suppress an address, both ends included"
     )
+
+
+class GateSettings(GateGroupSettings, DefaultPolicySettings, DecisionSettings, SuppressionSettings, WorkerSettings):
+    """The gate worker."""
 
 
 def _long_enough(secret: SecretStr) -> SecretStr:
@@ -188,124 +217,178 @@ def _long_enough(secret: SecretStr) -> SecretStr:
 
 
 class TokenSettings(Settings):
-    """What tokens are signed with."""
+    """The key that signs tokens."""
 
     token_secret: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
         description="Signs the API's tokens: at least 32 characters"
     )
 
 
-class SharedSecretSettings(Settings):
-    """What we and the providers know, so that either side of a webhook needs it."""
+class TwilioTokenSettings(Settings):
+    """The keys with which Twilio signs."""
+
+    twilio_auth_tokens: SecretStr = Field(
+        SecretStr(""), description="Auth tokens of the Twilio accounts that post to us; several during rotation"
+    )
+
+
+class SharedSecretSettings(TwilioTokenSettings):
+    """Secrets that we share with the providers: both the gateway and the simulator need them."""
 
     public_url: str = Field(
         "",
-        description="The gateway's address as providers call it: https://host[/path]. Required where Twilio posts to"
-        " us, since it signs the URL",
-    )
-    twilio_auth_tokens: SecretStr = Field(
-        SecretStr(""), description="Auth tokens of the Twilio accounts that post to us, for rotation several"
+        description="The gateway's URL as providers call it: https://host[/path]. Required for webhooks of Twilio,"
+        " which signs the URL",
     )
     postmark_basic_auth: SecretStr = Field(
-        SecretStr(""), description="Credentials of Postmark's webhook URLs: user:password, for rotation several"
+        SecretStr(""), description="Credentials of Postmark's webhook URLs: user:password; several during rotation"
     )
+
+
+class SignatureSettings(TwilioTokenSettings):
+    """The keys that verify the providers' signatures."""
+
+    sendgrid_public_keys: SecretStr = Field(
+        SecretStr(""), description="Public keys of SendGrid's Event Webhooks (base64); several during rotation"
+    )
+    twilio_shared_keys: SecretStr = Field(
+        SecretStr(""), description="Shared keys of Twilio's webhook rules (HMAC-SHA256); several during rotation"
+    )
+
+
+class RawEventSettings(StoreSettings, BrokerSettings, SignatureSettings):
+    """`sendledger explain --raw`."""
+
+
+class GatewayMetricsSettings(Settings):
+    """Where the metrics of the gateways are."""
+
+    gateway_metrics: str = Field(
+        "",
+        description="URLs of the gateways' metrics, several separated by commas: `sendledger weather` and the page"
+        " Weather count refused signatures with them. Without it, a gateway counts its own",
+    )
+
+
+class WeatherSettings(StoreSettings, GroupSettings, GatewayMetricsSettings):
+    """`sendledger weather`."""
 
 
 class GatewaySettings(
-    TokenSettings, SharedSecretSettings, StoreSettings, BrokerSettings, DecisionSettings, RetentionSettings
+    TokenSettings,
+    SharedSecretSettings,
+    SignatureSettings,
+    StoreSettings,
+    ReadersSettings,
+    DecisionSettings,
+    SuppressionSettings,
+    RetentionSettings,
+    GatewayMetricsSettings,
 ):
-    """The HTTP edge."""
+    """The gateway (HTTP)."""
 
     host: str = Field(_LOOPBACK, description="Address that the gateway listens on")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8480, description="Port that the gateway listens on")
-    sendgrid_public_keys: SecretStr = Field(
-        SecretStr(""), description="Public keys of SendGrid's Event Webhooks (base64), for rotation several"
-    )
-    twilio_shared_keys: SecretStr = Field(
-        SecretStr(""), description="Shared keys of Twilio's webhook rules (HMAC-SHA256), for rotation several"
-    )
     postmark_header_secrets: SecretStr = Field(
         SecretStr(""),
-        description="Headers that Postmark's webhooks are given instead of a password: `Name: value`, for rotation"
-        " several",
+        description="Headers that Postmark's webhooks send instead of a password: `Name: value`; several during"
+        " rotation",
     )
-    insecure_webhooks: bool = Field(False, description="Take webhooks that nobody signed. Never in production")
+    insecure_webhooks: bool = Field(False, description="Accept unsigned webhooks. Never in production")
     max_connections: Annotated[int, Field(ge=1)] = Field(
-        900, description="Connections at one time; further ones get 503. Keep it below the process's open files"
+        900, description="Maximum connections; further ones get 503. Keep it below the process's limit of open files"
     )
     max_header_bytes: Annotated[int, Field(ge=1024)] = Field(
-        32_768, description="Bytes of a request line and its headers (at most 100): then 431"
+        32_768, description="Maximum bytes of a request line and its headers (at most 100); otherwise 431"
     )
     header_seconds: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="Seconds in which the headers of a request must come, or its connection is closed"
+        10.0, description="Seconds within which the headers of a request must arrive, or its connection is closed"
     )
     body_seconds: Annotated[float, Field(gt=0)] = Field(
-        30.0, description="Seconds in which the body of a request must come: then 408"
+        30.0, description="Seconds within which the body of a request must arrive; otherwise 408"
     )
     body_bytes: Annotated[int, Field(ge=16 * 2**20)] = Field(
-        256 * 2**20, description="Bytes that the bodies of all requests under way may hold: then 503 with Retry-After"
+        256 * 2**20,
+        description="Maximum bytes of the bodies of all open requests; further ones get 503 with Retry-After",
     )
     writes_per_second: Annotated[int, Field(ge=0)] = Field(
-        5_000, description="Requests of one token that write, a second: then 429. 0 for no limit"
+        5_000, description="Write requests of one token per second; further ones get 429. 0 for no limit"
     )
     reads_per_second: Annotated[int, Field(ge=0)] = Field(
-        500, description="Requests of one token that read, a second: then 429. 0 for no limit"
+        500, description="Read requests of one token per second; further ones get 429. 0 for no limit"
     )
     failures_per_minute: Annotated[int, Field(ge=0)] = Field(
         1_200,
-        description="Bad tokens and signatures of one address, a minute: further ones get 429 instead of 401. Good ones"
-        " are never held up. 0 for no limit",
+        description="Invalid tokens and signatures from one IP address per minute; further ones get 429 instead of 401."
+        " Valid ones are never delayed. 0 for no limit",
     )
     request_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
-        7.5, description="Seconds that a request has in all, after its body has come: then 503 with Retry-After"
+        7.5, description="Seconds for a request after its body has arrived; then 503 with Retry-After"
     )
     reads_at_once: Annotated[int, Field(ge=1, le=256)] = Field(
-        16, description="Reads of ClickHouse at one time; further ones wait. Sending and webhooks need none of them"
+        16, description="Concurrent reads of ClickHouse; further ones wait. Sending and webhooks need none"
     )
     reads_per_token: Annotated[int, Field(ge=1, le=256)] = Field(
-        4, description="Reads of one token at one time; further ones wait, and get 429 if none of them ends in time"
+        4, description="Concurrent reads of one token; further ones wait, and get 429 if no read ends in time"
     )
     client_url: str = Field("", description="Link to a client, with {account_id} and {client_id}")
     appointment_url: str = Field("", description="Link to an appointment, with {account_id} and {appointment_id}")
+    console: bool = Field(True, description="Whether the gateway serves the console: `on` or `off`")
+    dev_sign_in_dir: str = Field(
+        "",
+        description="Folder of the codes that sign in to the console once, from this machine. Never in production",
+    )
+    worker_metrics: str = Field(
+        "",
+        description="URLs of the workers' metrics, several separated by commas: the page Health shows delays, retries,"
+        " duplicates, unknown events and events out of order from them",
+    )
+    session_hours: Annotated[float, Field(gt=0, le=24 * 31)] = Field(
+        12.0, description="Hours after which a session of the console ends; it ends earlier if its token expires"
+    )
 
 
 class CommandSettings(StoreSettings, BrokerSettings):
-    """`sendledger suppress`, `release` and `opt-in`: the log, and the table that says what was so before."""
+    """`sendledger suppress`, `release` and `opt-in`: Kafka, and the table with the state before the command."""
+
+
+class IncidentSettings(CommandSettings, DecisionSettings):
+    """`sendledger incident`."""
 
 
 class SimulatorSettings(SharedSecretSettings, GateGroupSettings, DefaultPolicySettings):
-    """The simulator, which posts as the providers do: with the first of several keys."""
+    """The simulator, which signs its posts as the providers do, with the first of several keys."""
 
     dev_sendgrid_private_key: SecretStr = Field(
         SecretStr(""),
-        description="Signs simulated SendGrid posts (base64 PKCS#8 DER): the pair of the public key in force",
+        description="Private key that signs simulated SendGrid posts (base64 PKCS#8 DER), for the public key in use",
     )
 
 
 S = TypeVar("S", bound=Settings)
 
 
-def read(kind: type[S], *, beside: Path | None = None, **given: Any) -> S:
-    """Return the settings of one program: `given`, then the environment, then the file `beside`, if it is there.
+def read(kind: type[S], *, env_file: Path | None = None, **given: Any) -> S:
+    """Return the settings of one program: `given`, then the environment, then the file `env_file`, if it exists.
 
-    Raises ConfigError naming every variable that is missing or wrong. A program that serves is never given a file: what
-    lies in the folder where it happens to start must not decide which servers it writes to.
+    Raises ConfigError naming every variable that is missing or wrong. Servers and workers are never given a file: a
+    file in the folder in which they start must not decide which servers they write to.
     """
-    file: dict[str, Any] = {"_env_file": beside} if beside is not None and _is_file(beside) else {}
+    file: dict[str, Any] = {"_env_file": env_file} if env_file is not None and _is_file(env_file) else {}
     try:
         return kind(**given, **file)
     except ValidationError as error:
         problems = [
-            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {_said(e['type'], e['msg'])}"
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {_problem(e['type'], e['msg'])}"
             for e in error.errors(include_input=False, include_url=False)
         ]
-        where, mend = _where_and_mend(beside)
-        # From None: the cause would show the values.
+        where, mend = _where_and_mend(env_file)
+        # From None, because the cause would show the values.
         raise ConfigError(f"Settings are missing or wrong: {'; '.join(problems)}", where, mend) from None
 
 
-def filled_by(kind: type[Settings], path: Path) -> list[str]:
-    """Return the variables of `kind` that the file at `path` sets and the environment does not."""
+def set_by_file(kind: type[Settings], path: Path) -> list[str]:
+    """Return the variables of `kind` that are set in the file at `path` and not in the environment."""
     if not _is_file(path):
         return []
     set_here, set_outside = DotEnvSettingsSource(kind, env_file=path)(), EnvSettingsSource(kind)()
@@ -313,29 +396,29 @@ def filled_by(kind: type[Settings], path: Path) -> list[str]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is such a file. Raises ConfigError for one that can't be read."""
+    """Whether the file exists. Raises ConfigError for a file that can't be read."""
     try:
         with path.open("rb"):
             return True
     except FileNotFoundError:
         return False
     except OSError as error:
-        mend = "Let this user read it, or start the command in another folder"
-        raise ConfigError(f"The settings can't be read: {error.strerror}", str(path.absolute()), mend) from error
+        mend = "Give this user the permission to read it, or start the command in another folder"
+        raise ConfigError(f"The settings file can't be read: {error.strerror}", str(path.absolute()), mend) from error
 
 
-def _said(kind: str, message: str) -> str:
+def _problem(kind: str, message: str) -> str:
     return "it is not set" if kind == "missing" else message.removeprefix("Value error, ")
 
 
-def _where_and_mend(beside: Path | None) -> tuple[str, str]:
+def _where_and_mend(env_file: Path | None) -> tuple[str, str]:
     listed = "docs/reference/settings.md lists them all"
-    if beside is not None and beside.is_file():
-        return f"the environment, and {beside.absolute()}", f"Set them; {listed}"
-    if beside is not None:
-        return f"the environment; there is no {beside} in {Path.cwd()}", (
-            f"Start the command in the folder that has {beside}, which `sendledger up` (`make run`) writes, or set them"
-            f" in the environment; {listed}"
+    if env_file is not None and env_file.is_file():
+        return f"the environment, and {env_file.absolute()}", f"Set them; {listed}"
+    if env_file is not None:
+        return f"the environment; there is no {env_file} in {Path.cwd()}", (
+            f"Start the command in the folder that has {env_file}, which `sendledger up` (`make run`) writes, or set"
+            f" them in the environment; {listed}"
         )
     if DEV_ENV.is_file():
         return "the environment", (

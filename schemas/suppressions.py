@@ -1,20 +1,21 @@
-"""Suppression of an address: what is asked for, and what is so.
+"""Suppressions of addresses: the commands that change them, and the state that results.
 
 In:  SuppressionCommands from the console, the API and the command line.
-Out: SuppressionStates, the feed of real changes for other systems.
+Out: SuppressionStates, the feed of changes for other systems.
 
-A suppression is our own refusal to send to an address. An opt-out is the recipient's wish. A release lifts the first,
-an opt-in the second, and neither touches the other. Times are checked for their form only, never against a clock.
+A suppression is our own decision not to send to an address. An opt-out is the recipient's. A release lifts a
+suppression, an opt-in lifts opt-outs, and neither affects the other. Only the format of times is checked; they are
+never compared with a clock.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from schemas.decoding.ids import ALL
 from schemas.records import Channel, Id, Nonblank, NonblankId, Record, Time, id_text, valid_account_id
 
 __all__ = [
-    "EVERYWHERE",
     "MAX_NOTE_CHARACTERS",
     "MAX_REASON_CHARACTERS",
     "MAX_TEXT_CHARACTERS",
@@ -26,17 +27,15 @@ __all__ = [
     "valid_scope",
 ]
 
-EVERYWHERE = "*"
-"""The scope that is the whole platform."""
 MAX_TEXT_CHARACTERS = 320
-"""Of an id, an actor, a sender or a group in a command: the gate remembers them."""
+"""The limit for an id, an actor, a sender or a group in a command, because the gate keeps them in its state."""
 MAX_REASON_CHARACTERS = 1_000
 MAX_NOTE_CHARACTERS = 10_000
 
 
 def valid_scope(text: str) -> str:
-    """Return `*` or an account id as it is, or raise ValueError."""
-    return text if text == EVERYWHERE else valid_account_id(text)
+    """Return `text` if it is `*` or a valid account id, or raise ValueError."""
+    return text if text == ALL else valid_account_id(text)
 
 
 Scope = Annotated[
@@ -51,13 +50,13 @@ Scope = Annotated[
 
 
 class SuppressionCommand(Record):
-    """That somebody suppresses or releases an address, or takes back its opt-outs.
+    """Suppress or release an address, or lift its opt-outs.
 
-    Of several for one address the latest `at` is in force, and a suppress comes before a release of the same time.
+    The command with the latest `at` is in force; of a suppress and a release at the same time the suppression.
     """
 
     command_id: NonblankId = Field(
-        max_length=MAX_TEXT_CHARACTERS, description="The evidence of what follows from it; a repeat has the same"
+        max_length=MAX_TEXT_CHARACTERS, description="Named in the evidence of what results; a repeat has the same id"
     )
     action: Literal["suppress", "release", "opt_in"]
     channel: Channel
@@ -66,15 +65,15 @@ class SuppressionCommand(Record):
     sender: Id | None = Field(
         None,
         max_length=MAX_TEXT_CHARACTERS,
-        description="Of an `opt_in`: the number or service whose opt-out it lifts. Without `sender` and `group`, all",
+        description="Of an `opt_in`: the number or service whose opt-out is lifted. Without `sender` and `group`: all",
     )
     group: Id | None = Field(
-        None, max_length=MAX_TEXT_CHARACTERS, description="Of an `opt_in`: the group whose opt-out it lifts"
+        None, max_length=MAX_TEXT_CHARACTERS, description="Of an `opt_in`: the group whose opt-out is lifted"
     )
     reason: str = Field(max_length=MAX_REASON_CHARACTERS)
-    actor: str = Field(max_length=MAX_TEXT_CHARACTERS, description="Who asks")
+    actor: str = Field(max_length=MAX_TEXT_CHARACTERS, description="Who gave the command")
     note: str | None = Field(None, max_length=MAX_NOTE_CHARACTERS)
-    at: Time = Field(description="A release voids all evidence up to this time, whichever comes first")
+    at: Time = Field(description="A release cancels all evidence up to this time, in whatever order they are read")
 
 
 class Released(Record):
@@ -90,15 +89,15 @@ class ScopeState(Record):
     scope: Scope
     suppressed: bool
     reason: Literal["bounces", "complaint", "manual", "provider"] = Field(
-        description="Of several the first of complaint, manual, provider, bounces"
+        description="If several apply: the first of complaint, manual, provider, bounces"
     )
-    since: Time = Field(description="When that reason first held after the last release")
+    since: Time = Field(description="When this reason first applied after the last release")
     evidence: list[Id] = Field(description="The ids of the events or commands that count")
     released: Released | None = None
 
 
 class OptOut(Record):
-    """That the recipient wants no mail of an account or of a group, or no texts of a sender."""
+    """The recipient wants no mail from an account or of an unsubscribe group, or no SMS from a sender."""
 
     scope: Scope
     group: Id | None = None
@@ -109,18 +108,18 @@ class OptOut(Record):
     @model_validator(mode="after")
     def _of_one_thing(self) -> "OptOut":
         if self.group is not None and self.sender is not None:
-            raise ValueError("an opt-out is of a group or of a sender, not of both")
+            raise ValueError("an opt-out has a group or a sender, not both")
         return self
 
 
 class SuppressionState(Record):
-    """All that holds for one address now. Written when something of it changes, and never otherwise."""
+    """The current suppressions and opt-outs of one address. Written only when one of them changes."""
 
     channel: Channel
     address: Nonblank = Field(
-        description="The address's key: trimmed, the local part case-folded, the domain in IDNA; a phone in E.164"
+        description="The address key: trimmed, the local part case-folded, the domain in IDNA; a phone number in E.164"
     )
     scopes: list[ScopeState]
     opt_outs: list[OptOut]
-    version: int = Field(ge=1, description="1, 2, 3… of this address: it orders the records")
+    version: int = Field(ge=1, description="1, 2, 3… for each address: the order of its records")
     changed_at: Time

@@ -1,7 +1,7 @@
-"""Every topic of the contract, in one place: name, key, clean-up and what flows through it.
+"""All topics: name, key, retention, and what their records hold.
 
-The key is the order guarantee: order is promised within one topic and key, and nowhere else. Names are never
-changed: other systems read them. Partition counts and replication come from settings.
+Order is guaranteed within one topic and key only. Names never change, because other systems read the topics.
+Partition counts and replication factors come from settings.
 """
 
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ from typing import Final, Literal
 
 __all__ = [
     "ACCOUNTS_POLICIES",
-    "ALL",
+    "ALL_TOPICS",
     "DEAD_LETTERS",
-    "FRAME_BYTES",
+    "DEAD_LETTERS_HANDLED",
     "GATE_BY_ACCOUNT",
     "GATE_BY_ADDRESS",
     "GATE_INPUTS",
     "GATE_INTERNAL",
     "INTERNAL_RETENTION_DAYS",
     "LEDGER_INPUTS",
+    "MAX_MESSAGE_BYTES",
     "MAX_RECORD_BYTES",
     "PARKED_BY_GATE",
     "RECIPIENTS_PREFERENCES",
@@ -33,8 +34,8 @@ __all__ = [
 ]
 
 MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
-FRAME_BYTES: Final = 64 * 1024
-"""Room for the headers and the batch around a record of the full size."""
+MAX_MESSAGE_BYTES: Final = MAX_RECORD_BYTES + 64 * 1024
+"""Kafka's `max.message.bytes`: a value of the maximum size, with room for key, headers and the overhead of a batch."""
 
 _DAY_MS: Final = 86_400_000
 _FOR_EVER: Final = "-1"
@@ -42,37 +43,47 @@ _FOR_EVER: Final = "-1"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic. `keep`: a fact, kept for ever; `content`: deleted after `CONTENT_RETENTION_DAYS`."""
+    """A topic. `cleanup` is `keep` (facts: kept for ever) or `content` (deleted after `CONTENT_RETENTION_DAYS`)."""
 
     name: str
     key: str
     holds: str
     written_by: str
     cleanup: Literal["keep", "content"] = "keep"
+    by_us: bool = False
+    """Whether only our own processes write it. Other systems write the rest, themselves or through our API."""
 
-    def configuration(self, content_retention_days: int) -> dict[str, str]:
-        """Return what a broker must be told of this topic, in Kafka's words."""
-        return {
+    def configuration(self, content_retention_days: int | None = None) -> dict[str, str]:
+        """Return the Kafka topic configuration; without the days that contents are kept, not the retention of those."""
+        settings = {
             "cleanup.policy": "delete",
-            "retention.ms": str(content_retention_days * _DAY_MS) if self.cleanup == "content" else _FOR_EVER,
             "retention.bytes": _FOR_EVER,
-            "max.message.bytes": str(MAX_RECORD_BYTES + FRAME_BYTES),
-            # Times of records are the log's, not the senders': "ahead" and "old" are measured from them.
+            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+            # Timestamps are the broker's, not the senders': whether a time is "ahead" or "old" is measured from them.
             "message.timestamp.type": "LogAppendTime",
         }
+        if self.cleanup == "keep":
+            settings["retention.ms"] = _FOR_EVER
+        elif content_retention_days is not None:
+            settings["retention.ms"] = str(content_retention_days * _DAY_MS)
+        return settings
 
 
 _BOOKING: Final = "booking services, `POST /v1/sends`"
 
 SENDS_REQUESTED = Topic("sends.requested", key="message_id", holds="SendRequest", written_by=_BOOKING)
 SENDS_CONTENT = Topic("sends.content", key="message_id", holds="SendContent", written_by=_BOOKING, cleanup="content")
-SENDS_DECIDED = Topic("sends.decided", key="message_id", holds="SendDecision", written_by="gate")
+SENDS_DECIDED = Topic("sends.decided", key="message_id", holds="SendDecision", written_by="gate", by_us=True)
 SENDS_DISPATCHED = Topic(
-    "sends.dispatched", key="message_id", holds="SendDispatched", written_by="whatever calls the provider"
+    "sends.dispatched", key="message_id", holds="SendDispatched", written_by="the sender that calls the provider"
 )
 WEBHOOKS: Final = {
     provider: Topic(
-        f"webhooks.{provider}", key="webhook_id", holds="the POST's body, byte for byte", written_by="gateway"
+        f"webhooks.{provider}",
+        key="webhook_id",
+        holds="the POST's body, byte for byte",
+        written_by="gateway",
+        by_us=True,
     )
     for provider in ("sendgrid", "twilio", "postmark")
 }
@@ -86,12 +97,25 @@ RECIPIENTS_PREFERENCES = Topic(
 SUPPRESSIONS_COMMANDS = Topic(
     "suppressions.commands", key="channel:address", holds="SuppressionCommand", written_by="console, API, CLI"
 )
-SUPPRESSIONS_CHANGED = Topic("suppressions.changed", key="channel:address", holds="SuppressionState", written_by="gate")
+SUPPRESSIONS_CHANGED = Topic(
+    "suppressions.changed", key="channel:address", holds="SuppressionState", written_by="gate", by_us=True
+)
 DEAD_LETTERS = Topic(
-    "dead-letters", key="as the source", holds="the source's value, byte for byte", written_by="any processor"
+    "dead-letters",
+    key="as the source",
+    holds="the source's value, byte for byte",
+    written_by="any processor",
+    by_us=True,
+)
+DEAD_LETTERS_HANDLED = Topic(
+    "dead-letters.handled",
+    key="partition:offset",
+    holds="DeadLetterHandled",
+    written_by="`sendledger dead-letters`, gateway",
+    by_us=True,
 )
 
-ALL: Final = (
+ALL_TOPICS: Final = (
     SENDS_REQUESTED,
     SENDS_CONTENT,
     SENDS_DECIDED,
@@ -102,6 +126,7 @@ ALL: Final = (
     SUPPRESSIONS_COMMANDS,
     SUPPRESSIONS_CHANGED,
     DEAD_LETTERS,
+    DEAD_LETTERS_HANDLED,
 )
 
 LEDGER_INPUTS: Final = (
@@ -115,21 +140,21 @@ LEDGER_INPUTS: Final = (
     ACCOUNTS_POLICIES,
     RECIPIENTS_PREFERENCES,
 )
-"""What the ledger reads. It is also the owner that parks their dead letters, but for `PARKED_BY_GATE`."""
+"""The topics that the ledger reads. It also parks their dead letters, except for those of `PARKED_BY_GATE`."""
 PARKED_BY_GATE: Final = frozenset({SUPPRESSIONS_COMMANDS, ACCOUNTS_POLICIES, RECIPIENTS_PREFERENCES})
-"""Topics whose malformed records the gate parks; who else reads them passes such records over."""
+"""Topics whose malformed records the gate parks; other readers skip such records."""
 
 
 @dataclass(frozen=True, slots=True)
 class InternalTopic:
-    """A topic between two parts of the gate, with the changelog of whoever reads it. Nobody else's business."""
+    """A topic between two parts of the gate, with the changelog of its reader. Nothing else may read them."""
 
     name: str
     key: str
 
     @property
     def changelog(self) -> str:
-        """The compacted topic that holds the reader's state."""
+        """The name of the compacted topic that holds the reader's state."""
         return f"{self.name}.changelog"
 
 
@@ -143,6 +168,6 @@ GATE_INPUTS: Final = (
     SUPPRESSIONS_COMMANDS,
     *WEBHOOKS.values(),
 )
-"""What the gate goes by. It parks the dead letters of policies, preferences and commands; the rest is the ledger's."""
+"""The topics that the gate reads. It parks dead letters of policies, preferences and commands; the ledger the rest."""
 INTERNAL_RETENTION_DAYS: Final = 30
-"""How long a record of the gate's own topics is kept: longer than the gate may ever stand still."""
+"""How long records of the gate's internal topics are kept: longer than the gate may ever be stopped."""

@@ -1,1 +1,1 @@
-"""Life-like traffic."""
+"""Realistic traffic of all providers, and an oracle of what must come out of it."""

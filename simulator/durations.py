@@ -1,4 +1,4 @@
-"""Durations in microseconds, which is what times are counted in here."""
+"""Durations in microseconds, the unit of all times in this package."""
 
 from typing import Final
 

@@ -1,9 +1,9 @@
-"""A plan sent as the world sends it: webhooks as signed posts to the gateway, our own records over Kafka.
+"""Sends a plan over HTTP: webhooks as signed posts to the gateway, records of our own topics over Kafka.
 
 In:  a plan, a gateway, the keys that it trusts, a broker.
 Out: every post answered 2xx, every record acknowledged.
-Promise: a post that meets a 5xx, a 429 or a broken line is sent again until `patience_seconds` have passed; then
-BrokerError. (Twilio itself gives up sooner, but a plan is to arrive whole.) A post that is refused (4xx) is a
+Promise: a post that meets a 5xx, a 429 or a connection error is sent again until `patience_seconds` have passed; then
+BrokerError. (Twilio itself gives up sooner, but a plan must arrive completely.) A post that is rejected (4xx) raises
 RequestError at once.
 """
 
@@ -11,21 +11,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import httpx
 import structlog
 
 from schemas.errors import BrokerError, RequestError
+from schemas.log_events import LogEvent
 from simulator.kafka import CHUNK, producer, send
-from simulator.posts import Delivery, Plan
+from simulator.plan import Delivery, Plan
 from simulator.providers import PROVIDERS
-from simulator.sending import Meter, Progress, Sent, Settled, at_once
+from simulator.sending import Barrier, Progress, ProgressMeter, Sent, no_barrier, retry_pauses
 from simulator.signing import Keys
 
 __all__ = ["Poster", "run_over_http"]
-
-LONGEST_PAUSE_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
 
@@ -48,14 +47,15 @@ class Poster:
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.url = url.rstrip("/")
+        self.concurrency = concurrency
         self.retries = 0
         self._public_url = public_url or url
-        self._away = False
+        self._unavailable = False
         self._keys = keys
         self._patience_seconds = patience_seconds
         self._pause = pause
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-        # trust_env off: a proxy of the environment is not for the local gateway.
+        # trust_env=False: a proxy from the environment must not be used for the local gateway.
         self._client = httpx.AsyncClient(timeout=15.0, limits=limits, transport=transport, trust_env=False)
 
     async def __aenter__(self) -> Self:
@@ -65,30 +65,32 @@ class Poster:
         await self._client.aclose()
 
     async def post(self, delivery: Delivery) -> None:
-        """Send one post until it is taken."""
-        waited, pause = 0.0, 0.25
+        """Send one post until the gateway accepts it."""
+        waited, pauses = 0.0, retry_pauses()
         while True:
             problem = await self._once(delivery)
             self._log(problem)
             if problem is None:
                 return
             if self._patience_seconds is not None and waited >= self._patience_seconds:
-                raise BrokerError(f"the gateway did not take a POST: {problem}", self.url, "see that the gateway runs")
+                raise BrokerError(
+                    f"The gateway did not accept a POST: {problem}", self.url, "Check that the gateway runs"
+                )
             self.retries += 1
+            pause = next(pauses)
             await self._pause(pause)
             waited += pause
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _log(self, problem: str | None) -> None:
-        """Log when the gateway goes away and when it is back, once each."""
-        if problem and not self._away:
-            log.warning("gateway.missed", url=self.url, problem=problem)
-        elif self._away and not problem:
-            log.info("gateway.found_again", url=self.url)
-        self._away = problem is not None
+        """Log once when the gateway becomes unavailable, and once when it is available again."""
+        if problem and not self._unavailable:
+            log.warning(LogEvent.GATEWAY_UNAVAILABLE, url=self.url, problem=problem)
+        elif self._unavailable and not problem:
+            log.info(LogEvent.GATEWAY_AVAILABLE_AGAIN, url=self.url)
+        self._unavailable = problem is not None
 
     async def _once(self, delivery: Delivery) -> str | None:
-        """Return None if it was taken, else why not yet. Raises RequestError if it never will be."""
+        """Return None if it was accepted, otherwise the problem. Raises RequestError if a retry can't help."""
         provider = PROVIDERS[delivery.provider]
         signed = provider.sign(self._keys, delivery.url(self._public_url), delivery.value, time.time_ns() // 1000)
         headers = {"Content-Type": provider.content_type, "User-Agent": provider.user_agent, **signed.headers}
@@ -102,9 +104,9 @@ class Poster:
         if answer.status_code >= 500 or answer.status_code == 429:
             return f"status {answer.status_code}"
         raise RequestError(
-            f"the gateway refused a POST of {delivery.provider}: status {answer.status_code}",
+            f"The gateway rejected a POST of {delivery.provider}: status {answer.status_code}",
             f"{self.url}/webhooks/{delivery.provider}",
-            f"compare {provider.key} with the gateway's, and the URL with SENDLEDGER_PUBLIC_URL",
+            f"Compare {provider.key} with the gateway's, and the URL with SENDLEDGER_PUBLIC_URL",
         )
 
 
@@ -113,59 +115,65 @@ async def run_over_http(
     kafka_bootstrap: str,
     plan: Plan,
     *,
-    rate: float | None = None,
     progress: Progress | None = None,
-    concurrency: int = 16,
-    settled: Settled = at_once,
+    barrier: Barrier = no_barrier,
 ) -> Sent:
-    """Send the plan. Posts that are under way at one time may overtake each other, but none that of a later chapter.
+    """Send the plan, as many posts at once as the poster has connections. They may overtake each other in a stage.
 
-    Between two chapters `settled` is awaited.
+    `barrier` is awaited between two stages.
     """
-    sent = Sent()
-    meter = Meter(rate, plan.size, progress)
-    posts: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=concurrency * 4)
+    sending = _Sending(poster, ProgressMeter(plan.size, progress))
+    async with poster:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(poster.concurrency):
+                    tasks.create_task(sending.post_queued())
+                tasks.create_task(sending.stages(plan, kafka_bootstrap, barrier))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # the first failure; the others are consequences
+    sending.meter.report()
+    sending.sent.retries = poster.retries
+    return sending.sent
 
-    async def post_them() -> None:
-        while (delivery := await posts.get()) is not None:
-            await poster.post(delivery)
-            sent.count(delivery)
-            posts.task_done()
 
-    async def hand_out() -> None:
+class _Sending:
+    """One plan on its way: posts go through a queue to several workers, records to Kafka."""
+
+    def __init__(self, poster: Poster, meter: ProgressMeter) -> None:
+        self.sent, self.meter = Sent(), meter
+        self._poster = poster
+        self._posts: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=poster.concurrency * 4)
+
+    async def post_queued(self) -> None:
+        """Send posts of the queue until a None."""
+        while (delivery := await self._posts.get()) is not None:
+            await self._poster.post(delivery)
+            self.sent.count(delivery)
+            self._posts.task_done()
+
+    async def stages(self, plan: Plan, kafka_bootstrap: str, barrier: Barrier) -> None:
+        """Send the stages one after another, and end the workers."""
         async with producer(kafka_bootstrap) as kafka:
-            for number, chapter in enumerate(plan.chapters):
+            for number, stage in enumerate(plan.stages):
                 if number:
-                    await settled()
-                await _hand_out(chapter, kafka)
-                await posts.join()
-        for _ in range(concurrency):
-            await posts.put(None)
+                    await barrier()
+                await self._stage(stage, kafka)
+                await self._posts.join()
+        for _ in range(self._poster.concurrency):
+            await self._posts.put(None)
 
-    async def _hand_out(chapter: Sequence[Delivery], kafka: Any) -> None:
+    async def _stage(self, stage: Sequence[Delivery], kafka: Any) -> None:
         futures: list[asyncio.Future[Any]] = []
-        for number, delivery in enumerate(chapter):
-            await meter.pace(delivery)
+        for number, delivery in enumerate(stage):
+            self.meter.count(delivery)
             if delivery.kind == "post":
-                await posts.put(delivery)
+                await self._posts.put(delivery)
             else:
                 futures.append(await send(kafka, delivery))
-                sent.count(delivery)
+                self.sent.count(delivery)
             if number % 500 == 499:
-                meter.report()
+                self.meter.report()
             if len(futures) >= CHUNK:
                 await asyncio.gather(*futures)
                 futures.clear()
         await asyncio.gather(*futures)
-
-    async with poster:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(concurrency):
-                    tasks.create_task(post_them())
-                tasks.create_task(hand_out())
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None  # the first failure; the others follow from it
-    meter.report()
-    sent.retries, sent.seconds = poster.retries, meter.seconds
-    return sent

@@ -1,7 +1,7 @@
-"""The oracle: all that must come out of a plan, as one JSON document.
+"""The oracle: everything that the product must make of a plan, as one JSON document.
 
-In:  the stories of a plan with their arrivals, and what is broken in it on purpose.
-Out: the document that `simulate --oracle` writes and `verify --oracle` reads; docs/reference/simulator.md has its form.
+In:  the messages of a plan with their arrival times, and its malformed posts and records.
+Out: the document that `simulate --oracle` writes and `verify --oracle` reads; docs/reference/simulator.md describes it.
 Promise: the same plan gives the same bytes.
 """
 
@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from schemas.times import rfc3339
-from simulator.closing import EVERYWHERE, Word, closed
-from simulator.expectation import ANY, Expected, Happened, expect
-from simulator.story import Story
+from schemas.decoding.ids import ALL
+from schemas.decoding.times import rfc3339
+from simulator.address_state import AddressEvent, address_state
+from simulator.expectation import ANY, DistinctEvent, Expected, expect
+from simulator.message import GeneratedMessage
+from simulator.providers import PROVIDERS
 
 __all__ = ["VERSION", "Oracle"]
 
@@ -25,7 +27,7 @@ VERSION: Final = 2
 
 @dataclass(slots=True)
 class _Quota:
-    """Messages of which so many are approved."""
+    """Messages that share a quota; exactly `approved` of them are approved."""
 
     approved: int
     refused: list[str]
@@ -34,12 +36,12 @@ class _Quota:
 
 
 class Oracle:
-    """Collects what must come out, a story at a time."""
+    """Collects the expected results, one message at a time."""
 
     def __init__(self, seed: int, *, decides: bool = True, arrivals_known: bool = True) -> None:
-        """`decides`: the plan decides itself; else a gate decides, and what it must say is collected, too.
+        """`decides`: the plan contains the decisions; otherwise the expected decisions of a gate are collected too.
 
-        `arrivals_known`: the plan says when its posts arrive (over Kafka); else only the gateway knows.
+        `arrivals_known`: the plan sets the arrival times of posts (over Kafka); otherwise only the gateway knows them.
         """
         self.seed = seed
         self.decides = decides
@@ -52,38 +54,37 @@ class Oracle:
         self._bounced: Counter[str] = Counter()
         self._decisions: dict[str, dict[str, Any]] = {}
         self._quotas: dict[str, _Quota] = {}
-        self._words: defaultdict[str, list[Word]] = defaultdict(list)
+        self._address_events: defaultdict[str, list[AddressEvent]] = defaultdict(list)
 
-    def take(self, story: Story, arrivals: Mapping[str, int]) -> None:
-        """Take in one story. `arrivals`: the first arrival of each fact whose provider posts it alone."""
-        expected = expect(story, arrivals if self.arrivals_known else {})
-        name = f"{story.account_id}/{story.message_id}"
-        channel = "sms" if story.provider == "twilio" else "email"
+    def take(self, message: GeneratedMessage, arrivals: Mapping[str, int]) -> None:
+        """Add one message. `arrivals`: the first arrival of each event, if its provider posts one event at a time."""
+        expected = expect(message, arrivals if self.arrivals_known else {})
+        name = f"{message.account_id}/{message.message_id}"
+        channel = PROVIDERS[message.provider].channel
         if expected.row is not None:
-            # Written at once: as bytes a row needs a fifth of the memory.
+            # Serialized at once: as bytes a row needs a fifth of the memory.
             self._messages[name] = _fragment(expected.row)
             self._events[name] = dict(sorted(expected.events.items()))
-        self._bounced.update(f"{story.account_id}/{channel}:{address}" for address in expected.bounced)
-        if any(fact.kind == "content" for fact in story.facts):
+        self._bounced.update(f"{message.account_id}/{channel}:{address}" for address in expected.bounced)
+        if any(record.kind == "content" for record in message.records):
             self._content.append(name)
         for orphan in expected.orphans:
-            meaning = orphan.meaning
-            said = (story.provider, meaning.type, meaning.provider_message_id, meaning.address)
-            self._orphans[orphan.fact] = said
-            if meaning.type == "subscription_changed" and not meaning.provider_message_id:
+            event = orphan.expected
+            self._orphans[orphan.event_key] = (message.provider, event.type, event.provider_message_id, event.address)
+            if event.type == "subscription_changed" and not event.provider_message_id:
                 self._suppression(orphan)
         if not self.decides:
-            self._decision(name, story)
-            self._heard(story, channel, expected)
+            self._expect_decision(name, message)
+            self._collect_address_events(message, channel, expected)
 
     def take_broken(self, topic: str, reason: str, value: bytes) -> None:
-        """Take in what must become a dead letter of `topic`, byte for byte."""
+        """Add a value that must become a dead letter of `topic`, byte for byte."""
         self._dead[f"{topic}/{reason}"].append(sha256(value).hexdigest())
 
     def as_json(self) -> bytes:
         """Return the document."""
         orphans = Counter(f"{provider}/{type_}" for provider, type_, _, _ in self._orphans.values())
-        addresses = {key: closed(words) for key, words in sorted(self._words.items())}
+        addresses = {key: address_state(address_events) for key, address_events in sorted(self._address_events.items())}
         document: dict[str, Any] = {
             "version": VERSION,
             "seed": self.seed,
@@ -98,7 +99,7 @@ class Oracle:
             "bounced": {name: self._bounces(name, addresses) for name in sorted(self._bounced)},
         }
         if not self.decides:
-            reasons = Counter(f"{said['outcome']}/{said['reason']}" for said in self._decisions.values())
+            reasons = Counter(f"{decision['outcome']}/{decision['reason']}" for decision in self._decisions.values())
             document |= {
                 "decisions": dict(sorted(self._decisions.items())),
                 "reasons": dict(sorted(reasons.items())),
@@ -108,59 +109,61 @@ class Oracle:
         return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
     def _bounces(self, name: str, addresses: Mapping[str, Any]) -> dict[str, Any]:
-        """What Bounced Emails says of an address of an account."""
+        """Return the expected row of `bounced_emails` for an address of an account."""
         account, _, key = name.partition("/")
-        said: dict[str, Any] = {"bounces": self._bounced[name]}
+        fields: dict[str, Any] = {"bounces": self._bounced[name]}
         if not self.decides:
             scopes = addresses[key]["scopes"] if key in addresses else {}
-            said["suppressed"] = any(scopes.get(scope, {}).get("suppressed") for scope in (EVERYWHERE, account))
-        return said
+            fields["suppressed"] = any(scopes.get(scope, {}).get("suppressed") for scope in (ALL, account))
+        return fields
 
-    def _decision(self, name: str, story: Story) -> None:
-        """What the gate must say of a message."""
-        for decided in story.decided:
-            if story.quota is None:
-                self._decisions[name] = {"outcome": decided.outcome, "reason": decided.reason}
-                if decided.evidence is not None:
-                    self._decisions[name]["evidence"] = decided.evidence
+    def _expect_decision(self, name: str, message: GeneratedMessage) -> None:
+        """Add the decision that the gate must make."""
+        for decision in message.decisions:
+            if message.quota is None:
+                self._decisions[name] = {"outcome": decision.outcome, "reason": decision.reason}
+                if decision.evidence is not None:
+                    self._decisions[name]["evidence"] = decision.evidence
                 continue
-            wanted = story.quota
-            quota = self._quotas.setdefault(wanted.name, _Quota(wanted.approved, ["quota_exceeded", decided.reason]))
+            planned = message.quota
+            quota = self._quotas.setdefault(planned.name, _Quota(planned.approved, ["quota_exceeded", decision.reason]))
             quota.messages.append(name)
 
-    def _heard(self, story: Story, channel: str, expected: Expected) -> None:
-        """What is said of addresses."""
-        for one in expected.happened:
-            word = one.meaning.word
-            if word is None or not one.meaning.address:
+    def _collect_address_events(self, message: GeneratedMessage, channel: str, expected: Expected) -> None:
+        """Add the events and commands that are about addresses."""
+        for event in expected.distinct_events:
+            address_event = event.expected.address_event
+            if address_event is None or not event.expected.address:
                 continue
-            scope = story.account_id if word.what in _OF_ACCOUNT and one.names_message else EVERYWHERE
-            message = one.meaning.provider_message_id or (story.message_id if one.names_message else one.fact)
-            self._words[f"{channel}:{one.meaning.address}"].append(
-                word._replace(at_us=one.at_us, scope=scope, message=message, chapter=story.told_in)
+            scope = message.account_id if address_event.kind in _OF_ACCOUNT and event.names_message else ALL
+            bounced = event.expected.provider_message_id or (
+                message.message_id if event.names_message else event.event_key
             )
-        for person, word in story.words:
-            self._words[f"{'email' if '@' in person.key else 'sms'}:{person.key}"].append(word)
+            self._address_events[f"{channel}:{event.expected.address}"].append(
+                address_event._replace(at_us=event.at_us, scope=scope, message=bounced, stage=message.event_stage)
+            )
+        for person, address_event in message.address_events:
+            self._address_events[f"{person.channel}:{person.key}"].append(address_event)
 
-    def _suppression(self, change: Happened) -> None:
-        """A change of a suppression list that names no message is a row of its own, in account `*`."""
-        meaning = change.meaning
-        changed_us = meaning.occurred_us or 0
+    def _suppression(self, change: DistinctEvent) -> None:
+        """Add the row of a suppression list change that names no message: a row of its own, in account `*`."""
+        expected = change.expected
+        changed_us = expected.occurred_us or 0
         row = {
             "account_id": "*",
             "email_id": ANY,
             "channel": "email",
             "type": "Suppression list",
-            "to_address": meaning.written_address,
+            "to_address": expected.written_address,
             "status": "Subscriptionchange",
-            "sub_status": meaning.sub_status,
+            "sub_status": expected.sub_status,
             "date_sent": rfc3339(changed_us - changed_us % 1000),
         }
-        self._messages[f"*/{meaning.address}/{rfc3339(changed_us)}"] = _fragment(row)
+        self._messages[f"*/{expected.address}/{rfc3339(changed_us)}"] = _fragment(row)
 
 
 _OF_ACCOUNT: Final = ("unsubscribed", "resubscribed")
-"""The words that are about the mail of the account that they name."""
+"""The kinds of address events that apply only to mail of the event's account."""
 
 
 def _fragment(row: Mapping[str, Any]) -> orjson.Fragment:

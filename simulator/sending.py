@@ -1,24 +1,32 @@
-"""What both ways of sending a plan share: the pace, the progress, and what they did."""
+"""Shared by all ways of sending: the barriers, the waits between attempts, the progress, and the result."""
 
-import asyncio
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
 
-from simulator.posts import Delivery
+from simulator.plan import Delivery
 
-__all__ = ["Meter", "Progress", "Sent", "Settled", "at_once"]
+__all__ = ["LONGEST_PAUSE_SECONDS", "Barrier", "Progress", "ProgressMeter", "Sent", "no_barrier", "retry_pauses"]
 
 Progress = Callable[[int, int], None]
-"""Called with what is sent and what there is in all, in records and elements."""
-Settled = Callable[[], Awaitable[None]]
-"""Returns when the gate has read all that was sent, and all that followed from it."""
+"""Called with the number of records and elements sent, and their total."""
+Barrier = Callable[[], Awaitable[None]]
+"""Returns when the gate has read everything sent so far, and everything that followed from it."""
+
+LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
-async def at_once() -> None:
-    """Wait for nobody: nothing depends on what was read before."""
+async def no_barrier() -> None:
+    """Do not wait: the plan contains its decisions."""
+
+
+def retry_pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each further attempt."""
+    pause = 0.25
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
 @dataclass(slots=True)
@@ -26,52 +34,33 @@ class Sent:
     """What was acknowledged."""
 
     records: Counter[str] = field(default_factory=Counter)
-    """Of our own topics, by kind."""
+    """Records of our own topics, by kind."""
     posts: Counter[str] = field(default_factory=Counter)
-    """By provider."""
-    events: int = 0
-    """Elements of the posts."""
+    """Posts by provider."""
     retries: int = 0
-    """Posts that had to be sent again, because the gateway or the way to it failed."""
-    seconds: float = 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers by name."""
-        return asdict(self)
+    """Posts sent again because the gateway or the connection failed."""
 
     def count(self, delivery: Delivery) -> None:
-        """Take in one acknowledged delivery."""
+        """Count an acknowledged delivery."""
         if delivery.kind == "post":
             self.posts[delivery.provider] += 1
-            self.events += delivery.events
         else:
             self.records[delivery.kind] += 1
 
 
-class Meter:
-    """Keeps a sender to `rate` records and elements a second (None: as fast as it goes)."""
+class ProgressMeter:
+    """Counts the records and elements that are handed to the sender, and reports them."""
 
-    def __init__(self, rate: float | None, total: int, progress: Progress | None) -> None:
-        self._rate = rate
+    def __init__(self, total: int, progress: Progress | None) -> None:
         self._total = total
         self._progress = progress
         self._sent = 0
-        self._started = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        """How long it has been."""
-        return time.monotonic() - self._started
-
-    async def pace(self, delivery: Delivery) -> None:
-        """Wait until it is time for this delivery."""
-        if self._rate:
-            ahead = self._sent / self._rate - self.seconds
-            if ahead > 0.002:
-                await asyncio.sleep(ahead)
+    def count(self, delivery: Delivery) -> None:
+        """Count one delivery."""
         self._sent += delivery.events
 
     def report(self) -> None:
-        """Tell the progress."""
+        """Report the progress."""
         if self._progress:
             self._progress(self._sent, self._total)

@@ -1,4 +1,4 @@
-"""Signatures as the providers make them, for traffic that the gateway accepts. Nothing here signs anything real."""
+"""Signatures as the providers make them, so that the gateway accepts simulated posts."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -21,7 +21,7 @@ __all__ = ["Keys", "basic_auth", "new_key_pair", "sign_sendgrid", "sign_twilio"]
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the providers sign with and log in with; blank: that provider's posts stay unsigned."""
+    """Signing keys and credentials of the providers; blank: posts of that provider are not signed."""
 
     sendgrid_private_key: str = field(default="", repr=False)
     """Base64 of PKCS#8 DER."""
@@ -46,8 +46,8 @@ def sign_sendgrid(private_key: str, timestamp: str, body: bytes) -> str:
 def sign_twilio(auth_token: str, url: str, body: bytes) -> str:
     """Return the value of `X-Twilio-Signature` for a form that is posted to `url`."""
     fields = sorted(set(parse_qsl(body.decode(), keep_blank_values=True)))
-    said = url + "".join(name + value for name, value in fields)
-    return b64encode(hmac.digest(auth_token.encode(), said.encode(), "sha1")).decode()
+    text = url + "".join(name + value for name, value in fields)
+    return b64encode(hmac.digest(auth_token.encode(), text.encode(), "sha1")).decode()
 
 
 def basic_auth(credentials: str) -> str:

@@ -1,26 +1,26 @@
-"""What is in a plan, by numbers: for whoever sends it and wants to know what was sent."""
+"""The totals of a plan: how many messages, records, posts and events it has."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from simulator.story import Story
+from simulator.message import GeneratedMessage
 
 __all__ = ["Tally", "Totals"]
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What is in a plan."""
+    """The totals of a plan."""
 
     messages: int
     messages_by_provider: dict[str, int]
     requests: int
-    """Records, repeats included; so of the others."""
+    """Number of records, repeats included; likewise below."""
     decisions: int
-    """That the plan writes itself: none where a gate decides."""
+    """Those that the plan contains: none if a gate decides."""
     decisions_by_outcome: dict[str, int]
-    """What is decided, whoever does; but for messages of which only how many are approved is known."""
+    """Expected decisions, of the plan or the gate; without messages under a quota."""
     policies: int
     preferences: int
     commands: int
@@ -29,10 +29,10 @@ class Totals:
     posts: int
     posts_by_provider: dict[str, int]
     events_sent: int
-    """What all posts tell, duplicates included, broken ones not."""
+    """Events in all posts, with duplicates, without malformed ones."""
     events_sent_by_type: dict[str, int]
     events_distinct: int
-    """What must be found in `message_events` (but for our own facts) and `orphan_events`."""
+    """Events expected in `message_events` (without our own) and `orphan_events`."""
     events_distinct_by_type: dict[str, int]
     broken: int
     """Posts, elements and records that must become dead letters."""
@@ -44,7 +44,7 @@ class Totals:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts while a plan is made."""
+    """Counts while a plan is packed."""
 
     providers: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
@@ -55,20 +55,20 @@ class Tally:
     broken: int = 0
     _alerts: set[str] = field(default_factory=set)
 
-    def story(self, story: Story) -> None:
-        """Count what a story has."""
-        self.providers[story.provider] += 1
-        self.outcomes.update(decided.outcome for decided in story.decided if decided.outcome)
-        types = {telling.fact: telling.meaning.type for telling in story.tellings}
-        for fact, type_ in types.items():
-            if type_ == "provider_alert":  # the one fact that two stories may share
-                if fact in self._alerts:
+    def message(self, message: GeneratedMessage) -> None:
+        """Count a message."""
+        self.providers[message.provider] += 1
+        self.outcomes.update(decision.outcome for decision in message.decisions if decision.outcome)
+        types = {delivery.event_key: delivery.expected.type for delivery in message.event_deliveries}
+        for event_key, type_ in types.items():
+            if type_ == "provider_alert":  # the one event that two messages may share
+                if event_key in self._alerts:
                     continue
-                self._alerts.add(fact)
+                self._alerts.add(event_key)
             self.distinct[type_] += 1
 
     def totals(self) -> Totals:
-        """Return the sums."""
+        """Return the totals."""
         return Totals(
             messages=self.providers.total(),
             messages_by_provider=_in_order(self.providers),

@@ -11,11 +11,11 @@ from typing import Any, Final
 import orjson
 from hypothesis import strategies as st
 
-from projections.messages.law import Known
-from schemas.addresses import address_key, email_key
-from schemas.events import Event, Place
-from schemas.facts import Decision, Dispatch, Request
-from schemas.identity import fact_id, uuid7
+from projections.messages.reference_fold import Known
+from schemas.decoding.addresses import address_key, email_key
+from schemas.decoding.ids import fact_id, uuid7
+from schemas.decoding.sends import Decision, Dispatch, Request
+from schemas.events import Event, SourcePosition
 
 __all__ = ["ACCOUNT", "MESSAGE", "NOW_US", "FakeRecord", "a_decision", "a_request", "an_event", "everything_known"]
 
@@ -38,8 +38,8 @@ class FakeRecord:
     timestamp: int = NOW_US // 1000
 
 
-def a_place(**said: Any) -> Place:
-    return Place("webhooks.sendgrid", 0, 0, NOW_US)._replace(**said)
+def a_source_position(**said: Any) -> SourcePosition:
+    return SourcePosition("webhooks.sendgrid", 0, 0, NOW_US)._replace(**said)
 
 
 def an_event(kind: str = "delivered", **said: Any) -> Event:
@@ -95,10 +95,10 @@ def a_request(**said: Any) -> Request:
         "sender": "",
         "subject": "Tomorrow at ten",
         "appointment_id": "",
-        "place": a_place(topic="sends.requested"),
+        "source": a_source_position(topic="sends.requested"),
     } | said
     fields.setdefault("to_key", address_key(fields["to"], fields["channel"]))
-    written = {name: value for name, value in fields.items() if name not in ("account_id", "message_id", "place")}
+    written = {name: value for name, value in fields.items() if name not in ("account_id", "message_id", "source")}
     fields.setdefault("extra", orjson.dumps(written, option=orjson.OPT_SORT_KEYS).decode())
     fields.setdefault("content_hash", fact_id([fields["requested_us"], fields["to"], fields["subject"], fields["cc"]]))
     return Request(**fields)
@@ -115,7 +115,7 @@ def a_decision(outcome: str = "approved", **said: Any) -> Decision:
         "detail": "",
         "evidence": (),
         "request": a_request(),
-        "place": a_place(topic="sends.decided"),
+        "source": a_source_position(topic="sends.decided"),
     } | said
     fields.setdefault("decision_hash", fact_id([fields["decided_us"], outcome, fields["request"].content_hash]))
     return Decision(**fields)
@@ -168,7 +168,7 @@ _decisions = st.builds(
 )
 _dispatches = st.builds(
     lambda at, pid: Dispatch(
-        ACCOUNT, MESSAGE, fact_id([at, pid]), at, "sendgrid", pid, a_place(topic="sends.dispatched")
+        ACCOUNT, MESSAGE, fact_id([at, pid]), at, "sendgrid", pid, a_source_position(topic="sends.dispatched")
     ),
     _times,
     st.sampled_from(["abc", "other"]),

@@ -15,9 +15,10 @@ def a_store(clickhouse_url: str) -> Store:
 
 
 def drop(store: Store) -> None:
-    """Drop the store's database and that of its generation."""
-    for database in (store.database, store.tables):
-        store.command(f"DROP DATABASE IF EXISTS {database}")
+    """Drop the store's database and those of its generations."""
+    for one in generations.generations(store):
+        store.command(f"DROP DATABASE IF EXISTS {store.tables_of(one.number)}")
+    store.command(f"DROP DATABASE IF EXISTS {store.database}")
     store.close()
 
 

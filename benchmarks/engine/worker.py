@@ -16,27 +16,27 @@ from typing import Literal
 from aiokafka import AIOKafkaProducer
 
 from processors.engine import (
-    Codec,
-    Group,
+    BatchGroup,
     GroupWriter,
     KeyedAgent,
     MicroBatchApp,
-    Moment,
     Output,
     Phase,
+    PhaseEvent,
     Record,
-    Step,
+    StateCodec,
+    StepResult,
     run_app,
 )
 
 __all__ = ["Job", "argv"]
 
-COUNTS: Codec[int] = Codec(lambda count: b"%d" % count, int)
+COUNTS: StateCodec[int] = StateCodec(lambda count: b"%d" % count, int)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the worker is told."""
+    """The options of the worker."""
 
     how: Literal["keyed", "idempotent"]
     bootstrap: str
@@ -52,7 +52,7 @@ def argv(job: Job) -> list[str]:
     return [sys.executable, "-m", "benchmarks.engine.worker", json.dumps(asdict(job))]
 
 
-def count(output: str, states: Mapping[bytes, int], records: Sequence[Record]) -> Step[int]:
+def count(output: str, states: Mapping[bytes, int], records: Sequence[Record]) -> StepResult[int]:
     """The step of both ways: a record has one output, and its key one more."""
     changed: dict[bytes, int | None] = {}
     outputs = []
@@ -60,7 +60,7 @@ def count(output: str, states: Mapping[bytes, int], records: Sequence[Record]) -
         key = record.key or b""
         changed[key] = (changed.get(key) or states.get(key, 0)) + 1
         outputs.append(Output(output, key, record.value))
-    return Step(outputs, changed)
+    return StepResult(outputs, changed)
 
 
 def say(event: str, **values: object) -> None:
@@ -76,11 +76,11 @@ class Restoring:
         self._began_at = time.monotonic()
         self._keys = 0
 
-    def __call__(self, moment: Moment) -> None:
-        if moment.phase is Phase.FENCED:
+    def __call__(self, event: PhaseEvent) -> None:
+        if event.phase is Phase.FENCED:
             self._began_at, self._keys = time.monotonic(), 0
-        elif moment.phase is Phase.RESTORED:
-            self._keys += moment.count
+        elif event.phase is Phase.RESTORED:
+            self._keys += event.count
             say("restored", keys=self._keys, seconds=round(time.monotonic() - self._began_at, 3))
 
 
@@ -99,7 +99,7 @@ def attach_keyed(app: MicroBatchApp, job: Job) -> None:
 def attach_idempotent(app: MicroBatchApp, job: Job, producer: AIOKafkaProducer) -> None:
     states: dict[bytes, int] = {}
 
-    async def write(group: Group) -> None:
+    async def write(group: BatchGroup) -> None:
         for batch in group:
             step = count(job.output, states, batch.records)
             sent = [await producer.send(job.output, record.value, key=record.key) for record in step.outputs]

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks.gate.requests import a_request
 from benchmarks.ledger.surroundings import SENDLEDGER, Place, Program, Usage, peak_megabytes, place
-from schemas.identity import uuid7
+from schemas.decoding.ids import uuid7
 from schemas.topics import SENDS_DECIDED, SENDS_REQUESTED
 
 __all__ = ["Delay", "Throughput", "decide_at_pace", "decide_backlog", "rows_of"]

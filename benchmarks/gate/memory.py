@@ -16,16 +16,16 @@ from typing import Any, Final
 
 from benchmarks.gate.requests import a_request
 from processors.engine import TP
-from processors.engine.changelog import Codec, Table
-from projections.gate.account import Accounts
-from projections.gate.evidence import Evidence, Kind
-from projections.gate.rows import row_of_address
-from projections.gate.rules import DEFAULTS
-from projections.gate.suppression import NOTHING, UNKNOWN, step
-from schemas.events import Place
-from schemas.facts import decode_request
-from schemas.identity import fact_id, uuid7
-from schemas.times import SECOND_US
+from processors.engine.changelog import StateCodec, Table
+from projections.decisions.account import Accounts
+from projections.suppressions.evidence import Evidence, Kind
+from projections.suppressions.rows import encode_address
+from projections.suppressions.rules import DEFAULT_RULES
+from projections.suppressions.state import EMPTY_SNAPSHOT, UNKNOWN_ADDRESS, apply_evidence
+from schemas.decoding.ids import fact_id, uuid7
+from schemas.decoding.sends import decode_request
+from schemas.decoding.times import SECOND_US
+from schemas.events import SourcePosition
 
 __all__ = ["Memory", "measure_memory", "memory_rows"]
 
@@ -92,7 +92,7 @@ def _measured(states: str, count: int) -> Memory:
     before = _resident_bytes()
     for key, value in make(count):
         size += len(key) + len(value)
-        table.take(_Row(key, value), Codec(bytes, bytes))
+        table.take(_Row(key, value), StateCodec(bytes, bytes))
     gc.collect()
     return Memory(states, count, size, _resident_bytes() - before)
 
@@ -101,8 +101,8 @@ def _addresses(count: int) -> Iterator[tuple[bytes, bytes]]:
     for number in range(count):
         message = f"sendgrid:14c5d75ce93.dfd.{number:08x}"
         bounce = Evidence(Kind.BOUNCE, fact_id([number]), _NOW_US + number, _NOW_US + number, message=message)
-        state = step(UNKNOWN, bounce, DEFAULTS).state
-        yield b"email:recipient%d@example.com" % number, row_of_address(state)
+        state = apply_evidence(UNKNOWN_ADDRESS, bounce, DEFAULT_RULES).state
+        yield b"email:recipient%d@example.com" % number, encode_address(state)
 
 
 def _decisions(count: int) -> Iterator[tuple[bytes, bytes]]:
@@ -112,9 +112,9 @@ def _decisions(count: int) -> Iterator[tuple[bytes, bytes]]:
         for number in range(start, min(start + _RUN, count)):
             at_us = _NOW_US + number * 1000
             value = a_request(number, uuid7(at_us, fact_id([number]).encode()), at_us)
-            request = decode_request(value, Place("sends.requested", 0, number, at_us), decision_days=30)
-            accounts.decide(request, NOTHING, decided_us=at_us, rules=DEFAULTS)
-        accounts.end_run(_NOW_US, DEFAULTS)
+            request = decode_request(value, SourcePosition("sends.requested", 0, number, at_us), decision_days=30)
+            accounts.decide(request, EMPTY_SNAPSHOT, decided_us=at_us, rules=DEFAULT_RULES)
+        accounts.end_run(_NOW_US, DEFAULT_RULES)
         written = {key: bytes(row) for key, row in accounts.changes.items() if row is not None}
         runs = {key: row for key, row in written.items() if key.startswith(b"\x00runs")}
         yield from written.items()

@@ -4,7 +4,7 @@ from typing import Final
 
 import orjson
 
-from schemas.times import rfc3339
+from schemas.decoding.times import rfc3339
 
 __all__ = ["a_request"]
 

@@ -17,8 +17,8 @@ import orjson
 from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Place, Program, Usage, fresh_store, place, until
 from benchmarks.ledger.traffic import element
 from projections.store import Store
-from schemas.identity import uuid7
-from simulator.posts import body_of
+from schemas.decoding.ids import uuid7
+from simulator.plan import body_of
 from simulator.signing import new_key_pair, sign_sendgrid
 
 __all__ = ["Delays", "measure"]

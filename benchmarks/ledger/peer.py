@@ -17,8 +17,8 @@ from typing import Any
 
 import faust
 
-from processors.ledger.reading import read_records
-from processors.ledger.writing import tables_of
+from processors.ledger.decode import read_records
+from processors.ledger.write import tables_of
 from projections.store import Store, generations
 
 __all__ = ["PeerSettings", "argv"]
@@ -26,7 +26,7 @@ __all__ = ["PeerSettings", "argv"]
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """What the peer is told."""
+    """The options of the peer."""
 
     bootstrap: str
     clickhouse_url: str

@@ -16,10 +16,10 @@ from typing import Any, Final
 from benchmarks.ledger.surroundings import Usage, fresh_store, place
 from benchmarks.ledger.throughput import SHAPES, Shape
 from benchmarks.ledger.traffic import traffic
-from processors.ledger.reading import read_records
+from processors.ledger.decode import read_records
 from projections.messages.columns import events_table, state_table
 from simulator.kafka import record_of
-from simulator.posts import Delivery
+from simulator.plan import Delivery
 
 __all__ = ["Steps", "take_apart"]
 

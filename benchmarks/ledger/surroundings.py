@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from deploy.local.stack import Stack, local_stack
-from processors.topics import make_topics
+from processors.kafka.topics import create_topics
 from projections.store import Store, generations, migrate
 from schemas.settings import PREFIX, TopicSettings, read
 
@@ -32,6 +32,7 @@ __all__ = [
     "Usage",
     "free_port_base",
     "fresh_store",
+    "ledger_environment",
     "machine",
     "peak_megabytes",
     "place",
@@ -67,7 +68,7 @@ async def place() -> AsyncIterator[Place]:
     base = free_port_base()
     with TemporaryDirectory(prefix="sendledger-bench-") as folder:
         async with local_stack(Path(folder), base) as stack:
-            await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
+            await create_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
             yield Place(stack, Path(folder), base)
 
 
@@ -76,6 +77,18 @@ def fresh_store(where: Place, database: str) -> Store:
     store = Store(where.stack.clickhouse_url, database=database, generation=generations.FIRST)
     migrate.apply(store)
     return store
+
+
+def ledger_environment(where: Place, store: Store, name: str) -> dict[str, str]:
+    """Return the settings of a ledger worker or a rebuild with a consumer group and a folder of its own."""
+    return {
+        "SENDLEDGER_KAFKA_BOOTSTRAP": where.stack.kafka_bootstrap,
+        "SENDLEDGER_CLICKHOUSE_URL": where.stack.clickhouse_url,
+        "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
+        "SENDLEDGER_CONSUMER_GROUP": name,
+        "SENDLEDGER_INSTANCE": name,
+        "SENDLEDGER_WORKER_DIR": str(where.folder / name),
+    }
 
 
 class Program:
@@ -103,6 +116,11 @@ class Program:
         if self._process is None or self._process.returncode is not None:
             raise BenchmarkFailed(f"{' '.join(self._argv[1:4])} has ended:\n{self.log.read_text()[-2000:]}")
         return self._process.pid
+
+    async def ended(self) -> None:
+        """Wait until it ends by itself. Raises BenchmarkFailed if it fails."""
+        if self._process is not None and await self._process.wait():
+            raise BenchmarkFailed(f"{' '.join(self._argv[1:4])} failed:\n{self.log.read_text()[-2000:]}")
 
     async def assigned_at(self) -> float:
         """Return when the worker said that it has its partitions, by its own clock. Records flow after that."""

@@ -20,6 +20,7 @@ from benchmarks.ledger.surroundings import (
     Program,
     Usage,
     fresh_store,
+    ledger_environment,
     peak_megabytes,
     place,
     until,
@@ -172,13 +173,7 @@ def _program(where: Place, store: Store, who: Who, name: str, group_records: int
             WEBHOOKS[shape.provider].name,
         )
         return Program(peer.argv(settings), {}, log)
-    env = {
-        "SENDLEDGER_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
-        "SENDLEDGER_CLICKHOUSE_URL": stack.clickhouse_url,
-        "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
-        "SENDLEDGER_CONSUMER_GROUP": name,
-        "SENDLEDGER_INSTANCE": name,
-        "SENDLEDGER_WORKER_DIR": str(folder),
+    env = ledger_environment(where, store, name) | {
         "SENDLEDGER_GROUP_RECORDS": str(group_records),
         "SENDLEDGER_GROUP_SECONDS": str(WITHIN_SECONDS),
     }

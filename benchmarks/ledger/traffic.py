@@ -2,7 +2,7 @@
 
 In:  a number of events, a provider, and how many events stand in a post.
 Out: a `Traffic`: posts, and what must be found in the tables afterwards.
-Promise: the same seed gives the same stories; only the times follow the clock. Events of one message lie near each
+Promise: the same seed gives the same events; only the times follow the clock. Events of one message lie near each
 other in the log and mostly in different posts, as real ones do.
 """
 
@@ -16,10 +16,10 @@ from uuid import UUID
 
 import orjson
 
-from schemas.identity import uuid7
-from schemas.times import rfc3339
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import rfc3339
 from simulator.kafka import producer, send
-from simulator.posts import Delivery, body_of
+from simulator.plan import Delivery, body_of
 
 __all__ = ["Told", "Traffic", "element", "produce", "traffic"]
 
@@ -62,12 +62,12 @@ def traffic(events: int, per_post: int, *, now: float, seed: int = 1, provider: 
     messages: set[str] = set()
     post: list[bytes] = []
     at_us = int(now * 1e6)
-    for made, told in enumerate(_shuffled(events, int(now), chance, _STORIES[provider]), 1):
-        messages.add(told.message_id)
-        post.append(told.value)
+    for made, entry in enumerate(_shuffled(events, int(now), chance, _TIMELINES[provider]), 1):
+        messages.add(entry.message_id)
+        post.append(entry.value)
         if len(post) == per_post or made == events:
             value = body_of(post) if provider == "sendgrid" else post[0]
-            posts.append(Delivery("post", at_us, "", value, len(post), provider, told.query))
+            posts.append(Delivery("post", at_us, "", value, len(post), provider, entry.query))
             post = []
     return Traffic(provider, posts, events, len(messages))
 
@@ -129,17 +129,17 @@ class _Message(NamedTuple):
 
 def _sendgrid(message: _Message) -> Iterator[Told]:
     number, chance = message.number, message.chance
-    told: list[tuple[str, int, dict[str, object]]] = [("processed", 1, {})]
+    entries: list[tuple[str, int, dict[str, object]]] = [("processed", 1, {})]
     if chance.random() < 0.05:
         bounce = {"type": "bounce", "status": "5.1.1", "bounce_classification": "Invalid Address"}
-        told.append(("bounce", 3, {**bounce, "reason": "550 5.1.1 The email account does not exist"}))
+        entries.append(("bounce", 3, {**bounce, "reason": "550 5.1.1 The email account does not exist"}))
     else:
-        told.append(("delivered", 3, {"response": "250 2.0.0 OK 1731935400 d2e1a72fcca58-7248 - gsmtp", "tls": 1}))
+        entries.append(("delivered", 3, {"response": "250 2.0.0 OK 1731935400 d2e1a72fcca58-7248 - gsmtp", "tls": 1}))
         client = {"useragent": _USER_AGENT, "ip": f"198.51.100.{number % 250}"}
-        told += [("open", 60 + n, {**client, "sg_machine_open": False}) for n in range(2) if chance.random() < 0.5]
+        entries += [("open", 60 + n, {**client, "sg_machine_open": False}) for n in range(2) if chance.random() < 0.5]
         if chance.random() < 0.15:
-            told.append(("click", 90, {**client, "url": f"https://booking.example.com/confirm/{number}"}))
-    for name, later, more in told:
+            entries.append(("click", 90, {**client, "url": f"https://booking.example.com/confirm/{number}"}))
+    for name, later, more in entries:
         value = element(name, message.at + later, number, (message.account, message.id), **more)
         yield Told(message.id, orjson.dumps(value))
 
@@ -147,24 +147,24 @@ def _sendgrid(message: _Message) -> Iterator[Told]:
 def _postmark(message: _Message) -> Iterator[Told]:
     number, chance = message.number, message.chance
     address = f"recipient{number}@example{number % 97}.com"
-    told: list[tuple[str, str, int, dict[str, object]]] = []
+    entries: list[tuple[str, str, int, dict[str, object]]] = []
     if chance.random() < 0.05:
         bounce = {"ID": number, "Type": "HardBounce", "TypeCode": 1, "Email": address, "Inactive": True}
         bounce |= {"Details": "smtp;550 5.1.1 The email account does not exist", "Description": "Unknown user"}
-        told.append(("Bounce", "BouncedAt", 3, bounce))
+        entries.append(("Bounce", "BouncedAt", 3, bounce))
     else:
-        told.append(("Delivery", "DeliveredAt", 3, {"Recipient": address, "Details": "smtp;250 2.0.0 OK"}))
+        entries.append(("Delivery", "DeliveredAt", 3, {"Recipient": address, "Details": "smtp;250 2.0.0 OK"}))
         client = {"Recipient": address, "UserAgent": _USER_AGENT, "Geo": {"IP": f"198.51.100.{number % 250}"}}
         opens = [{**client, "FirstOpen": not n, "Platform": "Desktop"} for n in range(2) if chance.random() < 0.5]
-        told += [("Open", "ReceivedAt", 60 + n, each) for n, each in enumerate(opens)]
+        entries += [("Open", "ReceivedAt", 60 + n, each) for n, each in enumerate(opens)]
         if chance.random() < 0.15:
             link: dict[str, object] = {
                 **client,
                 "OriginalLink": f"https://booking.example.com/confirm/{number}",
                 "ClickLocation": "HTML",
             }
-            told.append(("Click", "ReceivedAt", 90, link))
-    for record, when, later, more in told:
+            entries.append(("Click", "ReceivedAt", 90, link))
+    for record, when, later, more in entries:
         value = {
             "RecordType": record,
             "ServerID": 23,
@@ -197,7 +197,7 @@ def _twilio(message: _Message) -> Iterator[Told]:
         yield Told(message.id, urlencode(form).encode(), query)
 
 
-_STORIES: Final[dict[str, Callable[[_Message], Iterator[Told]]]] = {
+_TIMELINES: Final[dict[str, Callable[[_Message], Iterator[Told]]]] = {
     "sendgrid": _sendgrid,
     "postmark": _postmark,
     "twilio": _twilio,

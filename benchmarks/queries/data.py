@@ -32,19 +32,19 @@ from benchmarks.queries.multiply import (
 from benchmarks.queries.template import Template, templates
 from deploy.local.stack import Ports, clickhouse_part
 from deploy.local.supervisor import Supervisor
-from projections.accounts.columns import StatedPolicy, policies_table
+from projections.accounts.columns import PolicyRow, policies_table
 from projections.messages.columns import dispatches_table, events_table, state_table
 from projections.store import Store, generations, migrate
 from projections.suppressions.columns import changes_table
-from schemas.events import ENGAGEMENT_TYPES, Event, Place
-from schemas.facts import event_of
-from schemas.gate_facts import decode_policy
+from schemas.decoding.gate_inputs import decode_policy
+from schemas.decoding.sends import event_of
+from schemas.decoding.times import rfc3339
+from schemas.events import ENGAGEMENT_TYPES, Event, SourcePosition
 from schemas.suppressions import ScopeState, SuppressionState
-from schemas.times import rfc3339
 
 __all__ = ["FOLDER", "MADE", "Made", "check", "kept", "make"]
 
-MAKER: Final = 3
+MAKER: Final = 4
 """The version of what is made: data of another one are made anew."""
 MADE: Final = "made.json"
 FOLDER: Final = Path(".data/bench-queries")
@@ -268,7 +268,7 @@ def _run(store: Store, statement: str, *, optimize_on_insert: int = 1) -> None:
 
 def _leave_unmerged(store: Store, table: str) -> None:
     """Tell a table not to merge any two of its parts: the smallest ones are as large as a merge may be."""
-    # Those that were never merged; without the slivers that the end of a month cuts off.
+    # Those that were never merged; without the slivers that the end of a week or month cuts off.
     smallest = store.tuples(
         "SELECT min(bytes_on_disk) FROM (SELECT *, max(rows) OVER () AS most FROM system.parts WHERE active"
         " AND database = {db:String} AND table = {table:String} AND level = 0) WHERE rows * 20 >= most",
@@ -286,8 +286,8 @@ def _accounts(store: Store, now_ms: int) -> None:
         orjson.dumps({"account_id": f"acct-{number:03}", "updated_at": rfc3339(now_ms * 1000), "sms_enabled": True})
         for number in range(ACCOUNTS)
     ]
-    place = Place("accounts.policies", 0, 0, now_ms * 1000)
-    store.insert("policies", policies_table([StatedPolicy(decode_policy(r, place), r.decode()) for r in records]))
+    place = SourcePosition("accounts.policies", 0, 0, now_ms * 1000)
+    store.insert("policies", policies_table([PolicyRow(decode_policy(r, place), r.decode()) for r in records]))
     chance = Random(2)
     store.insert("suppression_changes", changes_table([_suppression(n, now_ms, chance) for n in range(_SUPPRESSIONS)]))
 

@@ -24,17 +24,17 @@ from typing import Any, Final
 
 import httpx
 
-from application.principals import ALL_ACCOUNTS
 from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Program, Usage, free_port_base, until
 from benchmarks.queries.data import Made
-from benchmarks.queries.questions import ALL, DASHBOARDS, QUESTIONS, Asked, Dashboard, Question, Subject
+from benchmarks.queries.questions import DASHBOARDS, OVER_ALL_ACCOUNTS, QUESTIONS, Asked, Dashboard, Question, Subject
 from benchmarks.queries.writer import EVERY_SECONDS
 from deploy.local.stack import local_stack
 from gateway.tokens import issue
-from processors.topics import make_topics
+from processors.kafka.topics import create_topics
 from projections.store import DATABASE, Store, generations, migrate
+from schemas.decoding.ids import ALL
+from schemas.decoding.times import rfc3339
 from schemas.settings import TopicSettings, read
-from schemas.times import rfc3339
 
 __all__ = ["EXPORT", "PLAIN_FIRST_PAGE", "Limits", "against_plain_query", "measure"]
 
@@ -77,7 +77,7 @@ async def measure(
     with _copy_of(folder) as copy:
         base = free_port_base()
         async with local_stack(copy, base) as stack:
-            await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
+            await create_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
             store = Store(stack.clickhouse_url, generation=generations.FIRST, timeout_seconds=600)
             migrate.apply(store)  # the views are those of now
             sizes = _sizes(store, made)
@@ -86,7 +86,7 @@ async def measure(
             gateway = Program([*SENDLEDGER, "gateway"], env, copy / "gateway.log")
             writer_command = [sys.executable, "-m", "benchmarks.queries.writer", stack.clickhouse_url]
             writer = Program(writer_command, {}, copy / "writer.log")
-            token = issue(_SECRET, subject="benchmark", role="viewer", accounts=[ALL_ACCOUNTS])
+            token = issue(_SECRET, subject="benchmark", role="viewer", accounts=[ALL])
             headers = {"Authorization": f"Bearer {token}"}
             async with (
                 gateway,
@@ -146,7 +146,7 @@ class _Session:
                     await self._measured(PLAIN_FIRST_PAGE, subject.name, lambda: self._plain_first_page(subject))  # noqa: B023
             await self._exported(subject)
         for dashboard in DASHBOARDS:
-            await self._measured(dashboard.what, ALL, lambda: self._dashboard(dashboard, made))  # noqa: B023
+            await self._measured(dashboard.what, OVER_ALL_ACCOUNTS, lambda: self._dashboard(dashboard, made))  # noqa: B023
         return self._rows
 
     def _can_be_asked(self, question: Question, subject: Subject) -> bool:
@@ -339,7 +339,7 @@ def _sizes(store: Store, made: Made) -> list[Row]:
             "megabytes": round(row["in_bytes"] / 1e6),
             "bytes_a_message": round(row["in_bytes"] / made.messages, 1),
             "parts": row["in_parts"],
-            "most_parts_of_a_month": row["most"],
+            "most_parts_of_a_partition": row["most"],
         }
         for row in parts
     ]

@@ -11,11 +11,12 @@ from random import Random
 from typing import Any, Final
 
 from benchmarks.queries.template import RARE_STATUSES
-from schemas.times import rfc3339
+from schemas.decoding.times import rfc3339
 
-__all__ = ["ALL", "DASHBOARDS", "QUESTIONS", "Asked", "Dashboard", "Question", "Subject"]
+__all__ = ["DASHBOARDS", "OVER_ALL_ACCOUNTS", "QUESTIONS", "Asked", "Dashboard", "Question", "Subject"]
 
-ALL: Final = "all"
+OVER_ALL_ACCOUNTS: Final = "all"
+"""In place of an account, in the rows of dashboards: they read the data of all accounts."""
 _DAY_US: Final = 86_400_000_000
 _HOUR_US: Final = 3_600_000_000
 _STATUSES: Final = ("Bounced", "Clicked", "Opened", "Delivered", "Processed", "Pending", "Suppressed", "Declined")

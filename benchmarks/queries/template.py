@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from schemas.addresses import address_key
-from schemas.events import Event, Place
-from schemas.facts import Decision, Dispatch, Request, decode_decision, decode_dispatch, decode_request
-from schemas.identity import fact_id, uuid7
-from schemas.times import rfc3339
+from schemas.decoding.addresses import address_key
+from schemas.decoding.ids import fact_id, uuid7
+from schemas.decoding.sends import Decision, Dispatch, Request, decode_decision, decode_dispatch, decode_request
+from schemas.decoding.times import rfc3339
+from schemas.events import Event, SourcePosition
 
 __all__ = ["ACCOUNT", "RARE_STATUSES", "SENT_MS", "Template", "templates"]
 
@@ -161,8 +161,8 @@ def _cc_of(recipient: int) -> str:
     return f"partner{recipient}@example.org"
 
 
-def _place(topic: str, number: int, at_us: int) -> Place:
-    return Place(topic, number % 4, number, at_us)
+def _place(topic: str, number: int, at_us: int) -> SourcePosition:
+    return SourcePosition(topic, number % 4, number, at_us)
 
 
 def _request(record: dict[str, Any], number: int) -> Request:

@@ -15,9 +15,9 @@ from benchmarks.queries.multiply import account_number
 from benchmarks.queries.template import SENT_MS, Template, templates
 from projections.messages.columns import dispatches_table, events_table, state_table
 from projections.store import Store, generations
+from schemas.decoding.ids import uuid7
+from schemas.decoding.sends import event_of
 from schemas.events import ENGAGEMENT_TYPES, Event
-from schemas.facts import event_of
-from schemas.identity import uuid7
 
 __all__ = ["EVERY_SECONDS", "MESSAGES", "main", "write"]
 

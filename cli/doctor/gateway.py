@@ -1,21 +1,21 @@
-"""The gateway: does it answer, here and under the address that providers call."""
+"""Checks of the gateway: whether it answers, at its own port and at its public URL."""
 
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
 
-from cli.doctor.checks import DOWN, Check, fail, ok, warn
+from application.checks.check import DOWN, Check, fail, ok, warn
 from schemas.settings import PREFIX, GatewaySettings
 
-__all__ = ["look"]
+__all__ = ["check"]
 
 _TIMEOUT_SECONDS: Final = 6.0
 _ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing listens here
 
 
-async def look(settings: GatewaySettings) -> list[Check]:
-    """Return whether the gateway answers at its own port, and at its public address if that is another."""
+async def check(settings: GatewaySettings) -> list[Check]:
+    """Return whether the gateway answers at its own port, and at its public URL if that differs."""
     host = _ANY_ADDRESS.get(settings.host, settings.host)
     here = f"http://{host}:{settings.port}"
     checks = [await _answers("gateway", here, f"start `sendledger gateway`, or set {PREFIX}PORT")]
@@ -35,12 +35,12 @@ async def _answers(name: str, url: str, mend: str) -> Check:
     if answer.status_code == 200:
         return ok(name, f"ready at {where}")
     if answer.status_code == 503:
-        return fail(name, f"it answers at {where}, and can't reach Kafka or ClickHouse", "mend these first", DOWN)
-    return warn(name, f"what answers at {where} is no gateway of ours: {answer.status_code}", mend)
+        return fail(name, f"it answers at {where}, but can't reach Kafka or ClickHouse", "mend these first", DOWN)
+    return warn(name, f"the server at {where} is not a sendledger gateway: it answers {answer.status_code}", mend)
 
 
 def _without_user(url: str) -> str:
-    """Return scheme, host and port: what stands before the host may be a password."""
+    """Return scheme, host and port, without user and password."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

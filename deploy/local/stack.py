@@ -1,7 +1,7 @@
 """Kafka and the ClickHouse endpoint as parts of a supervisor, and both together for tests and benchmarks.
 
-Ports by contract, from a base P: P the gateway, P+1 ClickHouse over HTTP, P+2 Kafka, P+3 Kafka's controller.
-Everything listens on loopback.
+Fixed ports from a base P: P the gateway, P+1 ClickHouse over HTTP, P+2 Kafka, P+3 Kafka's controller. Everything
+listens on loopback.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ __all__ = ["Ports", "Stack", "clickhouse_part", "kafka_part", "local_stack"]
 
 @dataclass(frozen=True)
 class Ports:
-    """The contract's ports, from their base."""
+    """The fixed ports of a stack, from their base."""
 
     base: int
 
@@ -36,10 +36,6 @@ class Ports:
     @property
     def kafka(self) -> int:
         return self.base + 2
-
-    @property
-    def kafka_controller(self) -> int:
-        return self.base + 3
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def kafka_part(data_dir: Path, port: int) -> Part:
         env={},
         ready=lambda: answers_metadata(port),
         stop_within=8.0,
-        start_within=600.0,  # the first start on a machine fetches 46 jars
+        start_within=600.0,  # the first start on a machine downloads 46 jars
         ports=(port, port + 1),
     )
 
@@ -82,7 +78,7 @@ def clickhouse_part(data_dir: Path, port: int, users: Sequence[User] = ()) -> Pa
 
 
 def write_users(path: Path, users: Sequence[User]) -> Path:
-    """Passwords reach the endpoint by a file that only we may read, not by its command line."""
+    """Write the users to a file that only this user may read: a command line would show passwords."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(json.dumps([asdict(user) for user in users]))
@@ -102,7 +98,7 @@ async def answers_ping(port: int, host: str = "127.0.0.1") -> bool:
 
 @contextlib.asynccontextmanager
 async def local_stack(data_dir: Path, port_base: int, users: Sequence[User] = ()) -> AsyncIterator[Stack]:
-    """Run Kafka and the endpoint while the block runs. `port_base` is the contract's P."""
+    """Run Kafka and the endpoint while the block runs. `port_base` is P."""
     ports = Ports(port_base)
     parts = [clickhouse_part(data_dir, ports.clickhouse, users), kafka_part(data_dir, ports.kafka)]
     supervisor = Supervisor(data_dir, parts)

@@ -1,111 +1,50 @@
-"""Micro-batches for Faust: at-least-once, one write for a group of batches. README.md is the manual.
+"""Micro-batches for Faust: at-least-once, one write per group of batches. README.md is the manual.
 
 In:  records of Kafka topics, as runs of one partition (`RecordBatch`).
-Out: whatever an agent or a `write(group)` does with them; offsets are committed only behind acknowledged batches.
-A `KeyedAgent` owns a state per key, and is exactly-once: one transaction of outputs, state and offset.
+Out: whatever an agent or a `write(group)` does with them. Only offsets of acknowledged batches are committed.
+A `KeyedAgent` owns a state per key and is exactly-once: outputs, state and offset are one transaction.
+
+Here is what an app with ordinary agents needs. The rest (errors to catch, a consumer or a producer of one's own,
+retrying, bisecting) is imported from its module; README.md lists the modules.
 """
 
-from processors.engine.app import EngineSettings, MicroBatchApp
+from processors.engine.app import MicroBatchApp
 from processors.engine.batch import TP, Record, RecordBatch
-from processors.engine.changelog import Codec, TopicNeed, changelog_config, keyed_topics
-from processors.engine.errors import (
-    BatchLost,
-    BatchStalled,
-    BrokerAway,
-    CommitUnknown,
-    EngineError,
-    EveryRecordFails,
-    Fenced,
-    GroupLost,
-    InstanceTaken,
-    KafkaRefused,
-    OutputTooLarge,
-    ProducerBroken,
-    RecordFault,
-    RecordsUnreadable,
-    RestoreStalled,
-    SetupError,
-    StateUnreadable,
-    TooManyFaults,
-    WorldFault,
-)
-from processors.engine.families import Family, family
-from processors.engine.faults import (
-    Backoff,
-    Blame,
-    Fault,
-    FaultLimit,
-    GivenUp,
-    Retry,
-    bisect,
-    described,
-    retrying,
-    where_is,
-)
-from processors.engine.groups import Group, GroupWriter, grouped
+from processors.engine.changelog import StateCodec, keyed_topics
+from processors.engine.clock import Clock
+from processors.engine.errors import EngineError, SetupError, TransientDependencyError
+from processors.engine.failures import FailedItem, FailureLimit, PoisonRecordDetector, Retry, RetryBackoff
+from processors.engine.groups import BatchGroup, GroupWriter, grouped
 from processors.engine.keyed import KeyedAgent
-from processors.engine.lane import Bounds, Moment, Phase, Step, StepFunction
-from processors.engine.reading import new_consumer
-from processors.engine.run import Exit, run_app
-from processors.engine.transactions import Output, Undelivered, deliver, partition_of, placed, send_batches
+from processors.engine.partition_processor import Phase, PhaseEvent, StepFunction, StepResult, TransactionLimits
+from processors.engine.run import run_app
+from processors.engine.transactions import Output
 
 __all__ = [
     "TP",
-    "Backoff",
-    "BatchLost",
-    "BatchStalled",
-    "Blame",
-    "Bounds",
-    "BrokerAway",
-    "Codec",
-    "CommitUnknown",
+    "BatchGroup",
+    "Clock",
     "EngineError",
-    "EngineSettings",
-    "EveryRecordFails",
-    "Exit",
-    "Family",
-    "Fault",
-    "FaultLimit",
-    "Fenced",
-    "GivenUp",
-    "Group",
-    "GroupLost",
+    "FailedItem",
+    "FailureLimit",
     "GroupWriter",
-    "InstanceTaken",
-    "KafkaRefused",
     "KeyedAgent",
     "MicroBatchApp",
-    "Moment",
     "Output",
-    "OutputTooLarge",
     "Phase",
-    "ProducerBroken",
+    "PhaseEvent",
+    "PoisonRecordDetector",
     "Record",
     "RecordBatch",
-    "RecordFault",
-    "RecordsUnreadable",
-    "RestoreStalled",
     "Retry",
+    "RetryBackoff",
     "SetupError",
-    "StateUnreadable",
-    "Step",
+    "StateCodec",
     "StepFunction",
-    "TooManyFaults",
-    "TopicNeed",
-    "Undelivered",
-    "WorldFault",
-    "bisect",
-    "changelog_config",
-    "deliver",
-    "described",
-    "family",
+    "StepResult",
+    "TransactionLimits",
+    "TransientDependencyError",
     "grouped",
     "keyed_topics",
-    "new_consumer",
-    "partition_of",
-    "placed",
-    "retrying",
     "run_app",
-    "send_batches",
-    "where_is",
 ]

@@ -1,49 +1,31 @@
-"""`faust.App` with batch topics, and with settings under which a worker fails instead of losing.
+"""`faust.App` with batch topics, and with settings that make a worker fail instead of losing records.
 
-In:  the names of topics that exist already, and an agent for each.
-Out: an app that `run_app` runs. It refuses to start where an acknowledgement could be lost.
+In:  the names of existing topics, and an agent for each.
+Out: an app for `run_app`. It refuses to start if records could be acknowledged without being processed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from time import monotonic
+from typing import Any
 
 import faust
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError
 from faust.sensors import Sensor
 from faust.transport.drivers import aiokafka as driver
 from mode.supervisors import CrashingSupervisor
 
-from processors.engine.batch import TP, RecordBatch
-from processors.engine.errors import BrokerAway, SetupError
+from processors.engine import preflight
+from processors.engine.batch import MAX_MESSAGE_BYTES, TP, RecordBatch
+from processors.engine.clock import Clock
 from processors.engine.groups import GroupWriter
+from processors.engine.interfaces import EngineSettings, Isolation, StatefulAgent
 from processors.engine.transport import BatchConsumer, BatchTransport
 
-LARGEST_RECORD_BYTES = 8 * 2**20
-Isolation = Literal["read_committed", "read_uncommitted"]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """What is the engine's own, beside Faust's settings; README.md says why each has its value."""
-
-    inflight: int
-    drain_seconds: float
-    stall_seconds: float
-    isolation: Isolation
-    fetch_bytes: int
-    after_large: Callable[[], None]
-
-
 FAIL_INSTEAD_OF_LOSING: dict[str, Any] = {
-    "agent_supervisor": CrashingSupervisor,  # the default restarts an agent as a zombie that takes nothing
+    "agent_supervisor": CrashingSupervisor,  # the default restarts a failed agent as one that receives nothing
     "autodiscover": False,
     "broker_commit_interval": 1.0,
     "broker_max_poll_records": 5000,
@@ -51,14 +33,14 @@ FAIL_INSTEAD_OF_LOSING: dict[str, Any] = {
     "broker_heartbeat_interval": 3.0,
     "consumer_auto_offset_reset": "earliest",
     "stream_wait_empty": True,
-    "topic_allow_declare": False,  # topics are made by a command of their own, with the right partitions
+    "topic_allow_declare": False,  # a separate command creates topics, with the right partition count
     "topic_disable_leader": True,
     "web_enabled": False,
 }
 
 
 class _BatchSchema(faust.Schema):  # type: ignore[misc]  # faust is untyped
-    """Hands the batch through: decoding is the agent's, in bulk."""
+    """Passes the batch through: agents decode in bulk."""
 
     def compile(self, app: Any, **_: Any) -> Any:
         async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001 - Faust's signature
@@ -67,8 +49,8 @@ class _BatchSchema(faust.Schema):  # type: ignore[misc]  # faust is untyped
         return decode
 
 
-class _Begun(Sensor):  # type: ignore[misc]  # faust is untyped
-    """Tells the consumer when an agent takes a batch: those are worth waiting for."""
+class _BeginSensor(Sensor):  # type: ignore[misc]  # faust is untyped
+    """Tells the consumer when an agent receives a batch: a stop waits for those."""
 
     def __init__(self, app: MicroBatchApp) -> None:
         self._app = app
@@ -80,27 +62,8 @@ class _Begun(Sensor):  # type: ignore[misc]  # faust is untyped
             consumer.begun(event.value)
 
 
-class Keyed(Protocol):
-    """What the app needs of an agent that owns state (`keyed.py`)."""
-
-    source: str
-    changelog: str
-    outputs: frozenset[str]
-
-    @property
-    def partitions(self) -> int: ...
-
-    def check(self, partitions: Mapping[str, int], cleanup: Mapping[str, str]) -> None: ...
-    def check_count(self, counts: Mapping[str, int]) -> None: ...
-    async def take_over(self, tps: set[TP]) -> bool: ...
-    def flow(self) -> None: ...
-    def owe(self, tp: TP, offset: int) -> None: ...
-    def positions(self) -> Mapping[TP, int]: ...
-    async def release(self) -> None: ...
-
-
 class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
-    """An app whose agents take `RecordBatch`es, and acknowledge them themselves."""
+    """An app whose agents receive `RecordBatch`es and acknowledge them themselves."""
 
     def __init__(
         self,
@@ -113,26 +76,29 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         drain: float = 10.0,
         stall: float = 120.0,
         isolation: Isolation = "read_committed",
-        fetch_bytes: int = LARGEST_RECORD_BYTES + 2**16,
+        fetch_bytes: int = MAX_MESSAGE_BYTES,
         metadata_max_age: float = 60.0,
         after_large: Callable[[], None] = lambda: None,
+        clock: Clock = monotonic,
         **settings: Any,
     ) -> None:
-        """Make an app; nothing is opened before it starts.
+        """Create an app; nothing is opened before it starts.
 
         `app_id` is the consumer group. `instance` names this replica and stays the same over restarts, so that a
         restart within the session timeout moves no partitions. `inflight` is how many batches of one partition may be
-        out; `drain`, the seconds that a rebalance or a stop waits for begun batches; `stall`, the seconds without any
-        acknowledgement after which the worker ends; `fetch_bytes`, of one partition in one fetch, must hold the
-        largest record; `metadata_max_age`, the seconds after which new partitions are noticed at the latest;
-        `after_large` is called some time after large records were acknowledged. Other `settings` are Faust's.
+        in flight; `drain`, the seconds that a rebalance or a stop waits for begun batches; `stall`, the seconds without
+        any acknowledgement after which the worker ends; `fetch_bytes`, the size of a fetch of one partition, which must
+        hold the largest record; `metadata_max_age`, the seconds within which new partitions are detected.
+        `after_large` is called some time after large records were acknowledged. `clock` gives the seconds by which the
+        consumer, the writers and the agents measure. Other `settings` are Faust's.
         """
         self.engine = EngineSettings(inflight, drain, stall, isolation, fetch_bytes, after_large)
+        self.clock = clock
         self.stopping = asyncio.Event()
         self._batch_topics: dict[str, Any] = {}
         self._writers: list[GroupWriter] = []
-        self._keyed: dict[str, Keyed] = {}  # by source
-        self._before_flow: list[Callable[[], None]] = []
+        self._keyed: dict[str, StatefulAgent] = {}  # by source
+        self._before_resume: list[Callable[[], None]] = []
         super().__init__(
             app_id,
             broker=broker,
@@ -141,7 +107,7 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
             consumer_metadata_max_age_ms=int(metadata_max_age * 1000),
             **{**FAIL_INSTEAD_OF_LOSING, **settings},
         )
-        self.sensors.add(_Begun(self))
+        self.sensors.add(_BeginSensor(self))
         self.on_rebalance_complete.connect(self._take_over, weak=False)
 
     # -- wiring
@@ -152,7 +118,7 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         return topic
 
     def attach(self, topic: Any, writer: GroupWriter) -> None:
-        """Make the agent that feeds `topic` to `writer`."""
+        """Create the agent that passes the batches of `topic` to `writer`."""
 
         async def feed(batches: Any) -> None:
             async for batch in batches:
@@ -160,35 +126,35 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
 
         self.agent(topic, name=f"feed.{topic.get_topic_name()}")(feed)
 
-    def adopt(self, writer: GroupWriter) -> None:
+    def register_writer(self, writer: GroupWriter) -> None:
         """Close `writer` when the app stops."""
         self._writers.append(writer)
 
-    def own(self, agent: Keyed) -> None:
-        """Give `agent` its partitions at each assignment, and leave their commits to its transactions."""
+    def register_agent(self, agent: StatefulAgent) -> None:
+        """Give `agent` its partitions at each assignment. Its transactions commit their offsets."""
         self._keyed[agent.source] = agent
 
-    def before_flow(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each assignment, when states are restored and right before records flow."""
-        self._before_flow.append(callback)
+    def before_resume(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each assignment, when states are restored and right before records are delivered."""
+        self._before_resume.append(callback)
 
     def client_settings(self) -> dict[str, Any]:
-        """Return how to reach the brokers, in aiokafka's words."""
+        """Return the connection settings for aiokafka's clients."""
         conf = self.conf
         auth = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
         return {"bootstrap_servers": self._brokers, "client_id": conf.broker_client_id, **auth}
 
     @property
-    def self_committing(self) -> Mapping[str, Keyed]:
-        """The topics whose offsets the transactions of their agents commit, and nobody else."""
+    def self_committing(self) -> Mapping[str, StatefulAgent]:
+        """The topics whose offsets are only committed by the transactions of their agents."""
         return self._keyed
 
-    def excuse(self) -> None:
-        """Say that nothing is acknowledged for a known reason, so that it is no stall."""
-        self._batch_consumer.excuse()
+    def pause_stall_timer(self) -> None:
+        """Note that nothing is acknowledged for a known reason, so that it is not a stall."""
+        self._batch_consumer.pause_stall_timer()
 
     def lag(self) -> dict[TP, int]:
-        """Return the records of each assigned partition that are not acknowledged, as of its last fetch.
+        """Return the unacknowledged records of each assigned partition, as of its last fetch.
 
         May be called by any thread; empty before the first assignment.
         """
@@ -208,47 +174,47 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
 
     @property
     def keyed_counts(self) -> dict[str, int]:
-        """How many partitions the sources of agents that own state have, once they were looked at: fixed at birth."""
+        """The partition counts of the sources of agents with state, known after the start. They never change."""
         return {source: agent.partitions for source, agent in self._keyed.items() if agent.partitions}
 
-    def refuse_other_counts(self, counts: Mapping[str, int]) -> None:
-        """Raise SetupError where a keyed topic has another partition count than at the start."""
+    def check_partition_counts(self, counts: Mapping[str, int]) -> None:
+        """Raise SetupError if a keyed topic has another partition count than at the start."""
         for agent in self._keyed.values():
             agent.check_count(counts)
 
-    # -- for agents that own state
+    # -- for agents with state
 
     def recorded(self, tp: TP, offset: int) -> None:
-        """Take in that an agent's own transaction has committed this offset."""
+        """Note that an agent's transaction has committed this offset."""
         self._batch_consumer.recorded(tp, offset)
 
-    def owe(self, tp: TP, offset: int) -> None:
-        """Have the agent of this partition commit a position that no record leads up to."""
-        self._keyed[tp.topic].owe(tp, offset)
+    def commit_idle_position(self, tp: TP, offset: int) -> None:
+        """Make the agent of this partition commit a position that advanced without a record."""
+        self._keyed[tp.topic].commit_idle_position(tp, offset)
 
     def starts(self) -> dict[TP, int]:
-        """Where states say that their partitions go on, whatever the group has committed."""
+        """The next offset of each partition according to its state, which overrides the committed offset."""
         return {tp: position for agent in self._keyed.values() for tp, position in agent.positions().items()}
 
-    def flow(self) -> None:
-        """Let records into the agents that own state: the positions are sought."""
+    def resume(self) -> None:
+        """Let agents with state accept records: the seek to their positions is done."""
         for agent in self._keyed.values():
-            agent.flow()
+            agent.resume()
 
     async def release(self) -> None:
-        """Let go of all state: the partitions are revoked."""
+        """Release all state: the partitions are revoked."""
         await asyncio.gather(*(agent.release() for agent in self._keyed.values()))
 
     async def _take_over(self, *_: object, **__: object) -> None:
-        # Faust awaits this before it seeks and lets records flow; of on_partitions_assigned it would not wait.
+        # Faust awaits this before it seeks and delivers records. It would not wait for on_partitions_assigned.
         if self._batch_consumer.between_assignments or self.should_stop:
-            return  # what was assigned is gone again, and the next assignment comes by here as well
+            return  # revoked again; the next assignment calls this again
         tps = {TP(*tp) for tp in self.consumer.assignment()}
         if self._keyed:
-            self.refuse_other_counts(await self._batch_consumer.fresh_counts())
+            self.check_partition_counts(await self._batch_consumer.fresh_counts())
         done = await asyncio.gather(*(agent.take_over(tps) for agent in self._keyed.values()))
         if all(done):
-            for callback in self._before_flow:
+            for callback in self._before_resume:
                 callback()
 
     @property
@@ -259,103 +225,25 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
 
-    # -- life
+    # -- start and stop
 
     async def on_first_start(self) -> None:
-        self._refuse_unsafe_agents()
-        self._refuse_unsafe_changelogs()
-        await self._refuse_unfit_topics()
+        agents, topics = self._keyed.values(), self.topics_read
+        topics_of_agents = (name for agent in self.agents.values() for name in agent.channel.topics)
+        preflight.check_agents(self.conf.id, topics_of_agents, topics)
+        preflight.check_changelogs(self.conf.id, agents, topics, self.engine.isolation)
+        await preflight.check_topics(self.client_settings(), agents, topics)
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything runs
         await super().on_first_start()
 
     async def on_stop(self) -> None:
-        self.stopping.set()  # before the drain: who waits for the world gives up, and is not waited for
+        self.stopping.set()  # before the drain: retries give up and are not waited for
         await super().on_stop()
         await self.release()
         for writer in self._writers:
             await writer.close()
 
-    def _refuse_unsafe_agents(self) -> None:
-        readers = Counter(name for agent in self.agents.values() for name in agent.channel.topics)
-        shared = sorted(name for name, count in readers.items() if count > 1)
-        if shared:
-            raise SetupError(
-                f"two agents read {', '.join(shared)}, and one's acknowledgement would count for the other",
-                where=f"app {self.conf.id}",
-                mend="Give each topic one agent, or the second one an app (a consumer group) of its own.",
-            )
-        plain = sorted(set(readers) - set(self._batch_topics))
-        if plain:
-            raise SetupError(
-                f"{', '.join(plain)} is read as a plain Faust topic, which acknowledges what an agent failed on",
-                where=f"app {self.conf.id}",
-                mend="Make the topic with batch_topic().",
-            )
-        if not readers:
-            raise SetupError(
-                "no agent reads anything", where=f"app {self.conf.id}", mend="Attach one to a batch topic."
-            )
-
-    def _refuse_unsafe_changelogs(self) -> None:
-        changelogs = Counter(agent.changelog for agent in self._keyed.values())
-        shared = sorted(name for name in changelogs if changelogs[name] > 1 or name in self._batch_topics)
-        if shared:
-            raise SetupError(
-                f"{', '.join(shared)} is the changelog of one agent and something else besides",
-                where=f"app {self.conf.id}",
-                mend="Give each agent that owns state a changelog of its own.",
-            )
-        if self._keyed and self.engine.isolation != "read_committed":
-            raise SetupError(
-                "an agent that owns state would read what transactions took back",
-                where=f"app {self.conf.id}",
-                mend='Leave isolation at "read_committed".',
-            )
-
-    async def _refuse_unfit_topics(self) -> None:
-        keyed = self._keyed.values()
-        changelogs = {agent.changelog for agent in keyed}
-        needed = {*self._batch_topics, *changelogs, *(name for agent in keyed for name in agent.outputs)}
-        partitions, cleanup = await self._found(changelogs)
-        missing = sorted(needed - set(partitions))
-        if missing:
-            raise SetupError(
-                f"no such topic: {', '.join(missing)}",
-                where=f"broker {self._brokers}",
-                mend="Create the topics first; the worker does not, since it can't know their partition counts.",
-            )
-        for agent in keyed:
-            agent.check(partitions, cleanup)
-
-    async def _found(self, changelogs: set[str]) -> tuple[dict[str, int], dict[str, str]]:
-        """Return the partition counts of all topics, and the clean-up policies of these."""
-        admin = AIOKafkaAdminClient(**self.client_settings())
-        try:
-            await admin.start()
-            partitions = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-            return partitions, await _cleanup_policies(admin, changelogs & set(partitions))
-        except KafkaConnectionError as error:
-            raise BrokerAway(
-                "no Kafka broker answers", where=f"broker {self._brokers}", mend="Start it; a restart then succeeds."
-            ) from error
-        finally:
-            await admin.close()
-
     @property
     def _brokers(self) -> list[str]:
         brokers: list[str] = driver.server_list(self.conf.broker_consumer, BatchTransport.default_port)
         return brokers
-
-
-async def _cleanup_policies(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, str]:
-    if not names:
-        return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs={"cleanup.policy": ""}) for name in sorted(names)]
-    answers = await admin.describe_configs(asked)
-    return {
-        resource[3]: entry[1]
-        for answer in answers
-        for resource in answer.resources
-        for entry in resource[4]
-        if entry[0] == "cleanup.policy"
-    }

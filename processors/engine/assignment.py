@@ -1,12 +1,12 @@
-"""Which worker reads which partition; and noticing that an assignment no longer fits the topics.
+"""Assign partitions to workers, and detect that an assignment is outdated.
 
-In:  the topics that the workers of a group are subscribed to, and how many partitions each of them has now.
-Out: Kafka's round robin over all of it, and whether a worker has to ask for another assignment.
+In:  the topics that the workers of a group are subscribed to, and the current partition count of each.
+Out: a round-robin assignment of all partitions, and whether a worker has to request another assignment.
 
-A member with a `group.instance.id` that comes back within its session is given its former assignment, whatever it
-subscribes to now: Kafka compares the names of its protocols, and nothing else. So an assignment says which partitions
-it was made of, and a member that sees others asks its group for a new one. docs/adr/0010-assignments-that-fit.md says
-why it is done so.
+A member with a `group.instance.id` that returns within its session gets its previous assignment, even if it subscribes
+to other topics now: Kafka only compares the names of the member's protocols. So each assignment contains the partition
+counts that it is based on, and a member that sees other counts requests a reassignment.
+Why: docs/adr/0010-assignments-that-fit.md.
 """
 
 from __future__ import annotations
@@ -21,82 +21,89 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
-Counts = Mapping[str, int]
-"""How many partitions each topic has. A topic of which nothing is known just now is left out."""
+from processors.engine.clock import Clock
+
+PartitionCounts = Mapping[str, int]
+"""The partition count of each topic. Topics whose count is unknown at the moment are left out."""
 
 
-def counts_in(cluster: ClusterMetadata, topics: Iterable[str]) -> dict[str, int]:
-    """Return the partition counts of these topics, as a client's metadata has them."""
+def partition_counts(cluster: ClusterMetadata, topics: Iterable[str]) -> dict[str, int]:
+    """Return the partition counts of these topics, from the metadata of a client."""
     found = {topic: cluster.partitions_for_topic(topic) for topic in topics}
     return {topic: len(partitions) for topic, partitions in found.items() if partitions}
 
 
 class Assignor(RoundRobinPartitionAssignor):  # type: ignore[misc]  # aiokafka is untyped
-    """Round robin whose assignments say what they were made of. Members that use the plain one may be in the group."""
+    """Round robin whose assignments contain the partition counts they are based on.
 
-    def __init__(self, counts: Callable[[Iterable[str]], Counts]) -> None:
-        """Make the assignor of one member; `counts` says what that member knows of topics now."""
+    Members that use the plain round-robin assignor may be in the same group.
+    """
+
+    def __init__(self, counts: Callable[[Iterable[str]], PartitionCounts]) -> None:
+        """Create the assignor of one member. `counts` returns the partition counts that the member knows now."""
         self._counts = counts
         self._requests = 0
-        self.made_of: Counts | None = None
-        """What the present assignment was made of; None where a worker of an older version made it."""
+        self.based_on: PartitionCounts | None = None
+        """The counts that the current assignment is based on; None if a worker of an older version made it."""
 
     def request(self) -> None:
-        """Have the next join make the group assign anew.
+        """Make the next join trigger a reassignment.
 
-        Kafka does so for a member whose metadata is another one, and gives the present assignment otherwise.
+        Kafka reassigns if the metadata of a known member has changed, and returns the current assignment otherwise.
         """
         self._requests += 1
 
-    # -- for aiokafka, which calls these on whatever object it is given
+    # -- called by aiokafka
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         plain = super().metadata(topics)
-        said = {"counts": dict(self._counts(plain.subscription)), "requests": self._requests}
-        return ConsumerProtocolMemberMetadata(plain.version, plain.subscription, _encoded(said))
+        data = {"counts": dict(self._counts(plain.subscription)), "requests": self._requests}
+        return ConsumerProtocolMemberMetadata(plain.version, plain.subscription, _encoded(data))
 
     def assign(
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         topics = {topic for member in members.values() for topic in member.subscription}
-        # Whoever assigns may know less than who asked: metadata is a minute old at the most.
-        made_of = _most([counts_in(cluster, topics), *(_told_by(member) for member in members.values())], topics)
-        assigned = super().assign(_Known(made_of), members)
+        # The leader may know less than the member that requested this: its metadata may be up to a minute old.
+        based_on = _largest(
+            [partition_counts(cluster, topics), *(_counts_known_to(member) for member in members.values())], topics
+        )
+        assigned = super().assign(_CountsAsMetadata(based_on), members)
         return {
-            member: ConsumerProtocolMemberAssignment(one.version, one.assignment, _encoded({"counts": made_of}))
+            member: ConsumerProtocolMemberAssignment(one.version, one.assignment, _encoded({"counts": based_on}))
             for member, one in assigned.items()
         }
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        self.made_of = _counts_of(assignment.user_data)
+        self.based_on = _counts_of(assignment.user_data)
 
 
-class _Known:
-    """Partition counts in the place of a cluster's metadata, as far as round robin asks for it."""
+class _CountsAsMetadata:
+    """Partition counts with the one method of a cluster's metadata that round robin calls."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: PartitionCounts) -> None:
         self._counts = counts
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         return set(range(self._counts[topic])) if topic in self._counts else None
 
 
-def _most(told: Iterable[Counts], topics: Iterable[str]) -> dict[str, int]:
-    counts = list(told)
-    most = {topic: max((one.get(topic, 0) for one in counts), default=0) for topic in sorted(topics)}
-    return {topic: count for topic, count in most.items() if count}
+def _largest(known: Iterable[PartitionCounts], topics: Iterable[str]) -> dict[str, int]:
+    counts = list(known)
+    largest = {topic: max((one.get(topic, 0) for one in counts), default=0) for topic in sorted(topics)}
+    return {topic: count for topic, count in largest.items() if count}
 
 
-def _told_by(member: ConsumerProtocolMemberMetadata) -> Counts:
+def _counts_known_to(member: ConsumerProtocolMemberMetadata) -> PartitionCounts:
     return _counts_of(member.user_data) or {}
 
 
-def _encoded(said: Mapping[str, Any]) -> bytes:
-    return json.dumps(said, sort_keys=True).encode()
+def _encoded(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, sort_keys=True).encode()
 
 
 def _counts_of(user_data: bytes | None) -> dict[str, int] | None:
-    """Return the partition counts in it; None where there are none, as in what another assignor wrote."""
+    """Return the partition counts in `user_data`; None if there are none, because another assignor wrote it."""
     try:
         counts = json.loads(user_data or b"")["counts"]
         return {str(topic): int(count) for topic, count in counts.items()}
@@ -104,48 +111,48 @@ def _counts_of(user_data: bytes | None) -> dict[str, int] | None:
         return None
 
 
-class OwnTopics(SubscriptionState):  # type: ignore[misc]  # aiokafka is untyped
-    """aiokafka's subscription, which takes of an assignment only what it is subscribed to.
+class SubscribedTopics(SubscriptionState):  # type: ignore[misc]  # aiokafka is untyped
+    """aiokafka's subscription state, which ignores assigned partitions of topics that are not subscribed to.
 
-    aiokafka's own raises on the rest, which ends its coordination: so would a worker end that reads a topic less than
-    before its restart.
+    aiokafka's own raises for such a partition, which ends the group coordination. So a worker that reads one topic less
+    after a restart would crash.
     """
 
-    foreign = False
-    """Whether the present assignment has partitions of other topics, which nobody reads."""
+    has_unsubscribed = False
+    """Whether the current assignment has partitions of other topics, which nobody reads."""
 
     def assign_from_subscribed(self, assignment: Iterable[TopicPartition]) -> None:
-        own = [tp for tp in assignment if tp.topic in self.topics]
-        self.foreign = len(own) < len(list(assignment))
-        super().assign_from_subscribed(own)
+        subscribed = [tp for tp in assignment if tp.topic in self.topics]
+        self.has_unsubscribed = len(subscribed) < len(list(assignment))
+        super().assign_from_subscribed(subscribed)
 
 
-def misfits(counts: Counts, made_of: Counts | None, *, foreign: bool) -> bool:
-    """Whether an assignment should be another one, going by these counts of the member's own topics."""
-    return foreign or made_of is None or any(made_of.get(topic) != count for topic, count in counts.items())
+def is_outdated(counts: PartitionCounts, based_on: PartitionCounts | None, *, has_unsubscribed: bool) -> bool:
+    """Whether a reassignment is needed, given the current counts of the member's own topics."""
+    return has_unsubscribed or based_on is None or any(based_on.get(topic) != count for topic, count in counts.items())
 
 
-class Fit:
-    """How often to ask for another assignment."""
+class ReassignmentRequests:
+    """Limits how often another assignment is requested."""
 
-    def __init__(self, again_after_seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, again_after_seconds: float, clock: Clock) -> None:
         self._again_after, self._clock = again_after_seconds, clock
-        self._asked_for: Counts | None = None
-        self._asked_at = 0.0
+        self._requested_for: PartitionCounts | None = None
+        self._requested_at = 0.0
 
-    def may_ask(self, counts: Counts, made_of: Counts | None) -> bool:
-        """Whether to ask: not again for the same counts before a while has passed.
+    def may_request(self, counts: PartitionCounts, based_on: PartitionCounts | None) -> bool:
+        """Whether to request a reassignment: for the same counts only once per interval.
 
-        A worker of an older version that assigns does not say what of, so it is not asked again.
+        If a worker of an older version assigns, `based_on` stays None, so the request is not repeated.
         """
-        if counts != self._asked_for:
+        if counts != self._requested_for:
             return True
-        return made_of is not None and self._clock() - self._asked_at >= self._again_after
+        return based_on is not None and self._clock() - self._requested_at >= self._again_after
 
-    def asked(self, counts: Counts) -> None:
-        """Take in that another assignment was asked for."""
-        self._asked_for, self._asked_at = dict(counts), self._clock()
+    def requested(self, counts: PartitionCounts) -> None:
+        """Note that another assignment was requested."""
+        self._requested_for, self._requested_at = dict(counts), self._clock()
 
-    def fits(self) -> None:
-        """Take in that the assignment fits."""
-        self._asked_for = None
+    def reset(self) -> None:
+        """Note that the assignment is up to date."""
+        self._requested_for = None

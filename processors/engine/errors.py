@@ -1,49 +1,49 @@
-"""What can go wrong in the engine, and whose fault it is: the family decides what happens.
+"""The errors of the engine. The class decides what happens next.
 
     Exception
-    ├── WorldFault        a dependency is away: wait in place, the records stay unacknowledged
-    │   └── EveryRecordFails  nothing of a topic goes through: what takes the records is at fault, not they
-    ├── RecordFault       one record is malformed: find it, dead-letter it, go on
-    └── EngineError       the worker can't go on: exit, be restarted, read again
-        ├── SetupError        refused to start: the operator mends it
-        │   └── BrokerAway    …but only Kafka's absence is at fault: start again later
-        ├── BatchStalled      nothing was acknowledged for too long
-        ├── BatchLost         a batch was skipped inside the machinery
-        ├── GroupLost         the consumer group refused this worker
-        ├── KafkaRefused      Kafka answers with an error that no retry mends
-        ├── InstanceTaken     two workers under one name
-        ├── Fenced            a partition's transactions belong to another worker now
-        ├── OutputTooLarge    Kafka does not take what a step wants to write
-        ├── ProducerBroken    a partition's producer can go on no more: a restart begins with a new one
-        ├── CommitUnknown     a transaction may be committed or not: a restart finds out
-        ├── RestoreStalled    a changelog could not be read to its end
-        ├── RecordsUnreadable a batch of records can't be decoded
-        ├── StateUnreadable   a changelog's row is none that the codec knows
-        └── TooManyFaults     our own code fails on too many records: a bad deploy
+    ├── TransientDependencyError  a dependency (Kafka, a store) is unavailable: retry in place, records stay
+    │   │                         unacknowledged
+    │   └── EveryRecordFails      no record of a topic can be processed: the code or the store is at fault, no record is
+    ├── RecordError               one record is malformed: isolate it, dead-letter it, continue
+    └── EngineError               the worker can't continue: it exits, is restarted and reads the records again
+        ├── SetupError            the worker refuses to start; an operator has to act
+        │   └── BrokerUnavailable …but only because no broker answers: start it again later
+        ├── BatchStalled          nothing was acknowledged for too long
+        ├── BatchLost             a batch was skipped between fetch and agent
+        ├── GroupLost             the consumer group refused this worker
+        ├── KafkaRefused          Kafka answers with an error that a retry does not fix
+        ├── InstanceTaken         two workers run under one instance name
+        ├── Fenced                another worker owns the transactional id of this partition now
+        ├── OutputTooLarge        Kafka refuses a record that a step wants to write
+        ├── ProducerBroken        the producer of a partition can't be used any more; a restart creates a new one
+        ├── CommitUnknown         it is unknown whether a transaction was committed; a restart finds out
+        ├── RestoreStalled        a changelog could not be read to its end
+        ├── RecordsUnreadable     a batch of records can't be decoded
+        ├── StateUnreadable       a row of a changelog can't be decoded by the codec
+        └── TooManyFailures       our own code fails on too many records: a bad deploy
 
-The programs that use the engine have an error tree of their own; they name its classes wherever the engine asks for
-`world=`.
+Programs that use the engine have their own error tree. They pass its classes wherever the engine takes `transient=`.
 """
 
 
-class WorldFault(Exception):
-    """The world is at fault (Kafka, a store): the same attempt may succeed later, so it is made again."""
+class TransientDependencyError(Exception):
+    """A dependency (Kafka, a store) is unavailable. The same attempt may succeed later, so it is repeated."""
 
 
-class EveryRecordFails(WorldFault):
-    """All records of a kind fail, also one that went through before: none of them is blamed, all of them wait."""
+class EveryRecordFails(TransientDependencyError):
+    """All records of a kind fail, including one that succeeded before. No record is blamed; all of them wait."""
 
     def __init__(self, what: str, *, where: str, mend: str) -> None:
         super().__init__(f"{what} ({where}). {mend}")
         self.what, self.where, self.mend = what, where, mend
 
 
-class RecordFault(Exception):
-    """One record is at fault: no retry helps, and the records around it are fine."""
+class RecordError(Exception):
+    """One record is malformed. A retry does not help, and the records around it are fine."""
 
 
 class EngineError(RuntimeError):
-    """The worker has to end; what it did not acknowledge is read again."""
+    """The worker has to end. What it did not acknowledge is read again."""
 
     def __init__(self, what: str, *, where: str, mend: str) -> None:
         super().__init__(f"{what} ({where}). {mend}")
@@ -54,8 +54,8 @@ class SetupError(EngineError):
     """The worker refuses to start."""
 
 
-class BrokerAway(SetupError):
-    """No broker answered at the start. A worker that is restarted with back-off gets over it by itself."""
+class BrokerUnavailable(SetupError):
+    """No broker answered at the start. Restarting the worker with back-off is enough."""
 
 
 class BatchStalled(EngineError):
@@ -63,43 +63,43 @@ class BatchStalled(EngineError):
 
 
 class BatchLost(EngineError):
-    """A batch was never begun though a later one of its partition was."""
+    """A batch was never begun although a later one of its partition was."""
 
 
 class GroupLost(EngineError):
-    """Coordination with the consumer group failed for good, and aiokafka waits for ever to be asked about it."""
+    """Coordination with the consumer group failed for good. aiokafka reports it only when asked."""
 
 
 class KafkaRefused(EngineError):
-    """Kafka answers with an error that no retry mends: a permission is missing, or the broker is too old."""
+    """Kafka answers with an error that a retry does not fix: a permission is missing, or the broker is too old."""
 
 
 class InstanceTaken(EngineError):
-    """Two workers run under one instance name, and put each other out of the group."""
+    """Two workers run under one instance name and keep removing each other from the group."""
 
 
-class TooManyFaults(EngineError):
-    """Our own code failed on more records than a handful of odd ones explains."""
+class TooManyFailures(EngineError):
+    """Our own code failed on more records than a few unusual ones could explain."""
 
 
 class Fenced(EngineError):
-    """Another worker has begun with this partition, or a transaction took too long: nothing more may be written."""
+    """Another worker started transactions for this partition, or one took too long. Nothing more may be written."""
 
 
 class OutputTooLarge(EngineError):
-    """Kafka does not take a record that a step wants to write. Its states and outputs must fit: that is the step's."""
+    """Kafka refuses a record that a step wants to write. Keeping states and outputs small enough is the step's job."""
 
 
 class ProducerBroken(EngineError):
-    """A partition's producer is broken, or Kafka forbids it to write. No waiting mends it."""
+    """The producer of a partition is broken, or Kafka forbids it to write. Waiting does not help."""
 
 
 class CommitUnknown(EngineError):
-    """A commit was not answered, so nobody knows here whether it has happened."""
+    """A commit was not answered, so it is unknown whether it happened."""
 
 
 class RestoreStalled(EngineError):
-    """The changelog's end is written but can't be read: somebody's transaction is open, or the broker is away."""
+    """The end of the changelog is written but can't be read: a transaction is open, or the broker is unavailable."""
 
 
 class RecordsUnreadable(EngineError):
@@ -107,4 +107,4 @@ class RecordsUnreadable(EngineError):
 
 
 class StateUnreadable(EngineError):
-    """A row of a changelog can't be decoded. Going on without it would be going on with a wrong state."""
+    """A row of a changelog can't be decoded. To continue without it would mean to continue with a wrong state."""

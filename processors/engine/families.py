@@ -1,10 +1,10 @@
-"""Whose fault an error of aiokafka is: waiting mends it, one record is to blame, or only a new producer helps.
+"""Classify errors of aiokafka producers by what helps: waiting, dropping a record, or a new producer.
 
-aiokafka says of an error whether it is `retriable`, and retries those itself. That is not the question that is left
-when an error comes out of it. A batch that an idempotent producer gave up was numbered already: the broker waits for
-that number, and refuses every later batch of the partition with OUT_OF_ORDER_SEQUENCE_NUMBER, for ever (read in
-aiokafka 0.14.0, producer/message_accumulator.py `_pop_batch` and producer/sender.py `_can_retry`). So an error that is
-"retriable" by name may have broken its producer, and repeating the call with it never succeeds.
+aiokafka marks errors as `retriable` and retries those itself, so the flag says little about an error that reaches the
+caller. A batch that an idempotent producer gave up already has a sequence number: the broker waits for that number and
+refuses every later batch of the partition with OUT_OF_ORDER_SEQUENCE_NUMBER, forever (read in aiokafka 0.14.0,
+producer/message_accumulator.py `_pop_batch` and producer/sender.py `_can_retry`). So a "retriable" error may have
+broken its producer, and then repeating the call with that producer never succeeds.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Final
 from aiokafka import errors
 
 
-class Family(StrEnum):
+class ErrorFamily(StrEnum):
     """What helps."""
 
     WAIT = "wait"
-    """Time: Kafka is away or busy, and this producer is fine. The same call may succeed later."""
+    """Waiting: Kafka is unavailable or busy, and this producer is fine. The same call may succeed later."""
     RECORD = "record"
-    """Nothing: Kafka refuses this record whatever is tried. Its producer is broken by it, and must be renewed."""
+    """Nothing: Kafka always refuses this record. Its producer is broken by it and must be replaced."""
     RENEW = "renew"
-    """A new producer: its numbering is ahead of the broker's, or its sender has died."""
+    """A new producer: the sequence numbers are ahead of the broker's, or the sender task has died."""
     DENIED = "denied"
-    """An operator: Kafka forbids it, or does not know how. Neither time nor a new producer helps."""
+    """An operator: Kafka forbids it or does not support it. Neither waiting nor a new producer helps."""
 
 
 _RECORD: Final = (
@@ -54,19 +54,19 @@ _DENIED: Final = (
 )
 
 _EXPIRED: Final = (errors.LeaderNotAvailableError, errors.NotLeaderForPartitionError)
-"""What a batch is given up with whose partition had no leader for the request timeout: numbered, and never sent."""
+"""Raised for a batch whose partition had no leader for the request timeout: it has a number and was never sent."""
 
 
-def family(error: BaseException) -> Family:
-    """Return what helps against an error that came out of a producer's call."""
+def error_family(error: BaseException) -> ErrorFamily:
+    """Return what helps against an error that a producer's call raised."""
     if isinstance(error, _RECORD):
-        return Family.RECORD
+        return ErrorFamily.RECORD
     if isinstance(error, _DENIED):
-        return Family.DENIED
+        return ErrorFamily.DENIED
     if isinstance(error, _EXPIRED):
-        return Family.RENEW
+        return ErrorFamily.RENEW
     if isinstance(error, errors.KafkaTimeoutError | TimeoutError | ConnectionError):
-        return Family.WAIT  # nothing was numbered: there was no room for it, or nobody to ask
+        return ErrorFamily.WAIT  # no sequence number was used: the buffer was full, or no broker was reachable
     if isinstance(error, errors.KafkaError) and error.retriable:
-        return Family.WAIT
-    return Family.RENEW
+        return ErrorFamily.WAIT
+    return ErrorFamily.RENEW

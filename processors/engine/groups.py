@@ -1,7 +1,7 @@
-"""Groups worth one write, and the one writer that several agents feed.
+"""Merge batches into groups, and write each group with the one writer that several agents feed.
 
-In:  `RecordBatch`es of any topics, as agents take them.
-Out: `write(group)` for lists of batches; each batch is acknowledged after its group's write returned, only then.
+In:  `RecordBatch`es of any topics, as agents receive them.
+Out: `write(group)` for lists of batches. A batch is acknowledged after the write of its group has returned, not before.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from time import monotonic
 from typing import Protocol
 
 from processors.engine.batch import RecordBatch
-from processors.engine.errors import WorldFault
-from processors.engine.faults import Backoff, Faults, GivenUp, Retry, retrying
+from processors.engine.clock import Clock
+from processors.engine.errors import TransientDependencyError
+from processors.engine.failures import ErrorTypes, GivenUp, Retry, RetryBackoff, retrying
 
-Group = list[RecordBatch]
-Write = Callable[[Group], Awaitable[None]]
+BatchGroup = list[RecordBatch]
+Write = Callable[[BatchGroup], Awaitable[None]]
 
 
 async def grouped(
@@ -25,29 +26,31 @@ async def grouped(
     within: float = 0.25,
     body_bytes: int = 64 * 2**20,
     first_bytes: int | None = None,
-) -> AsyncGenerator[Group, None]:
-    """Merge batches into groups, to be written as one and acknowledged after that.
+    clock: Clock = monotonic,
+) -> AsyncGenerator[BatchGroup, None]:
+    """Merge batches into groups that are written as one and acknowledged afterwards.
 
-    A group is closed at `records` records, at `body_bytes` bytes of values, or `within` seconds after its first
-    batch. A last group that was never closed is not given out: it is unacknowledged, hence read again.
+    A group is closed at `records` records, at `body_bytes` bytes of values, or `within` seconds after its first batch.
+    A last group that was not closed is not yielded: it is unacknowledged, so it is read again.
 
-    With `first_bytes` the first group is closed there already, so that somebody has work at once. Each full group lets
-    the next be twice as large, up to `body_bytes`; one that time has closed means that nothing waits, and starts over.
+    With `first_bytes` the first group is closed at that size, so that writing starts early. After each full group the
+    next one may be twice as large, up to `body_bytes`. A group closed by time means that there is no backlog, so the
+    size starts at `first_bytes` again.
     """
     limit = first_bytes = min(first_bytes or body_bytes, body_bytes)
     source = aiter(batches)
     coming: asyncio.Future[RecordBatch] | None = None
     try:
         while True:
-            group: Group = []
+            group: BatchGroup = []
             size = weight = 0
             closes_at: float | None = None
             while size < records and weight < limit:
                 coming = coming or asyncio.ensure_future(_next(source))
-                wait = None if closes_at is None else max(closes_at - monotonic(), 0)
+                wait = None if closes_at is None else max(closes_at - clock(), 0)
                 done, _ = await asyncio.wait({coming}, timeout=wait)
                 if not done:
-                    break  # not cancelled: the batch that is coming opens the next group
+                    break  # not cancelled: the pending batch opens the next group
                 try:
                     batch = coming.result()
                 except StopAsyncIteration:
@@ -57,7 +60,7 @@ async def grouped(
                 group.append(batch)
                 size += len(batch)
                 weight += batch.body_bytes
-                closes_at = closes_at or monotonic() + within
+                closes_at = closes_at or clock() + within
             full = size >= records or weight >= limit
             limit = min(2 * limit, body_bytes) if full else first_bytes
             yield group
@@ -70,33 +73,36 @@ async def _next(source: AsyncIterator[RecordBatch]) -> RecordBatch:
     return await anext(source)
 
 
-class Host(Protocol):
+class WriterHost(Protocol):
     """What the writer needs of the app."""
 
     stopping: asyncio.Event
 
-    def excuse(self) -> None:
-        """Nothing is acknowledged for a known reason: no stall."""
+    @property
+    def clock(self) -> Clock: ...
+
+    def pause_stall_timer(self) -> None:
+        """Note that nothing is acknowledged for a known reason, so that it is not a stall."""
 
     async def crash(self, reason: BaseException) -> None: ...
-    def adopt(self, writer: GroupWriter) -> None: ...
+    def register_writer(self, writer: GroupWriter) -> None: ...
 
 
 class GroupWriter:
-    """The one writer of an app: groups span topics, and up to `depth` of them are under way at once.
+    """The one writer of an app: groups span topics, and up to `depth` of them are written concurrently.
 
-    So group n+1 can be decoded while group n is being inserted; a `write` that must not overlap with itself in some
-    stage takes a lock there. Agents wait in `put` when the writer is busy: that is the back-pressure.
+    So group n+1 can be decoded while group n is being inserted; a `write` with a stage that must not overlap takes a
+    lock there. Agents wait in `put` while the writer is busy: that is the back-pressure.
 
-    `write` may raise a fault of the `world`: the same group is tried again, for ever, with back-off. Those of them that
-    are `lasting` (waiting does not mend them) are tried again too, but excuse no stall: where nothing else is
-    acknowledged meanwhile, the app ends. Anything else that it raises ends the app at once, with nothing of that group
+    If `write` raises one of the `transient` errors, the same group is retried forever, with back-off. Those that
+    `needs_operator` (waiting does not fix them) are retried too, but they don't pause the stall timer: if nothing else
+    is acknowledged meanwhile, the app ends. Any other error ends the app at once, with nothing of that group
     acknowledged.
     """
 
     def __init__(
         self,
-        app: Host,
+        app: WriterHost,
         write: Write,
         *,
         records: int = 20_000,
@@ -104,29 +110,34 @@ class GroupWriter:
         first_bytes: int | None = None,
         within: float = 0.25,
         depth: int = 2,
-        world: Faults = (WorldFault,),
-        lasting: Faults = (),
-        backoff: Backoff | None = None,
+        transient: ErrorTypes = (TransientDependencyError,),
+        needs_operator: ErrorTypes = (),
+        backoff: RetryBackoff | None = None,
         on_retry: Callable[[Retry], None] | None = None,
     ) -> None:
         self._app = app
         self._write = write
         self._bounds = (records, within, body_bytes, first_bytes)
-        self._world, self._lasting, self._backoff, self._on_retry = world, lasting, backoff, on_retry
+        self._transient, self._needs_operator, self._backoff, self._on_retry = (
+            transient,
+            needs_operator,
+            backoff,
+            on_retry,
+        )
         self._inbox: asyncio.Queue[RecordBatch] = asyncio.Queue(maxsize=1)
         self._slots = asyncio.Semaphore(depth)
         self._tasks: set[asyncio.Task[None]] = set()
         self._grouping: asyncio.Task[None] | None = None
-        app.adopt(self)
+        app.register_writer(self)
 
     async def put(self, batch: RecordBatch) -> None:
-        """Hand over a batch; returns when the writer has taken it in, long before it is written."""
+        """Queue a batch. Returns when the writer has accepted it, long before it is written."""
         if self._grouping is None:
             self._grouping = asyncio.create_task(self._group(), name="group-writer")
         await self._inbox.put(batch)
 
     async def close(self) -> None:
-        """Stop; what is under way is cut off, unacknowledged."""
+        """Stop. Groups that are being written are cancelled and stay unacknowledged."""
         tasks = [task for task in (self._grouping, *self._tasks) if task is not None]
         for task in tasks:
             task.cancel()
@@ -134,9 +145,9 @@ class GroupWriter:
 
     async def _group(self) -> None:
         try:
-            async for group in grouped(self._arrivals(), *self._bounds):
+            async for group in grouped(self._arrivals(), *self._bounds, clock=self._app.clock):
                 await self._slots.acquire()
-                task = asyncio.create_task(self._carry(group), name="group-write")
+                task = asyncio.create_task(self._write_group(group), name="group-write")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         except Exception as reason:
@@ -146,21 +157,21 @@ class GroupWriter:
         while True:
             yield await self._inbox.get()
 
-    async def _carry(self, group: Group) -> None:
-        lasting = False
+    async def _write_group(self, group: BatchGroup) -> None:
+        needs_operator = False
 
         def retried(retry: Retry) -> None:
-            nonlocal lasting
-            lasting = isinstance(retry.fault, self._lasting)
-            if not lasting:
-                self._app.excuse()
+            nonlocal needs_operator
+            needs_operator = isinstance(retry.error, self._needs_operator)
+            if not needs_operator:
+                self._app.pause_stall_timer()
             if self._on_retry is not None:
                 self._on_retry(retry)
 
         try:
             await retrying(
-                lambda: self._attempt(group, alive=not lasting),
-                world=self._world,
+                lambda: self._attempt(group, alive=not needs_operator),
+                transient=self._transient,
                 backoff=self._backoff,
                 stopping=self._app.stopping,
                 on_retry=retried,
@@ -176,10 +187,10 @@ class GroupWriter:
         finally:
             self._slots.release()
 
-    async def _attempt(self, group: Group, *, alive: bool) -> None:
-        # Partitions may have gone to another worker meanwhile: it writes those records, we need not.
+    async def _attempt(self, group: BatchGroup, *, alive: bool) -> None:
+        # Partitions may have moved to another worker meanwhile, which writes those records.
         live = [batch for batch in group if batch.live]
-        now = monotonic()
+        now = self._app.clock()
         for batch in live if alive else ():
             batch.since = now
         if live:

@@ -1,9 +1,10 @@
-"""Run an app inside a program's own asyncio loop: readiness, signals, a bounded end, an honest exit code.
+"""Run an app inside the program's asyncio loop: readiness, signals, a bounded shutdown, a correct exit code.
 
     sys.exit(asyncio.run(run_app(app, ready=announce)))
 
-It is the last thing that a program does: once a stop has begun, the process ends within a bounded time, if need be by
-the exit guard. aiokafka retries a commit for ever while the broker is away, so a stop may never end by itself.
+It must be the last thing that a program does: once a stop has begun, the process ends within a bounded time, if
+necessary by the exit guard. aiokafka retries a commit forever while the broker is unavailable, so a stop may never end
+by itself.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from processors.engine.app import MicroBatchApp
-from processors.engine.errors import BrokerAway, SetupError
-from processors.engine.quiet import quieten
+from processors.engine.errors import BrokerUnavailable, SetupError
+from processors.engine.log_limit import limit_repeated_logs
 
 log = logging.getLogger(__name__)
 
@@ -28,31 +29,37 @@ AFTER_GRACE_SECONDS = 5.0
 
 
 class Exit(IntEnum):
-    """What a worker's end means to whoever restarts it."""
+    """The exit codes of a worker, for whatever restarts it."""
 
     DONE = 0
     CRASHED = 1
-    """It crashed, or the stop was asked for but did not end in time. What wasn't committed is read again."""
+    """It crashed, or a requested stop did not finish in time. What was not committed is read again."""
     SETUP = 3
-    BROKER_AWAY = 4
+    BROKER_UNAVAILABLE = 4
 
 
-async def run_app(app: MicroBatchApp, *, ready: Callable[[], None] = lambda: None, grace: float = 20.0) -> int:
-    """Run `app` until SIGTERM, SIGINT or its crash, and return the exit code.
+async def run_app(
+    app: MicroBatchApp,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    stop: asyncio.Event | None = None,
+    grace: float = 20.0,
+) -> int:
+    """Run `app` until SIGTERM, SIGINT, `stop` or its crash, and return the exit code.
 
-    `ready` is called after each assignment of partitions, when states are restored and right before records flow. A
-    stop may take `grace` seconds, and the process five more; then it is ended with the exit code that it has earned so
-    far.
+    `ready` is called after each assignment of partitions, when states are restored and right before records are
+    delivered. A stop may take `grace` seconds, and the process five more; then the process is ended with the exit code
+    that it has so far.
     """
-    quieten("aiokafka")
+    limit_repeated_logs("aiokafka")
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
+    stop_requested = stop or asyncio.Event()
     for number in SIGNALS:
-        loop.add_signal_handler(number, asked.set)
+        loop.add_signal_handler(number, stop_requested.set)
 
-    app.before_flow(ready)
+    app.before_resume(ready)
     starting = asyncio.create_task(app.start(), name="app-start")
-    code = await _until_end(app, starting, asked)
+    code = await _until_end(app, starting, stop_requested)
     _guard(code or Exit.CRASHED, grace + AFTER_GRACE_SECONDS)
     starting.cancel()
     code = max(code, await _stop(app, grace))
@@ -60,25 +67,25 @@ async def run_app(app: MicroBatchApp, *, ready: Callable[[], None] = lambda: Non
     return code
 
 
-async def _until_end(app: MicroBatchApp, starting: asyncio.Task[None], asked: asyncio.Event) -> int:
+async def _until_end(app: MicroBatchApp, starting: asyncio.Task[None], stop_requested: asyncio.Event) -> int:
     ended = asyncio.create_task(app.wait_until_stopped(), name="app-end")
-    told = asyncio.create_task(asked.wait(), name="signal")
+    signalled = asyncio.create_task(stop_requested.wait(), name="signal")
     try:
-        await asyncio.wait({starting, ended, told}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({starting, ended, signalled}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, signalled}, return_when=asyncio.FIRST_COMPLETED)
     except SetupError as error:
-        log.error("refused to start: %s", error)  # noqa: TRY400 - the message says it all
-        return Exit.BROKER_AWAY if isinstance(error, BrokerAway) else Exit.SETUP
+        log.error("refused to start: %s", error)  # noqa: TRY400 - the message is enough
+        return Exit.BROKER_UNAVAILABLE if isinstance(error, BrokerUnavailable) else Exit.SETUP
     except Exception:
         log.exception("could not start")
         return Exit.CRASHED
     finally:
         ended.cancel()
-        told.cancel()
+        signalled.cancel()
     if isinstance(app.crash_reason, SetupError):
-        return Exit.SETUP  # found out after the start, as what a changelog says about its birth is
+        return Exit.SETUP  # found after the start, such as the partition count in a changelog
     return Exit.CRASHED if app.crashed else Exit.DONE
 
 
@@ -96,14 +103,14 @@ async def _stop(app: MicroBatchApp, grace: float) -> int:
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
-    """Let no further signal change how the process ends: the loop, once closed, would leave it to be killed by one."""
+    """Ignore further signals, so that they can't change the exit code: a closed loop no longer handles them."""
     for number in SIGNALS:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
 
 
 def _guard(code: int, seconds: float) -> None:
-    """End the process after `seconds`, whatever still hangs in it."""
+    """End the process after `seconds`, even if a thread still hangs."""
 
     def end() -> None:
         print(f"exit guard: the process did not end in {seconds} s", file=sys.stderr, flush=True)

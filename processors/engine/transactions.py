@@ -1,8 +1,8 @@
-"""One Kafka transaction after another under one transactional id: records of any topics and one source offset.
+"""Kafka transactions under one transactional id, one at a time: records of any topics.
 
-In:  `Output`s, and how far the source has been processed with them.
+In:  `Output`s, and the offset of the source up to which they were produced, if they have one.
 Out: all of it, visible to `read_committed` readers at once, or nothing.
-Whoever starts last under an id owns it: the one before is fenced, and can neither write nor commit any more.
+The last one to start under an id owns it. The previous owner is fenced: it can neither write nor commit any more.
 """
 
 from __future__ import annotations
@@ -18,26 +18,34 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.partitioner import murmur2
 
+from processors.engine import internals
 from processors.engine.batch import TP
-from processors.engine.errors import CommitUnknown, Fenced, KafkaRefused, OutputTooLarge, ProducerBroken, WorldFault
-from processors.engine.families import Family, family
+from processors.engine.errors import (
+    CommitUnknown,
+    Fenced,
+    KafkaRefused,
+    OutputTooLarge,
+    ProducerBroken,
+    TransientDependencyError,
+)
+from processors.engine.families import ErrorFamily, error_family
 
 BATCH_BYTES = 512 * 1024
-"""Records of one partition in one produce request. Below the 1 MiB that a topic takes unless it is told otherwise."""
+"""Size of a batch in a produce request. Below 1 MiB, the default `max.message.bytes` of a topic."""
 
 RETRY_MILLISECONDS = 20
-"""When aiokafka asks again where a broker says "not yet", as it does while the last commit is being written."""
+"""When aiokafka retries a request that the broker can't serve yet, for example while it writes the previous commit."""
 
 CLOSE_SECONDS = 3.0
 
 
 class Output(NamedTuple):
-    """A record to write. Without a partition the key chooses one, as Kafka's own clients do."""
+    """A record to write. Without a partition, the key determines one, as in Kafka's own clients."""
 
     topic: str
     key: bytes | None
     value: bytes | None
-    """None is a tombstone, and needs a key."""
+    """None is a tombstone, which needs a key."""
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int | None = None
 
@@ -46,20 +54,20 @@ class Transactions(Protocol):
     """Transactions under one id, one at a time: `write`, then `commit`."""
 
     async def start(self) -> None:
-        """Fence whoever used the id before, and abort what they left open. Raises WorldFault."""
+        """Fence the previous owner of the id and abort its open transaction. Raises TransientDependencyError."""
 
-    async def write(self, outputs: Sequence[Output], source: TP, offset: int) -> None:
-        """Write all of it, for no reader to see yet.
+    async def write(self, outputs: Sequence[Output], source: TP | None = None, offset: int = 0) -> None:
+        """Write all records, and the offset of a source if they were made from one; no reader sees them yet.
 
-        Raises WorldFault with nothing left written; Fenced, OutputTooLarge and ProducerBroken, after which nothing
+        Raises TransientDependencyError after aborting; Fenced, OutputTooLarge and ProducerBroken, after which nothing
         more can be written.
         """
 
     async def commit(self) -> None:
-        """Make it visible, and `offset` the group's. Raises Fenced, and CommitUnknown: it may have happened, or not."""
+        """Commit records and offset. Raises Fenced, and CommitUnknown if the commit may or may not have happened."""
 
     async def close(self) -> None:
-        """Abort what is open, if that is possible within moments; never raises."""
+        """Abort the open transaction, if possible within seconds; never raises."""
 
 
 class KafkaTransactions:
@@ -74,10 +82,10 @@ class KafkaTransactions:
         client: Mapping[str, Any],
         counts: Mapping[str, int] | None = None,
     ) -> None:
-        """Make it; nothing is opened before `start`.
+        """Create it; nothing is opened before `start`.
 
-        The broker aborts a transaction that is open for `timeout_seconds`, and fences its owner. `client` is how to
-        reach the brokers, in aiokafka's words. `counts` are the partition counts of topics where they are fixed.
+        The broker aborts a transaction that is open for `timeout_seconds`, and fences its owner. `client` are the
+        connection settings of aiokafka. `counts` are the partition counts of topics that have a fixed one.
         """
         self._id, self._group, self._counts = transactional_id, group, counts
         self._settings: dict[str, Any] = {
@@ -96,34 +104,37 @@ class KafkaTransactions:
         try:
             await producer.start()
         except KafkaError as error:
-            raise _judged(error, self._id) from error
+            raise _classified(error, self._id) from error
 
-    async def write(self, outputs: Sequence[Output], source: TP, offset: int) -> None:
+    async def write(self, outputs: Sequence[Output], source: TP | None = None, offset: int = 0) -> None:
         producer = self._started
         await producer.begin_transaction()
         self._open = True
         try:
-            await send_batches(producer, outputs, otherwise=source.partition, counts=self._counts)
-            # Not side by side with the records: of two questions about one transaction at a time a broker puts one off,
-            # and a millisecond saved would cost twenty.
-            await producer.send_offsets_to_transaction({TopicPartition(*source): offset}, self._group)
+            await send_batches(
+                producer, outputs, default_partition=source.partition if source else 0, counts=self._counts
+            )
+            if source:
+                # Not concurrently with the records: the broker rejects one of two concurrent requests for a
+                # transaction as "not yet", and the retry takes 20 ms, to save 1 ms.
+                await producer.send_offsets_to_transaction({TopicPartition(*source): offset}, self._group)
         except KafkaError as error:
-            fault = _judged(error, self._id, outputs)
-            if isinstance(fault, WorldFault):
+            classified = _classified(error, self._id, outputs)
+            if isinstance(classified, TransientDependencyError):
                 await self._abort()
-            raise fault from error
+            raise classified from error
 
     async def commit(self) -> None:
         try:
             await self._started.commit_transaction()
         except KafkaError as error:
-            fault = _judged(error, self._id)
-            if isinstance(fault, Fenced):
-                raise fault from error
+            classified = _classified(error, self._id)
+            if isinstance(classified, Fenced):
+                raise classified from error
             raise CommitUnknown(
-                f"whether a transaction was committed is not known: {type(error).__name__}: {error}",
+                f"it is unknown whether a transaction was committed: {type(error).__name__}: {error}",
                 where=f"transactional id {self._id}",
-                mend="It must not be tried again: a restarted worker finds out, and goes on from what is committed.",
+                mend="It must not be retried: a restarted worker finds out and continues from what is committed.",
             ) from error
         self._open = False
 
@@ -136,28 +147,29 @@ class KafkaTransactions:
             with suppress(Exception):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await producer.abort_transaction()
-        # What could not be aborted is aborted by whoever starts next under this id, or by the broker in its time.
+        # Otherwise the next owner of this id aborts it, or the broker after its timeout.
         with suppress(Exception):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await producer.stop()
-        _take_note(producer)
+        # The futures of a fenced producer have exceptions that nobody waits for.
+        internals.retrieve_exceptions(producer, internals.unsent_batches(producer), transaction=True)
 
     @property
     def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
-            raise RuntimeError(f"transactions of {self._id} are used before their start or after their end")
+            raise RuntimeError(f"transactions of {self._id} are used before start() or after close()")
         return self._producer
 
     async def _abort(self) -> None:
         try:
             await self._started.abort_transaction()
         except KafkaError as error:
-            raise _judged(error, self._id) from error
+            raise _classified(error, self._id) from error
         self._open = False
 
 
 class Undelivered(NamedTuple):
-    """Records that Kafka did not take, all for one reason: those of one batch, or of those that never became one."""
+    """Records that Kafka did not accept, all for one reason: those of one batch, or those that were never batched."""
 
     outputs: Sequence[Output]
     error: Exception
@@ -167,15 +179,16 @@ async def send_batches(
     producer: AIOKafkaProducer,
     outputs: Sequence[Output],
     *,
-    otherwise: int = 0,
+    default_partition: int = 0,
     counts: Mapping[str, int] | None = None,
 ) -> None:
-    """Return when Kafka has all of it, in order within each partition. Raises KafkaError once nothing is under way.
+    """Return when Kafka has acknowledged all records, in order within each partition.
 
-    By whole batches: twenty times less work for a record than a send() of its own. A record without a key goes to the
-    partition `otherwise`. `counts` are the partition counts of topics where they are fixed, whatever Kafka says.
+    Raises KafkaError when no request is in flight any more. Sends whole batches, which takes twenty times less work per
+    record than a `send()` each. A record without a key goes to `default_partition`. `counts` are the partition counts
+    of topics that have a fixed one; they override what Kafka says.
     """
-    if failed := await deliver(producer, outputs, otherwise=otherwise, counts=counts):
+    if failed := await deliver(producer, outputs, default_partition=default_partition, counts=counts):
         fences = (one.error for one in failed if isinstance(one.error, ProducerFenced))
         raise next(fences, failed[0].error)
 
@@ -184,28 +197,28 @@ async def deliver(
     producer: AIOKafkaProducer,
     outputs: Sequence[Output],
     *,
-    otherwise: int = 0,
+    default_partition: int = 0,
     counts: Mapping[str, int] | None = None,
 ) -> list[Undelivered]:
-    """Write the records as `send_batches` does, and return those that Kafka did not take, in order by partition.
+    """Write the records as `send_batches` does, and return those that Kafka did not accept, in order by partition.
 
-    Raises KafkaError where nothing could be begun, because a topic's partitions are not known.
+    Raises KafkaError if nothing was sent, because the partitions of a topic are unknown.
     """
-    placed = await _placed(producer, outputs, otherwise, counts or {})
+    placed = await _by_partition(producer, outputs, default_partition, counts or {})
     return list(chain.from_iterable(await asyncio.gather(*(_send(producer, *each) for each in placed.items()))))
 
 
-async def _placed(
-    producer: AIOKafkaProducer, outputs: Sequence[Output], otherwise: int, fixed: Mapping[str, int]
+async def _by_partition(
+    producer: AIOKafkaProducer, outputs: Sequence[Output], default_partition: int, fixed: Mapping[str, int]
 ) -> dict[tuple[str, int], list[Output]]:
-    """Spread the outputs over partitions; their order is kept within each."""
+    """Group the outputs by partition; their order is kept within each."""
     topics = {output.topic for output in outputs}
     counts = {topic: fixed.get(topic) or len(await producer.partitions_for(topic)) for topic in topics}
     placed: dict[tuple[str, int], list[Output]] = {}
     for output in outputs:
         partition = output.partition
         if partition is None:
-            partition = partition_of(output.key, counts[output.topic], otherwise=otherwise)
+            partition = partition_of(output.key, counts[output.topic], default_partition=default_partition)
         placed.setdefault((output.topic, partition), []).append(output)
     return placed
 
@@ -214,32 +227,32 @@ async def _send(producer: AIOKafkaProducer, tp: tuple[str, int], records: Sequen
     chunks: list[Sequence[Output]] = []
     sent: list[Awaitable[object]] = []
     failed: list[Undelivered] = []
-    begun = 0
+    sent_until = 0
     for end, batch in _batches(producer, records):
         try:
             sent.append(await producer.send_batch(batch, tp[0], partition=tp[1]))
-        except KafkaError as error:  # no room, or the producer has died: nothing after it was begun
-            failed.append(Undelivered(records[begun:], error))
+        except KafkaError as error:  # buffer full, or the producer has died: nothing after it was sent
+            failed.append(Undelivered(records[sent_until:], error))
             break
-        chunks.append(records[begun:end])
-        begun = end
+        chunks.append(records[sent_until:end])
+        sent_until = end
     outcomes = await asyncio.gather(*sent, return_exceptions=True)
-    told = [
+    rejected = [
         Undelivered(chunk, outcome)
         for chunk, outcome in zip(chunks, outcomes, strict=True)
         if isinstance(outcome, Exception)
     ]
-    return [*told, *failed]
+    return [*rejected, *failed]
 
 
 def _batches(producer: AIOKafkaProducer, records: Sequence[Output]) -> Iterator[tuple[int, Any]]:
-    """Yield each batch with the index behind its last record."""
+    """Yield each batch with the index after its last record."""
     batch = producer.create_batch()
     for n, record in enumerate(records):
         if _append(batch, record) is None:
             yield n, batch
             batch = producer.create_batch()
-            _append(batch, record)  # the first of a batch is taken whatever its size
+            _append(batch, record)  # the first record of a batch is accepted whatever its size
     yield len(records), batch
 
 
@@ -247,19 +260,19 @@ def _append(batch: Any, record: Output) -> object:
     return batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
 
 
-def partition_of(key: bytes | None, partitions: int, *, otherwise: int = 0) -> int:
-    """Where Kafka's clients put a record of this key; without a key, `otherwise`, brought into range."""
+def partition_of(key: bytes | None, partitions: int, *, default_partition: int = 0) -> int:
+    """Return the partition that Kafka's clients choose for this key; without a key, the default modulo the count."""
     if key is None:
-        return otherwise % partitions
+        return default_partition % partitions
     hashed = _remembered(key) if len(key) <= _LONGEST_REMEMBERED else _hashed(key)
     return hashed % partitions
 
 
-def placed(outputs: Iterable[Output], counts: Mapping[str, int]) -> list[Output]:
-    """Return the outputs, each of these topics with the partition that its key has for so many partitions.
+def with_partitions(outputs: Iterable[Output], counts: Mapping[str, int]) -> list[Output]:
+    """Set the partition of each output to one of these topics, from its key and the given partition count.
 
-    Whoever writes to a keyed topic places by the count of its birth: partitions that were added since would get keys
-    whose state is elsewhere.
+    Outputs to a keyed topic must use its initial partition count: partitions that were added later would get keys
+    whose state is in another partition.
     """
     return [
         output._replace(partition=partition_of(output.key, counts[output.topic]))
@@ -273,56 +286,47 @@ def _hashed(key: bytes) -> int:
     return cast(int, murmur2(key)) & 0x7FFFFFFF
 
 
-_remembered: Final = lru_cache(maxsize=1 << 15)(_hashed)  # aiokafka's is 5 µs of Python; addresses come again
+_remembered: Final = lru_cache(maxsize=1 << 15)(_hashed)  # aiokafka's takes 5 µs of Python; addresses repeat
 _LONGEST_REMEMBERED: Final = 512
-"""Bytes: a cache that is bounded by its entries alone keeps whatever somebody sends."""
+"""Bytes: the cache limits the number of entries, so their size must be limited too."""
 
 
-def _take_note(producer: AIOKafkaProducer) -> None:
-    """Look at all that was told of a fence: aiokafka tells futures of its own, and asyncio would log each of them."""
-    unsent = [batch for batches in producer._message_accumulator._batches.values() for batch in batches]
-    told = [producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in unsent)]
-    for future in told:
-        if future is not None and future.done() and not future.cancelled():
-            future.exception()
-
-
-def _judged(error: Exception, transactional_id: str, outputs: Sequence[Output] = ()) -> Exception:
-    """Say whose fault an error of aiokafka is. What it retries by itself never gets here."""
+def _classified(error: Exception, transactional_id: str, outputs: Sequence[Output] = ()) -> Exception:
+    """Return the engine's error for one of aiokafka. Errors that aiokafka retries itself don't get here."""
     where = f"transactional id {transactional_id}"
     if isinstance(error, ProducerFenced):
         return Fenced(
-            "fenced: another worker has begun with this partition, or a transaction was open for too long",
+            "fenced: another worker has started with this partition, or a transaction was open for too long",
             where=where,
-            mend="Nothing half-done is visible. A restarted worker joins again and goes on from what is committed.",
+            mend="No partial result is visible. A restarted worker joins again and continues from what is committed.",
         )
-    match family(error):
-        case Family.WAIT:
-            return WorldFault(f"{type(error).__name__}: {error}")
-        case Family.RECORD:
-            largest = max(outputs, key=_weight, default=None)
+    match error_family(error):
+        case ErrorFamily.WAIT:
+            return TransientDependencyError(f"{type(error).__name__}: {error}")
+        case ErrorFamily.RECORD:
+            largest = max(outputs, key=_size, default=None)
             found = (
-                "" if largest is None else f"; the largest of them has {_weight(largest)} bytes, for {largest.topic}"
+                "" if largest is None else f"; the largest one has {_size(largest)} bytes, for topic {largest.topic}"
             )
             return OutputTooLarge(
-                f"Kafka does not take what follows from these records: {type(error).__name__}{found}",
+                f"Kafka refuses the outputs of a step: {type(error).__name__}{found}",
                 where=where,
-                mend="Let that topic take larger records (max.message.bytes), or mend the step that makes such ones. "
-                "Nothing of it is visible; a restarted worker tries it again.",
+                mend="Allow larger records in that topic (max.message.bytes), or fix the step that writes them. "
+                "Nothing of it is visible; a restarted worker tries again.",
             )
-        case Family.DENIED:
+        case ErrorFamily.DENIED:
             return KafkaRefused(
                 f"Kafka refuses a transaction: {type(error).__name__}: {error}",
                 where=where,
-                mend="Look at the rights of our user, and at the broker's log. A restarted worker tries it again.",
+                mend="Check the permissions of our user, and the broker's log. A restarted worker tries again.",
             )
-        case Family.RENEW:
+        case ErrorFamily.RENEW:
             return ProducerBroken(
-                f"this producer can go on no more: {type(error).__name__}: {error}",
+                f"this producer can't be used any more: {type(error).__name__}: {error}",
                 where=where,
-                mend="None: a restarted worker begins with a new one, and reads again what is not committed.",
+                mend="None needed: a restarted worker uses a new one and reads again what is not committed.",
             )
 
 
-def _weight(output: Output) -> int:
+def _size(output: Output) -> int:
     return len(output.key or b"") + len(output.value or b"")

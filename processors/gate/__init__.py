@@ -1,1 +1,1 @@
-"""The gate: what may be sent, and which addresses are closed. It decides once, and what it said is fact."""
+"""The gate: decides once whether a message may be sent, and keeps which addresses are suppressed."""

@@ -1,4 +1,4 @@
-"""What every program of ours uses to reach Kafka."""
+"""Kafka clients and admin functions that all our programs use."""
 
 from processors.kafka.producer import Producer, size_of
 

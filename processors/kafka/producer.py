@@ -1,15 +1,15 @@
-"""The one producer of the project: what it returns from is on all in-sync replicas.
+"""The one producer of the project: when a call returns, its records are on all in-sync replicas.
 
-In:  records. Out: nothing, once all of them are acknowledged; else an error that says what helps:
+In:  records. Out: nothing, once all of them are acknowledged; otherwise an error that says what helps:
 
-    BrokerError    Kafka is away, or the producer broke and was replaced: repeat the same call.
-    BrokerDenied   (a BrokerError) Kafka answers, and neither time nor a new producer helps: an operator does.
-    RecordRefused  these records will never be taken; all others of the call are written.
+    BrokerError    Kafka is unavailable, or the producer broke and was replaced: repeat the same call.
+    BrokerDenied   (a BrokerError) Kafka answers, but waiting or a new producer does not help: an operator has to act.
+    RecordRefused  Kafka will never accept these records; all others of the call are written.
 
-After a BrokerError each record may be written or not, so whoever repeats must ask for the same: every record of ours
-is safe to write twice. A copy may land behind later records, since a connection that was given up may still deliver.
-Calls may overlap, up to `UNDER_WAY_BYTES`; order is kept within one call and partition, but for records that one of
-these errors delayed.
+After a BrokerError each record may or may not be written, so the same call must be repeated: all our records are safe
+to write twice. A duplicate may come after later records, since an abandoned connection may still deliver.
+Calls may overlap, up to `MAX_IN_FLIGHT_BYTES`. Order is kept within one call and partition, except for records that one
+of these errors delayed.
 """
 
 import asyncio
@@ -23,10 +23,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from processors.engine import Family, Output, Undelivered, deliver, family
-from processors.engine.transactions import BATCH_BYTES
+from processors.engine import Output, internals
+from processors.engine.families import ErrorFamily, error_family
+from processors.engine.transactions import BATCH_BYTES, Undelivered, deliver
 from schemas.errors import BrokerDenied, BrokerError, RecordRefused
-from schemas.topics import FRAME_BYTES, MAX_RECORD_BYTES
+from schemas.log_events import LogEvent
+from schemas.telemetry import PRODUCERS_RENEWED_TOTAL, Telemetry
+from schemas.topics import MAX_MESSAGE_BYTES
 
 __all__ = ["Producer", "size_of"]
 
@@ -34,24 +37,24 @@ log = structlog.get_logger()
 
 ACKNOWLEDGED_WITHIN_SECONDS: Final = 30.0
 STUCK_SECONDS: Final = 60.0
-"""A call that timed out this long after the last acknowledgement has a producer that is not trusted any more."""
+"""If a call times out this long after the last acknowledgement, the producer is considered broken."""
 
-UNDER_WAY_BYTES: Final = 64 * 2**20
-"""Of all calls together. aiokafka puts one batch of each partition into a request, and a broker hangs up on one of over
-100 MiB (`socket.request.max.bytes`), which an idempotent producer would repeat for ever."""
+MAX_IN_FLIGHT_BYTES: Final = 64 * 2**20
+"""Of all calls together. aiokafka puts one batch of each partition into a request, and a broker closes the connection
+on a request over 100 MiB (`socket.request.max.bytes`), which an idempotent producer would repeat forever."""
 
 SLICE_BYTES: Final = 16 * 2**20
-"""Of one call, that are under way at once: over the largest record."""
+"""Bytes of one call that are in flight at once. Larger than the largest record."""
 
 CLOSE_SECONDS: Final = 3.0
 TRIES: Final = 3
-"""How often a record is attempted within one call, each time by another producer than the one that broke."""
+"""How often a record is attempted within one call, each time with a new producer."""
 
-_Way = Callable[[AIOKafkaProducer, Sequence[Output]], Awaitable[list[Undelivered]]]
+_Send = Callable[[AIOKafkaProducer, Sequence[Output]], Awaitable[list[Undelivered]]]
 
 
 class Producer:
-    """An idempotent producer that replaces its aiokafka producer when that is broken (`engine.families` says when)."""
+    """An idempotent producer that replaces its aiokafka producer when that is broken (see `engine.families`)."""
 
     def __init__(
         self,
@@ -59,38 +62,38 @@ class Producer:
         *,
         acknowledged_within_seconds: float = ACKNOWLEDGED_WITHIN_SECONDS,
         linger_ms: int = 0,
-        max_record_bytes: int = MAX_RECORD_BYTES + FRAME_BYTES,
-        on_renewed: Callable[[str], None] = lambda _why: None,
+        max_record_bytes: int = MAX_MESSAGE_BYTES,
+        telemetry: Telemetry | None = None,
         make: Callable[[], AIOKafkaProducer] | None = None,
     ) -> None:
-        """Make it; nothing is opened before `start`.
+        """Create it; nothing is opened before `start`.
 
-        `acknowledged_within_seconds` is for each `SLICE_BYTES` of a call. `max_record_bytes` counts key, value, headers
-        and frame; a larger record is refused before anything is sent.
-        `on_renewed` is called with the error's name at each replacement, for a metric. `make` is for tests.
+        `acknowledged_within_seconds` applies to each `SLICE_BYTES` of a call. `max_record_bytes` covers key, value,
+        headers and framing; a larger record is refused before anything is sent. `telemetry` counts replacements. `make`
+        is for tests.
         """
         self._bootstrap, self._within, self._most_bytes = bootstrap, acknowledged_within_seconds, max_record_bytes
-        self._on_renewed = on_renewed
+        self._telemetry = telemetry or Telemetry()
         self._make = make or (lambda: _aiokafka_producer(bootstrap, linger_ms, max_record_bytes))
         self._kafka: AIOKafkaProducer | None = None
         self._renewal: asyncio.Task[AIOKafkaProducer] | None = None
-        self._room = _Room(UNDER_WAY_BYTES)
+        self._in_flight = _ByteLimit(MAX_IN_FLIGHT_BYTES)
         self._open = False
         self._stuck = False
-        self._trusted_at = 0.0
+        self._acknowledged_at = 0.0
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError; then it may be called again, and `stop` need not be."""
+        """Connect. Raises BrokerError; then it may be called again, and `stop` need not be called."""
         self._open = True
         try:
             async with asyncio.timeout(self._within):
                 await self._usable()
         except (KafkaError, TimeoutError, OSError) as error:
             await self.stop()
-            raise self._away(error) from error
+            raise self._connection_error(error) from error
 
     async def stop(self) -> None:
-        """Close; what is under way gets some seconds. Never raises."""
+        """Close; records in flight get some seconds. Never raises."""
         self._open = False
         if self._renewal is not None:
             self._renewal.cancel()
@@ -104,30 +107,30 @@ class Producer:
 
     @property
     def healthy(self) -> bool:
-        """Whether it can write as far as it knows. False before `start`, while broken, and while Kafka is away."""
+        """Whether it can write, as far as it knows. False before `start`, and while it or Kafka is unavailable."""
         return self._kafka is not None and not self._stuck and _sender_is_alive(self._kafka)
 
     async def metadata(self) -> frozenset[str]:
-        """Ask Kafka for its topics, and return their names: for readiness. Raises BrokerError."""
+        """Request the topic names from Kafka, for readiness checks. Raises BrokerError."""
         try:
             async with asyncio.timeout(self._within):
                 cluster = await (await self._usable()).client.fetch_all_metadata()
         except (KafkaError, TimeoutError, OSError) as error:
-            raise self._away(error) from error
+            raise self._connection_error(error) from error
         return frozenset(cluster.topics())
 
     async def send_all(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
-        """Write a few records, in batches shared with calls beside this one. For what comes one by one.
+        """Write a few records, in batches shared with concurrent calls. For records that arrive one at a time.
 
-        Raises BrokerError (also after `within_seconds` in all) and RecordRefused.
+        Raises BrokerError (also after `within_seconds` in total) and RecordRefused.
         """
         await self._deliver(outputs, _send_each, within_seconds)
 
     async def send_batches(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
-        """Write many records, in batches of this call alone: much less work for each. Raises as `send_all` does."""
+        """Write many records, in batches of this call alone: much less work per record. Raises like `send_all`."""
         await self._deliver(outputs, deliver, within_seconds)
 
-    async def _deliver(self, outputs: Sequence[Output], way: _Way, within_seconds: float | None) -> None:
+    async def _deliver(self, outputs: Sequence[Output], send: _Send, within_seconds: float | None) -> None:
         refused: dict[int, str] = {}
         index = {id(output): n for n, output in enumerate(outputs)}
         sendable = []
@@ -138,46 +141,46 @@ class Producer:
                 sendable.append(output)
         try:
             async with asyncio.timeout(within_seconds):
-                for some, room in _slices(sendable):
-                    # Each by its own time: a large call on a slow line must get on, or it would be repeated for ever.
-                    async with self._room.taken(room), asyncio.timeout(self._within):
-                        for output, error in await self._written(some, way, TRIES):
+                for some, size in _slices(sendable):
+                    # Each slice has its own timeout: a large call on a slow connection would otherwise never succeed.
+                    async with self._in_flight.reserved(size), asyncio.timeout(self._within):
+                        for output, error in await self._written(some, send, TRIES):
                             refused[index[id(output)]] = type(error).__name__
         except TimeoutError as error:
-            self._stuck = self._stuck or monotonic() - self._trusted_at > STUCK_SECONDS
-            raise _unwritten(outputs, error) from error
+            self._stuck = self._stuck or monotonic() - self._acknowledged_at > STUCK_SECONDS
+            raise _write_error(outputs, error) from error
         except (KafkaError, OSError) as error:
-            raise _unwritten(outputs, error) from error
+            raise _write_error(outputs, error) from error
         if refused:
             n, why = next(iter(refused.items()))
             raise RecordRefused(
-                f"Kafka will not take {len(refused)} of {len(outputs)} records, the first for {why}",
+                f"Kafka refuses {len(refused)} of {len(outputs)} records, the first for {why}",
                 f"{outputs[n].topic}, a record of {size_of(outputs[n])} bytes",
                 refused,
             )
 
-    async def _written(self, outputs: Sequence[Output], way: _Way, tries: int) -> list[tuple[Output, Exception]]:
-        """Write the records but those that are at fault themselves, and return these. Raises KafkaError."""
+    async def _written(self, outputs: Sequence[Output], send: _Send, tries: int) -> list[tuple[Output, Exception]]:
+        """Write the records, and return those that Kafka refuses for themselves. Raises KafkaError."""
         if not outputs:
             return []
         kafka = await self._usable()
         try:
-            failed = await way(kafka, outputs)
-        except KafkaError as error:  # nothing of it was begun
+            failed = await send(kafka, outputs)
+        except KafkaError as error:  # nothing was sent
             failed = [Undelivered(outputs, error)]
         if not failed:
-            self._trusted_at = monotonic()
+            self._acknowledged_at = monotonic()
             return []
-        families = {family(one.error) for one in failed}
-        if families & {Family.RECORD, Family.RENEW}:
+        families = {error_family(one.error) for one in failed}
+        if families & {ErrorFamily.RECORD, ErrorFamily.RENEW}:
             await self._renewed(kafka, failed[0].error)
         refused = []
-        for one in failed:  # one after the other: the order within a partition
-            if family(one.error) is not Family.RECORD:
-                if tries <= 1 or family(one.error) is not Family.RENEW:
+        for one in failed:  # sequentially, to keep the order within a partition
+            if error_family(one.error) is not ErrorFamily.RECORD:
+                if tries <= 1 or error_family(one.error) is not ErrorFamily.RENEW:
                     raise one.error
                 refused += await self._written(one.outputs, deliver, tries - 1)
-            elif way is _send_each:  # it may have shared its batch with the one at fault
+            elif send is _send_each:  # it may have shared a batch with the refused record
                 refused += await self._written(one.outputs, deliver, tries)
             elif len(one.outputs) == 1:
                 refused.append((one.outputs[0], one.error))
@@ -188,30 +191,33 @@ class Producer:
         return refused
 
     async def _usable(self) -> AIOKafkaProducer:
-        """Return a producer that works as far as is known; a new one where the last is broken. Raises KafkaError."""
+        """Return a working producer, as far as is known; a new one if the last is broken. Raises KafkaError."""
         if not self._open:
-            raise RuntimeError("the producer is used before its start or after its end")
+            raise RuntimeError("the producer is used before start() or after stop()")
         kafka = self._kafka
         if kafka is not None and self.healthy:
             return kafka
         return await self._renewed(kafka, ProducerClosed("stuck, or its sender has died") if kafka else None)
 
     async def _renewed(self, broken: AIOKafkaProducer | None, why: Exception | None) -> AIOKafkaProducer:
-        """Return another producer than `broken`. Calls beside this one wait for the same one."""
+        """Return another producer than `broken`. Concurrent calls wait for the same one."""
         if self._kafka is not None and self._kafka is not broken:
             return self._kafka
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._renew(why), name="producer-renewal")
-        # Shielded: the deadline of one call must not cut off what the others wait for.
+        # Shielded: the timeout of one call must not cancel what the others wait for.
         return await asyncio.shield(self._renewal)
 
     async def _renew(self, why: Exception | None) -> AIOKafkaProducer:
         broken, self._kafka = self._kafka, None
         if broken is not None:
             log.warning(
-                "producer.renewed", why=str(why)[:500], where=self._bootstrap, mend="none needed: it is replaced"
+                LogEvent.PRODUCER_RENEWED,
+                why=str(why)[:500],
+                where=self._bootstrap,
+                mend="none needed: the producer is replaced",
             )
-            self._on_renewed(type(why).__name__)
+            self._telemetry.counter(PRODUCERS_RENEWED_TOTAL, why=type(why).__name__).inc()
             await _discard(broken)
         fresh = self._make()
         try:
@@ -219,24 +225,24 @@ class Producer:
         except BaseException:
             await _discard(fresh)
             raise
-        self._kafka, self._stuck, self._trusted_at = fresh, False, monotonic()
+        self._kafka, self._stuck, self._acknowledged_at = fresh, False, monotonic()
         return fresh
 
-    def _away(self, error: Exception) -> BrokerError:
-        kind = BrokerDenied if family(error) is Family.DENIED else BrokerError
+    def _connection_error(self, error: Exception) -> BrokerError:
+        kind = BrokerDenied if error_family(error) is ErrorFamily.DENIED else BrokerError
         return kind(
-            f"Kafka does not answer: {_said(error)}", self._bootstrap, "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP"
+            f"Kafka does not answer: {_reason(error)}", self._bootstrap, "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP"
         )
 
 
-class _Room:
-    """Bytes that may be under way."""
+class _ByteLimit:
+    """Limits the bytes in flight."""
 
     def __init__(self, most: int) -> None:
         self._left, self._freed = most, asyncio.Condition()
 
     @asynccontextmanager
-    async def taken(self, size: int) -> AsyncIterator[None]:
+    async def reserved(self, size: int) -> AsyncIterator[None]:
         async with self._freed:
             await self._freed.wait_for(lambda: self._left >= size)
             self._left -= size
@@ -249,7 +255,7 @@ class _Room:
 
 
 def _slices(outputs: Sequence[Output]) -> Iterator[tuple[Sequence[Output], int]]:
-    """Cut into runs of at most `SLICE_BYTES`, and say how many bytes each has. No record is larger than a slice."""
+    """Split into slices of at most `SLICE_BYTES`, with the size of each. No record is larger than a slice."""
     first = size = 0
     for n, output in enumerate(outputs):
         more = size_of(output)
@@ -273,13 +279,13 @@ def _aiokafka_producer(bootstrap: str, linger_ms: int, max_record_bytes: int) ->
 
 
 async def _send_each(kafka: AIOKafkaProducer, outputs: Sequence[Output]) -> list[Undelivered]:
-    """Write each record by itself into whatever batch is open; return those not taken, one entry a reason."""
+    """Write each record into whatever batch is open; return those not accepted, one entry per error family."""
     sending = (_send_one(kafka, output) for output in outputs)
     outcomes = await asyncio.gather(*sending, return_exceptions=True)
-    failed: dict[Family, Undelivered] = {}
+    failed: dict[ErrorFamily, Undelivered] = {}
     for output, outcome in zip(outputs, outcomes, strict=True):
         if isinstance(outcome, KafkaError | TimeoutError | OSError):
-            of = family(outcome)
+            of = error_family(outcome)
             before = failed[of].outputs if of in failed else ()
             failed[of] = Undelivered([*before, output], outcome)
         elif isinstance(outcome, BaseException):
@@ -294,67 +300,64 @@ async def _send_one(kafka: AIOKafkaProducer, output: Output) -> None:
 
 
 def _unsendable(output: Output, most_bytes: int) -> str | None:
-    """Return why no producer would take this record, or None."""
+    """Return why no producer accepts this record, or None."""
     if output.key is None and output.value is None:
         return "having neither key nor value"
     return f"being over {most_bytes} bytes" if size_of(output) > most_bytes else None
 
 
 def size_of(output: Output) -> int:
-    """Return the bytes of a batch that has this record alone."""
+    """Return the size of a batch that contains only this record."""
     return cast(int, DefaultRecordBatchBuilder.estimate_size_in_bytes(output.key, output.value, list(output.headers)))
 
 
-def _unwritten(outputs: Iterable[Output], error: Exception) -> BrokerError:
+def _write_error(outputs: Iterable[Output], error: Exception) -> BrokerError:
     where = ", ".join(sorted({output.topic for output in outputs}))
-    if family(error) is Family.DENIED or (family(error) is Family.RENEW and not _passes(error)):
+    if error_family(error) is ErrorFamily.DENIED or (
+        error_family(error) is ErrorFamily.RENEW and not _may_be_temporary(error)
+    ):
         return BrokerDenied(
-            f"Kafka refuses to be written to: {_said(error)}",
+            f"Kafka refuses the write: {_reason(error)}",
             where,
-            "Look at the broker's log, at the rights of our user, and at the topic",
+            "Check the broker's log, the permissions of our user, and the topic",
         )
     return BrokerError(
-        f"Kafka does not acknowledge: {_said(error)}",
+        f"Kafka does not acknowledge: {_reason(error)}",
         where,
-        "Do it again once Kafka is there: what is written twice counts once",
+        "Repeat it once Kafka is available: duplicates count once",
     )
 
 
-def _passes(error: Exception) -> bool:
-    """Whether an error that new producers met again may still pass: no leader, or calls beside this one broke them."""
+def _may_be_temporary(error: Exception) -> bool:
+    """Whether an error that new producers raised again may be temporary: no leader, or concurrent calls broke them."""
     return isinstance(error, ProducerClosed) or getattr(error, "retriable", False)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (
         str(error) if str(error).startswith(type(error).__name__) else f"{type(error).__name__}: {error}".rstrip(": ")
     )
 
 
 def _sender_is_alive(kafka: AIOKafkaProducer) -> bool:
-    """Whether aiokafka's background task runs. Where it was cancelled, nobody fails what waits for it."""
-    task = kafka._sender.sender_task
+    """Whether aiokafka's background task runs. If it was cancelled, pending calls would never end."""
+    task = internals.sender_task(kafka)
     return task is not None and not task.done()
 
 
 async def _discard(kafka: AIOKafkaProducer) -> None:
-    """Close a producer without waiting for what it still has to send; never raises.
+    """Close a producer without waiting for its unsent records; never raises.
 
-    Calls that wait for it fail with ProducerClosed at once, and are repeated with the next one.
+    Pending calls fail with ProducerClosed at once, and are repeated with the next producer.
     """
-    waiting, sender = kafka._message_accumulator, kafka._sender.sender_task
-    if sender is not None:
+    if (sender := internals.sender_task(kafka)) is not None:
         sender.cancel()
-    under_way = list(waiting._pending_batches)
-    unsent = [batch for batches in waiting._batches.values() for batch in batches]
-    waiting.fail_all(ProducerClosed("replaced"))
-    waiting._batches.clear()
-    for batch in unsent:
-        if batch._drain_waiter.done() and not batch._drain_waiter.cancelled():
-            batch._drain_waiter.exception()  # looked at, or asyncio would log each of them
-    await asyncio.sleep(0)  # those that failed leave the set now
-    waiting._pending_batches.update(under_way)  # where their requests' ends look for them
-    # The connections first: the sender's end waits for its requests, and those for answers that may never come.
+    sent, unsent = list(internals.sent_batches(kafka)), internals.unsent_batches(kafka)
+    internals.fail_batches(kafka, ProducerClosed("replaced"))
+    internals.retrieve_exceptions(kafka, unsent)
+    await asyncio.sleep(0)  # failed batches leave the set now
+    internals.sent_batches(kafka).update(sent)  # where the ends of their requests look for them
+    # Connections first: the sender waits for its requests, and those for responses that may never arrive.
     for closing in (kafka.client.close, kafka.stop):
         with suppress(Exception):
             async with asyncio.timeout(CLOSE_SECONDS):

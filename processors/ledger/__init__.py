@@ -1,4 +1,4 @@
-"""The ledger: what flows in Kafka becomes rows in ClickHouse, and nothing else.
+"""The ledger: writes the records of Kafka topics as rows to ClickHouse, and nothing else.
 
-Stateless and idempotent: it may be run again over any part of the log, by anyone, with no effect but the right rows.
+Stateless and idempotent: it may process any part of the log again, and the rows stay the same.
 """

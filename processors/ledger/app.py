@@ -1,7 +1,7 @@
-"""The ledger worker: an agent a topic, all feeding one writer.
+"""The ledger worker: one agent per topic, all feeding one writer.
 
 Delivery guarantee: at least once, and idempotent, so every record counts once. A record is acknowledged after its rows
-and letters are stored; a worker that dies is followed by one that reads the same records again.
+and dead letters are stored. If a worker dies, the next one reads the same records again.
 """
 
 import asyncio
@@ -11,93 +11,67 @@ from contextlib import closing
 import pyarrow as pa
 import structlog
 
-from processors.dead_letters import DeadLetters
-from processors.engine import FaultLimit, GroupWriter, MicroBatchApp, run_app
-from processors.lag import show_lag
-from processors.ledger.matching import Matcher, sweep_now_and_then
-from processors.ledger.writing import WORLD, LedgerWriter
-from processors.memory import calm_collector, give_back
-from processors.waits import telling
-from processors.worker import metrics_shown, own_folder, producer_of, remember_failures, stoppable
+from processors.ledger.following import FollowsShown, GroupWrite
+from processors.ledger.match import Matcher, sweep_periodically
+from processors.ledger.write import TRANSIENT_ERRORS, LedgerWriter
+from processors.worker import Worker, run_worker
 from projections.store import Store, generations
-from schemas.errors import BrokerDenied, StoreDenied, StoreError
+from schemas.errors import StoreDenied, StoreError
+from schemas.log_events import LogEvent
 from schemas.settings import LedgerSettings
-from schemas.telemetry import Telemetry
 from schemas.topics import LEDGER_INPUTS
 
-__all__ = ["run_ledger"]
+__all__ = ["attach_ledger", "run_ledger"]
 
 log = structlog.get_logger()
 
 
 async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = lambda: None) -> int:
     """Run the worker until it is stopped or crashes; return its exit code. Raises ConfigError and BrokerError."""
-    return await stoppable(_run(settings, ready))
+    url, database = settings.clickhouse_url.get_secret_value(), settings.clickhouse_database
+    views, store = Store(url, database=database), Store(url, database=database, generation=generations.FIRST)
+
+    async def attach(worker: Worker) -> None:
+        ledger = LedgerWriter(
+            store, worker.letters, worker.telemetry, worker.limit, decision_days=settings.decision_days
+        )
+        following = FollowsShown(store, lambda: generations.shown_now(views), ledger.write)
+        attach_ledger(worker, settings, following.write, ledger.matcher)
+        await _warm_up(views)
+
+    with closing(store), closing(views):
+        return await run_worker("ledger", settings, settings.consumer_group, attach, ready=ready, inflight=4)
 
 
-async def _run(settings: LedgerSettings, ready: Callable[[], None]) -> int:
-    telemetry = Telemetry()
-    store = Store(
-        settings.clickhouse_url.get_secret_value(),
-        database=settings.clickhouse_database,
-        generation=generations.FIRST,
+def attach_ledger(worker: Worker, settings: LedgerSettings, write: GroupWrite, matcher: Matcher) -> None:
+    """Have the worker pass all records of the log to `write`, and match orphan events from time to time."""
+    worker.read(
+        LEDGER_INPUTS,
+        write,
+        records=settings.group_records,
+        body_bytes=settings.group_bytes,
+        first_bytes=settings.group_bytes // 4,
+        within=settings.group_seconds,
+        transient=TRANSIENT_ERRORS,
     )
-    datadir = own_folder(settings, settings.instance)
-    with metrics_shown(settings, telemetry), closing(store):
-        async with producer_of(settings.kafka_bootstrap, telemetry) as kafka:
-            app = MicroBatchApp(
-                settings.consumer_group,
-                broker="kafka://" + ";kafka://".join(settings.kafka_bootstrap.split(",")),
-                datadir=datadir,
-                instance=f"{settings.consumer_group}-{settings.instance}",
-                metadata_max_age=settings.metadata_seconds,
-                inflight=4,
-                after_large=give_back,
-            )
-            limit = FaultLimit()
-            letters = DeadLetters(kafka, "ledger", telemetry)
-            ledger = LedgerWriter(store, letters, telemetry, limit, decision_days=settings.decision_days)
-            writer = GroupWriter(
-                app,
-                ledger.write,
-                records=settings.group_records,
-                body_bytes=settings.group_bytes,
-                first_bytes=settings.group_bytes // 4,
-                within=settings.group_seconds,
-                world=WORLD,
-                lasting=(BrokerDenied,),
-                on_retry=telling(telemetry, "ledger"),
-            )
-            for topic in LEDGER_INPUTS:
-                app.attach(app.batch_topic(topic.name), writer)
-            show_lag(app, settings.consumer_group, telemetry)
 
-            def announce() -> None:
-                telemetry.gauge("up", "ledger").set(1)
-                log.info("ledger.assigned", instance=settings.instance)
-                ready()
+    async def sweep() -> None:
+        await sweep_periodically(matcher, settings.sweep_seconds, worker.app.stopping)
 
-            pa.set_memory_pool(pa.system_memory_pool())  # `give_back` returns what it frees; Arrow's own keeps much
-            # What the first group need not wait for: pyarrow imports pandas with its first array, and the store shakes
-            # hands.
-            pa.array([None])
-            try:
-                await asyncio.to_thread(store.ping)
-            except StoreDenied:  # a wrong password is the configuration: nothing would ever be stored with it
-                raise
-            except StoreError as error:  # a store that is away is waited for with the first group in hand
-                log.warning("ledger.store_away", what=error.what, where=error.where, mend=error.mend)
-            calm_collector()
-            await remember_failures(limit, settings.kafka_bootstrap, "ledger")
-            sweeping = asyncio.create_task(_sweep(app, ledger.matcher, settings.sweep_seconds), name="sweep")
-            try:
-                return await run_app(app, ready=announce)
-            finally:
-                sweeping.cancel()
+    worker.app.task(sweep, traced=False)
 
 
-async def _sweep(app: MicroBatchApp, matcher: Matcher, every_seconds: float) -> None:
+async def _warm_up(views: Store) -> None:
+    """Prepare what the first group would wait for: pyarrow imports pandas with its first array; the store connects.
+
+    Raises StoreDenied: with a wrong password nothing could ever be stored.
+    """
+    # So that `release_memory` works: Arrow's own pool keeps freed memory.
+    pa.set_memory_pool(pa.system_memory_pool())
+    pa.array([None])
     try:
-        await sweep_now_and_then(matcher, every_seconds, app.stopping)
-    except Exception as error:  # a mistake of ours: nobody would notice that nothing is swept any more
-        await app.crash(error)
+        await asyncio.to_thread(views.ping)
+    except StoreDenied:
+        raise
+    except StoreError as error:  # an unavailable store is retried with the first group
+        log.warning(LogEvent.LEDGER_STORE_UNAVAILABLE, what=error.what, where=error.where, mend=error.mend)

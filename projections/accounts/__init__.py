@@ -1,1 +1,1 @@
-"""The accounts: the queries over them."""
+"""Accounts: tables and queries."""

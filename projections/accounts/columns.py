@@ -1,7 +1,7 @@
 """Policies and preferences as rows of the tables `policies` and `preferences`.
 
-In:  records as they were decoded, each with its text. Out: Arrow tables of one row a record.
-The tables keep the record in force: which of two that is, is said by `projections.gate.account.rank`.
+In:  decoded records, each with its JSON text. Out: Arrow tables with one row per record.
+The tables keep the record in force, by the order of `projections.decisions.account.precedence`.
 """
 
 from collections.abc import Sequence
@@ -9,52 +9,52 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from projections.gate.account import rank
+from projections.decisions.account import precedence
 from projections.messages.arrow_types import struct
-from schemas.gate_facts import Policy, Preference
+from schemas.decoding.gate_inputs import Policy, Preference
 
-__all__ = ["StatedPolicy", "StatedPreference", "policies_table", "preferences_table"]
+__all__ = ["PolicyRow", "PreferenceRow", "policies_table", "preferences_table"]
 
 _STATED: Final = pa.struct([("updated_us", pa.int64()), ("packed", pa.binary()), ("record", pa.string())])
 
 
-class StatedPolicy(NamedTuple):
-    """A policy, and the JSON text that states it."""
+class PolicyRow(NamedTuple):
+    """A policy and its JSON text."""
 
     policy: Policy
     record: str
 
 
-class StatedPreference(NamedTuple):
-    """A preference, and the JSON text that states it."""
+class PreferenceRow(NamedTuple):
+    """A preference and its JSON text."""
 
     preference: Preference
     record: str
 
 
-def policies_table(stated: Sequence[StatedPolicy]) -> Any:
-    """Return a row for each policy."""
+def policies_table(rows: Sequence[PolicyRow]) -> pa.Table:
+    """Return one row per policy."""
     return pa.table(
         {
-            "account_id": pa.array([one.policy.account_id for one in stated], pa.string()),
-            "stated": _stated([one.policy for one in stated], [one.record for one in stated]),
+            "account_id": pa.array([row.policy.account_id for row in rows], pa.string()),
+            "stated": _packed([row.policy for row in rows], [row.record for row in rows]),
         }
     )
 
 
-def preferences_table(stated: Sequence[StatedPreference]) -> Any:
-    """Return a row for each preference."""
+def preferences_table(rows: Sequence[PreferenceRow]) -> pa.Table:
+    """Return one row per preference."""
     return pa.table(
         {
             **{
-                name: pa.array([getattr(one.preference, name) for one in stated], pa.string())
+                name: pa.array([getattr(row.preference, name) for row in rows], pa.string())
                 for name in ("account_id", "recipient_kind", "recipient_id")
             },
-            "stated": _stated([one.preference for one in stated], [one.record for one in stated]),
+            "stated": _packed([row.preference for row in rows], [row.record for row in rows]),
         }
     )
 
 
-def _stated(wishes: Sequence[Policy | Preference], records: Sequence[str]) -> Any:
-    ranks = [rank(wish) for wish in wishes]
+def _packed(decoded: Sequence[Policy | Preference], records: Sequence[str]) -> "pa.Array[Any]":
+    ranks = [precedence(record) for record in decoded]
     return struct(_STATED, [updated_us for updated_us, _ in ranks], [packed for _, packed in ranks], records)

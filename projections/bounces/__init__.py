@@ -1,1 +1,1 @@
-"""Bounced Emails: what each address bounced."""
+"""Bounced Emails: the bounces of each address."""

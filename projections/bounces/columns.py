@@ -1,16 +1,16 @@
-"""Bounces of a group as rows of the table `bounces`, by the address that they are about.
+"""Convert the bounces of a batch to rows of the table `bounces`, which is keyed by address.
 
-In:  providers' events that name a message. Out: an Arrow table of those that bounced, were blocked or failed.
+In:  providers' events that belong to a message. Out: an Arrow table of the bounced, blocked and failed ones.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
 from projections.messages.arrow_types import hash_array
-from projections.messages.law import BOUNCES
 from projections.messages.outcomes import sub_status
+from projections.messages.reference_fold import BOUNCES
 from schemas.events import Event
 
 __all__ = ["bounces_table"]
@@ -22,8 +22,8 @@ _TEXTS: Final = (
 _NUMBERS: Final = {"partition": pa.uint32(), "offset": pa.uint64(), "position": pa.uint32()}
 
 
-def bounces_table(events: Sequence[Event], link: str = "") -> Any:
-    """Return the rows of the bounces among `events`; there may be none. `link`: as in the table `events`."""
+def bounces_table(events: Sequence[Event], link: str = "") -> pa.Table:
+    """Return the rows of the bounces in `events`, possibly none. `link`: as in the table `events`."""
     bounces = [event for event in events if event.type in BOUNCES]
     return pa.table(
         {

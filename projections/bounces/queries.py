@@ -1,14 +1,26 @@
-"""The queries of Bounced Emails. Every one is bound to accounts; outside values are bound parameters, never text."""
+"""The queries of Bounced Emails. Each is limited to accounts; values from outside are bound parameters, never text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from projections.messages.queries import Query, of_keys
+from projections.messages.queries import Query, key_condition
 from projections.store.views import bounce_rows
-from schemas.suppressions import EVERYWHERE
+from schemas.decoding.ids import ALL
+from schemas.providers.twilio import RECIPIENT_CODES
 
-__all__ = ["COLUMNS", "Cursor", "Filter", "Order", "bounces_page", "is_complete", "recipients", "suppressed"]
+__all__ = [
+    "COLUMNS",
+    "Cursor",
+    "Filter",
+    "Order",
+    "bounces_page",
+    "counted_bounces",
+    "is_complete",
+    "recipients",
+    "suppressed",
+]
 
 Order = Literal["newest", "oldest"]
 
@@ -35,9 +47,9 @@ _SORTED: Final[dict[str, tuple[str, str]]] = {"newest": ("<", " DESC"), "oldest"
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What is asked for. `accounts` None is every account: for a token that covers all, and only then.
+    """Which rows are wanted. `accounts` None means every account; use it only for a token that covers all accounts.
 
-    `addresses` are keys, of which a row has one; none of them asks for all. The times are those of the last bounce.
+    `addresses` are keys: a row has one of them; empty means no condition. Times are those of the last bounce.
     """
 
     accounts: Sequence[str] | None
@@ -49,7 +61,7 @@ class Filter:
 
 
 class Cursor(NamedTuple):
-    """Where a page ended: the key of its last row."""
+    """The key of the last row of a page."""
 
     last_bounced_us: int
     account_id: str
@@ -58,10 +70,10 @@ class Cursor(NamedTuple):
 
 
 def bounces_page(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query:
-    """Return the query of one page of `bounced_emails`, by the last bounce; it gives up to `limit` + 1 rows.
+    """Return the query of one page of `bounced_emails`, sorted by last bounce: up to `limit` + 1 rows.
 
-    An address that bounces again meanwhile moves to the front; nothing else moves. Unless `wanted` asks for it,
-    `suppressed` is not among the columns; then `recipient_of` is, and `recipient_id` is not.
+    An address that bounces again meanwhile moves to the front; all others stay. If `wanted` has no condition on
+    `suppressed`, the page lacks the columns `suppressed` and `recipient_id`, and has `recipient_of` instead.
     """
     conditions, parameters = _conditions(wanted)
     beyond, direction = _SORTED[order]
@@ -82,27 +94,59 @@ def bounces_page(wanted: Filter, *, limit: int, order: Order = "newest", after: 
     )
 
 
+def counted_bounces(
+    accounts: Sequence[str] | None, channel: str, address: str, *, days: int, released_at: datetime | None
+) -> Query:
+    """Return the query of the number of messages whose bounce counts against an address: one row.
+
+    Only permanent faults of the recipient count, within the last `days` and after the release (the rules:
+    `projections.suppressions.evidence`).
+    """
+    conditions = [
+        "channel = {channel:String} AND address = {address:String} AND link != 'withdrawn'",
+        "(fault = 'recipient' OR (channel = 'sms' AND code IN {codes:Array(String)}))",
+        "occurred_at >= now() - toIntervalDay({days:UInt32})",
+    ]
+    parameters: dict[str, Any] = {
+        "channel": channel,
+        "address": address,
+        "days": days,
+        "codes": sorted(RECIPIENT_CODES),
+    }
+    if accounts is not None:
+        conditions.append("account_id IN {accounts:Array(String)}")
+        parameters["accounts"] = list(accounts)
+    if released_at is not None:
+        conditions.append("occurred_at > {released:DateTime64(6, 'UTC')}")
+        parameters["released"] = released_at
+    return Query(
+        "SELECT uniqExact(account_id, message_id) FROM bounces FINAL"  # noqa: S608 - our own text
+        f" WHERE {' AND '.join(conditions)}",
+        parameters,
+    )
+
+
 def is_complete(wanted: Filter) -> bool:
-    """Whether the rows of a page are of all columns."""
+    """Whether the rows of a page have all columns."""
     return wanted.suppressed is not None
 
 
 def recipients(accounts: Sequence[str], email_ids: Sequence[str]) -> Query:
     """Return the query of (account_id, message_id, recipient_id) of some messages."""
-    these, parameters = of_keys("f", accounts, email_ids)
+    of_keys, parameters = key_condition("f", accounts, email_ids)
     return Query(
         "SELECT account_id, message_id, tupleElement(f.request, 'recipient_id') AS recipient_id"  # noqa: S608
-        f" FROM message_state AS f FINAL PREWHERE {these}",
+        f" FROM message_state AS f FINAL PREWHERE {of_keys}",
         parameters,
     )
 
 
 def suppressed(accounts: Sequence[str], addresses: Sequence[str]) -> Query:
-    """Return the query of (channel, address, scope) where some addresses are suppressed for all, or an account."""
+    """Return the query of (channel, address, scope) of addresses that are suppressed platform-wide or in an account."""
     return Query(
         "SELECT channel, address, scope FROM suppressions WHERE suppressed AND address IN {addresses:Array(String)}"
         " AND scope IN {scopes:Array(String)}",
-        {"addresses": sorted({*addresses}), "scopes": sorted({*accounts, EVERYWHERE})},
+        {"addresses": sorted({*addresses}), "scopes": sorted({*accounts, ALL})},
     )
 
 

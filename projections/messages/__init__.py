@@ -1,1 +1,1 @@
-"""The row of a message: a fold over the set of its facts and events."""
+"""The row of a message: a fold over its facts and events."""

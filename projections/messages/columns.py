@@ -1,11 +1,12 @@
-"""A group of events and facts as the rows that the tables join.
+"""Convert a batch of events and facts to rows of the tables.
 
-In:  the events, requests, decisions and dispatches of one group, in any order, copies included.
-Out: Arrow tables for `events` (or `orphans`), a row for each event, and `message_state`, a row for each message that
-     events name and for each fact.
+In:  the events, requests, decisions and dispatches of one batch, in any order, copies included.
+Out: Arrow tables for `events` (or `orphans`), one row per event, and for `message_state`, one row per message that has
+     events and one per fact.
 
-Each state row states only the axes that it knows of; all others hold their identity, so the merges of `message_state`
-*are* the fold. Nothing is looked up and nothing remembered: any split into groups gives the same.
+A state row sets only the axes (columns) that its fact determines; the others have their defaults, which change nothing
+when rows are merged. So ClickHouse's merges of `message_state` do the fold. Nothing is looked up and no state is kept
+here: any split into batches gives the same result.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,9 +17,11 @@ import pyarrow as pa
 
 from projections.messages.arrow_types import (
     INVERSE,
-    KNOWN_AS,
-    NOTHING,
+    MAX_UINT64,
+    PROVIDER_ID,
+    REQUEST,
     STATE,
+    Array,
     Columns,
     hash_array,
     hash_prefixes,
@@ -28,9 +31,9 @@ from projections.messages.arrow_types import (
 from projections.messages.group_fold import fold_events
 from projections.messages.intents import intent
 from projections.messages.outcomes import CONTENT, OUTCOMES, SUB_STATUS_TYPES, WITHDRAWN, sub_status
-from schemas.addresses import address_key, domain_of
+from schemas.decoding.addresses import address_key, domain_of
+from schemas.decoding.sends import Content, Decision, Dispatch, Request
 from schemas.events import Event
-from schemas.facts import Content, Decision, Dispatch, Request
 
 __all__ = [
     "NO_MESSAGE",
@@ -42,7 +45,7 @@ __all__ = [
 ]
 
 NO_MESSAGE: Final = "00000000-0000-0000-0000-000000000000"
-"""An orphan's message_id: a UUID column has no blank."""
+"""The message_id of an orphan, since a UUID column can't be empty."""
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _EVENT_TYPES: Final = {
@@ -56,9 +59,11 @@ _EVENT_TYPES: Final = {
 _EVENT_NAMES: Final = {"occurred_us": "occurred_at", "received_us": "received_at"}
 
 
-def events_table(events: Sequence[Event]) -> Any:
-    """Return the rows of the table `events` or `orphans`: a `pyarrow.Table` of one row an event."""
-    columns: Columns = dict(zip(Event._fields, zip(*events, strict=True) if events else repeat([]), strict=False))
+def events_table(events: Sequence[Event]) -> pa.Table:
+    """Return the rows of the table `events` or `orphans`: a `pyarrow.Table` with one row per event."""
+    columns: dict[str, Any] = dict(
+        zip(Event._fields, zip(*events, strict=True) if events else repeat([]), strict=False)
+    )
     columns["message_id"] = [message_id or NO_MESSAGE for message_id in columns["message_id"]]
     event_ids = bytes.fromhex("".join(columns.pop("event_id")))
     columns["sub_status"] = [sub_status(event) if event.type in SUB_STATUS_TYPES else "" for event in events]
@@ -74,15 +79,15 @@ def events_table(events: Sequence[Event]) -> Any:
 
 
 def state_table(
-    events: Any,
+    events: pa.Table,
     requests: Sequence[Request] = (),
     decisions: Sequence[Decision] = (),
     dispatches: Sequence[Dispatch] = (),
     contents: Sequence[Content] = (),
-) -> Any:
-    """Return the rows of `message_state`: one for each message that `events` name, and one for each fact.
+) -> pa.Table:
+    """Return the rows of `message_state`: one per message in `events`, and one per fact.
 
-    `events` are rows of `events_table`, of providers' events that name a message.
+    `events` are rows of `events_table`: providers' events that belong to a message.
     """
     return _state_rows(
         fold_events(events),
@@ -93,17 +98,17 @@ def state_table(
     )
 
 
-def withdrawn_state_table(events: Sequence[Event]) -> Any:
-    """Return the rows of `message_state` that say: an event that was matched to this message is another message's.
+def withdrawn_state_table(events: Sequence[Event]) -> pa.Table:
+    """Return the rows of `message_state` that flag messages to which an event was matched by mistake.
 
-    What the event said can't be taken out of a join. So the row of such a message is worked out from `events`, which
-    knows what was withdrawn.
+    The event's values can't be removed from merged columns. So the row of such a message is computed from `events`,
+    which records what was withdrawn.
     """
     return _state_rows({**_keys(events), "flags": _flags(WITHDRAWN, len(events))})
 
 
-def dispatches_table(dispatches: Sequence[Dispatch]) -> Any:
-    """Return the rows of the table `dispatches`, by which orphans find their messages."""
+def dispatches_table(dispatches: Sequence[Dispatch]) -> pa.Table:
+    """Return the rows of the table `dispatches`, which links orphans to messages."""
     return pa.table(
         {
             name: pa.array([getattr(dispatch, name) for dispatch in dispatches], pa.string())
@@ -112,35 +117,37 @@ def dispatches_table(dispatches: Sequence[Dispatch]) -> Any:
     )
 
 
-def contents_table(contents: Sequence[Content]) -> Any:
+def contents_table(contents: Sequence[Content]) -> pa.Table:
     """Return the rows of the table `contents`."""
     return pa.table(
         {
             **_keys(contents),
             "html": pa.array([content.html for content in contents], pa.string()),
             "text": pa.array([content.text for content in contents], pa.string()),
-            "received_at": pa.array([content.place.received_us for content in contents], _TIME),
-            "partition": pa.array([content.place.partition for content in contents], pa.uint32()),
-            "offset": pa.array([content.place.offset for content in contents], pa.uint64()),
+            "received_at": pa.array([content.source.received_us for content in contents], _TIME),
+            "partition": pa.array([content.source.partition for content in contents], pa.uint32()),
+            "offset": pa.array([content.source.offset for content in contents], pa.uint64()),
         }
     )
 
 
-def _state_rows(*parts: Columns) -> Any:
-    """The rows of all parts; where a part is silent about an axis, the axis' identity.
+def _state_rows(*parts: Columns) -> pa.Table:
+    """Return the rows of all parts; an axis that a part lacks gets its default.
 
-    An axis that no part states is left out: its column's default is its identity, and costs the server less than bytes
-    that say so.
+    An axis that no part has is left out of the insert: the server fills in the default more cheaply than it reads one.
     """
-    stated = [part for part in parts if part]
-    sizes = [len(part["account_id"]) for part in stated]
+    present = [part for part in parts if part]
+    sizes = [len(part["account_id"]) for part in present]
     return pa.table(
         {
             name: pa.concat_arrays(
-                [part[name] if name in part else identity(name, size) for part, size in zip(stated, sizes, strict=True)]
+                [
+                    part[name] if name in part else identity(name, size)
+                    for part, size in zip(present, sizes, strict=True)
+                ]
             )
             for name in STATE
-            if any(name in part for part in stated)
+            if any(name in part for part in present)
         }
     )
 
@@ -153,7 +160,7 @@ def _of_requests(requests: Sequence[Request]) -> Columns:
     return {
         **_keys(requests),
         **_intents(requests, 1, times, contents),
-        **_contents_seen(contents),
+        **_content_hashes(contents),
         "heard": pa.array(times, pa.uint64()),
     }
 
@@ -173,7 +180,7 @@ def _of_decisions(decisions: Sequence[Decision]) -> Columns:
             reasons=[d.reason for d in decisions],
             details=[d.detail for d in decisions],
         ),
-        **_contents_seen(hash_prefixes([r.content_hash for r in requests])),
+        **_content_hashes(hash_prefixes([r.content_hash for r in requests])),
         "heard": pa.array(times, pa.uint64()),
     }
 
@@ -184,7 +191,7 @@ def _of_dispatches(dispatches: Sequence[Dispatch]) -> Columns:
     return {
         **_keys(dispatches),
         "dispatch": struct(
-            KNOWN_AS,
+            PROVIDER_ID,
             [1] * len(dispatches),
             [INVERSE - d.dispatched_us for d in dispatches],
             _complements(hash_prefixes([d.dispatch_hash for d in dispatches])),
@@ -196,11 +203,11 @@ def _of_dispatches(dispatches: Sequence[Dispatch]) -> Columns:
 
 
 def _of_contents(contents: Sequence[Content]) -> Columns:
-    """A message of which only its content is known has a row, too."""
+    """A message of which only the content is known gets a row, too."""
     return {**_keys(contents), "flags": _flags(CONTENT, len(contents))} if contents else {}
 
 
-def _flags(flag: int, size: int) -> Any:
+def _flags(flag: int, size: int) -> Array:
     return pa.repeat(pa.scalar(flag, pa.uint8()), size)
 
 
@@ -214,11 +221,11 @@ def _intents(
     reasons: Sequence[str] | None = None,
     details: Sequence[str] | None = None,
 ) -> Columns:
-    """What was asked for and decided. Its axes have one order, so all are of one request or decision."""
+    """The axes of requests and decisions. All have the same order, so all come from the same request or decision."""
     size = len(requests)
     inverse_times, inverse_hashes = [INVERSE - at for at in times], _complements(hashes)
     order = [[known] * size, inverse_times, inverse_hashes]
-    prefixes = [  # bytes that sort like the order
+    prefixes = [  # bytes that sort as `order` does
         ((known - 1 << 63 | at) << 64 | hashed).to_bytes(16, "big")
         for at, hashed in zip(inverse_times, inverse_hashes, strict=True)
     ]
@@ -237,7 +244,7 @@ def _intents(
         "template_id": _ordered_texts(prefixes, [r.template_id for r in requests]),
         "template_name": _ordered_texts(prefixes, [r.template_name for r in requests]),
         "request": struct(
-            STATE["request"],
+            REQUEST,
             *order,
             [r.recipient_id for r in requests],
             [r.to for r in requests],
@@ -251,19 +258,19 @@ def _intents(
     }
 
 
-def _ordered_texts(prefixes: Sequence[bytes], texts: Sequence[str]) -> Any:
+def _ordered_texts(prefixes: Sequence[bytes], texts: Sequence[str]) -> Array:
     return pa.array([prefix + text.encode() for prefix, text in zip(prefixes, texts, strict=True)], pa.binary())
 
 
-def _contents_seen(hashes: Sequence[int]) -> Columns:
-    """The smallest and the greatest of the contents: two that differ are a conflict."""
+def _content_hashes(hashes: Sequence[int]) -> Columns:
+    """The smallest and the greatest hash of the contents: if they differ, requests conflict."""
     column = pa.array(hashes, pa.uint64())
     return {"first_content": column, "last_content": column}
 
 
 def _complements(hashes: Iterable[int]) -> list[int]:
-    """Each with its bits turned, so that the greater is the smaller."""
-    return [NOTHING - number for number in hashes]
+    """Invert the bits of each hash, so that `max` keeps the smallest hash."""
+    return [MAX_UINT64 - number for number in hashes]
 
 
 def _keys(rows: Sequence[Event | Request | Decision | Dispatch | Content]) -> Columns:

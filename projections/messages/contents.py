@@ -1,4 +1,4 @@
-"""The query of what was sent. Outside values are bound parameters, never text."""
+"""The query of a message's content. Values from outside are bound parameters, never text."""
 
 from projections.messages.queries import Query
 
@@ -6,10 +6,10 @@ __all__ = ["content"]
 
 
 def content(account_id: str, email_id: str) -> Query:
-    """Return the query of a message's content, as `html` and `text`: one row, none where it was never told or expired.
+    """Return the query of a message's `html` and `text`: one row, or none if it was never received or has expired.
 
-    The table forgets a content when its parts are merged, which may be days after it expired: who asks knows the
-    retention, and does not ask for what is older.
+    ClickHouse deletes an expired content when it merges parts, which may be days later. So the caller must not ask for
+    contents that are older than the retention.
     """
     return Query(
         "SELECT html, text FROM contents FINAL WHERE account_id = {account:String}"

@@ -1,43 +1,36 @@
-"""How many messages there are that a filter wants: by status, channel and type, and by what became of them.
+"""Count the messages that match a filter: by status, channel and type, or as delivery statistics.
 
-In:  what reads from a store; a `Filter`. Out: rows of counts.
+In:  a store to read from; a `Filter`. Out: rows of counts.
 
-A message from which an event was withdrawn is worked out from its events. There is hardly ever one, so whether there is
-is asked first, by one narrow column. One that is withdrawn between the two questions is missing in that answer.
+A message from which an event was withdrawn is counted from its events. Such messages are rare, so a cheap query on one
+narrow column first checks whether there is any. A message whose event is withdrawn between the two queries is missing
+from that answer.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from projections.messages import queries
 from projections.messages.filters import Filter
 from projections.messages.stats import GroupBy, delivery
+from projections.store.ports import Reader
 
-__all__ = ["CountReader", "read_delivery", "read_facets"]
-
-
-class CountReader(Protocol):
-    """What reads rows, as `projections.store.Store` does."""
-
-    def rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the rows of a query by their columns' names."""
-
-    def tuples(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
-        """Return the rows of a query."""
+__all__ = ["has_withdrawn_events", "read_delivery", "read_facets"]
 
 
-def read_facets(store: CountReader, wanted: Filter) -> Sequence[Sequence[Any]]:
+def read_facets(store: Reader, wanted: Filter) -> Sequence[Sequence[Any]]:
     """Return rows of (status, channel, type, messages)."""
-    query = queries.facets(wanted, any_withdrawn=_any_withdrawn(store, wanted))
+    query = queries.facets(wanted, any_withdrawn=has_withdrawn_events(store, wanted))
     return store.tuples(query.sql, query.parameters)
 
 
-def read_delivery(store: CountReader, wanted: Filter, group_by: Sequence[GroupBy], limit: int) -> list[dict[str, Any]]:
+def read_delivery(store: Reader, wanted: Filter, group_by: Sequence[GroupBy], limit: int) -> list[dict[str, Any]]:
     """Return the rows of `stats.delivery`."""
-    query = delivery(wanted, group_by, limit=limit, any_withdrawn=_any_withdrawn(store, wanted))
+    query = delivery(wanted, group_by, limit=limit, any_withdrawn=has_withdrawn_events(store, wanted))
     return store.rows(query.sql, query.parameters)
 
 
-def _any_withdrawn(store: CountReader, wanted: Filter) -> bool:
+def has_withdrawn_events(store: Reader, wanted: Filter) -> bool:
+    """Return whether an event was withdrawn from a message of the accounts and time of the filter."""
     query = queries.withdrawn(wanted)
     return bool(store.tuples(query.sql, query.parameters))

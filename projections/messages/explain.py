@@ -1,7 +1,7 @@
-"""Why a message has its status: what decided it, and of each event that did not, the rule that says so.
+"""Explain why a message has its status: which event decided it, and for each other event, why it did not.
 
 In:  a row of `messages`, and its rows of `message_events`.
-Out: an `Explanation`. Pure; the rules are those of docs/explanation/status.md, and the status is the row's own.
+Out: an `Explanation`. Pure. The rules are those of docs/explanation/status.md; the status is taken from the row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,29 +17,29 @@ __all__ = ["RULES", "STATUS_RULES", "Explanation", "NotCounted", "explain"]
 Row = Mapping[str, Any]
 
 STATUS_RULES: Final = {
-    "refused": "The gate did not approve the message: its decision says the status, whatever a provider says",
-    "delivery": "The event of the highest rank says what became of the message",
+    "refused": "The gate did not approve the message: the decision gives the status, whatever a provider reports",
+    "delivery": "The delivery event of the highest rank gives the status",
     "subscription": "A change of the recipient's subscription names this message",
-    "engagement": "A person opened it or clicked in it; the first time counts",
-    "delivery_proven": "It was opened or clicked in, by a person or a machine: so it was delivered",
-    "nothing_heard": "No provider has said anything of it yet",
+    "engagement": "A person opened the message or clicked a link in it; the first such event counts",
+    "delivery_proven": "A person or a machine opened or clicked it, which proves that it was delivered",
+    "nothing_heard": "There is no event from a provider yet",
 }
-"""Which rule gives a status, by its code."""
+"""The rules that give a status, by their codes."""
 
 RULES: Final = {
-    "cc": "It is about a CC: only what is about the To changes the status",
-    "refused": "The gate did not approve the message: an event hides nothing of that (anomaly event_after_refusal)",
-    "lower_rank": f"Another event of the delivery has a higher rank, in this order: {', '.join(DELIVERY_RANKS)}",
+    "cc": "It is about a CC: only events of the To change the status",
+    "refused": "The gate did not approve the message: events do not change that (anomaly event_after_refusal)",
+    "lower_rank": f"Another delivery event has a higher rank; from low to high: {', '.join(DELIVERY_RANKS)}",
     "without_code": "Another event of the same rank has a code, and this one has none",
     "later": "Another event of the same rank occurred earlier",
-    "greater_id": "Another event of the same rank and moment has the smaller event_id",
-    "status_order": "Another status comes first in the order of the statuses",
-    "repeated": "It is counted; an earlier one like it gives the status",
-    "older_change": "A later change of the subscription counts; of one moment, that of the greater event_id",
-    "machine": "A machine opened it or clicked in it: that proves the delivery, and nothing more",
-    "no_status": "Events of this type have no status",
+    "greater_id": "Another event of the same rank and time has a smaller event_id",
+    "status_order": "Another status comes first in the order of statuses",
+    "repeated": "An earlier event of the same type gives the status; this one is only counted",
+    "older_change": "A later subscription change counts; at the same time, the one with the greater event_id",
+    "machine": "A machine opened or clicked it: that proves the delivery, and nothing more",
+    "no_status": "Events of this type give no status",
 }
-"""Why an event did not give the status, by the code of the rule."""
+"""The rules by which an event does not give the status, by their codes."""
 
 _BY_DELIVERY: Final = frozenset({"Bounced", "Dropped", "Processed"})
 _BY_ENGAGEMENT: Final = {"Clicked": "clicked", "Opened": "opened"}
@@ -47,7 +47,7 @@ _BY_ENGAGEMENT: Final = {"Clicked": "clicked", "Opened": "opened"}
 
 @dataclass(frozen=True, slots=True)
 class NotCounted:
-    """An event that did not give the status, and the rule of RULES that says so."""
+    """An event that did not give the status, and the code of the reason in RULES."""
 
     event: Row
     rule: str
@@ -58,15 +58,15 @@ class Explanation:
     """Why a message has its status."""
 
     rule: str
-    """Of STATUS_RULES."""
+    """A code of STATUS_RULES."""
     winner: Row | None
-    """The event that gives the status; None where none does."""
+    """The event that gives the status, or None."""
     decision: Row | None
-    """The `decided` event that counts: the earliest."""
+    """The `decided` event in force: the earliest."""
     delivery: Row | None
-    """The event that wins the delivery axis, whether it gives the status or not."""
+    """The winning delivery event, even if it does not give the status."""
     subscription: Row | None
-    """The change of the subscription that counts: the latest."""
+    """The subscription change in force: the latest."""
     not_counted: Sequence[NotCounted]
 
 

@@ -1,6 +1,6 @@
-"""What messages are asked for: the filters of Messaging Logs, and what each means of a row of `messages`.
+"""The filters of Messaging Logs, and the SQL condition on rows of `messages` that each stands for.
 
-In:  a `Filter`. Out: conditions in SQL, and their parameters; outside values are bound, never text.
+In:  a `Filter`. Out: SQL conditions and their parameters. Values from outside are bound, never put into the text.
 """
 
 import re
@@ -11,23 +11,19 @@ from typing import Any, Final
 from projections.store.views import message_rows
 
 __all__ = [
-    "BY_EVENTS",
-    "BY_WINNER",
+    "CHECKED_ON_ROW",
     "CONDITIONS",
-    "EVERY",
+    "FROM_EVENTS",
+    "FROM_WINNER",
     "REFUSED",
-    "ROW_TELLS",
     "STATUSES",
     "Filter",
-    "asks_events",
     "bound",
     "columns_of",
     "conditions",
     "given",
+    "needs_events",
 ]
-
-EVERY: Final = "*"
-"""As an account: all that the caller may see."""
 
 STATUSES: Final = (
     "Processed",
@@ -50,9 +46,9 @@ REFUSED: Final = ("Declined", "Suppressed", "Quota_Exceeded", "Not_opted_in", "B
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What messages are asked for; all that is given must hold.
+    """Which messages are wanted: those that meet all the given conditions.
 
-    `accounts` None is every account: for a token that covers all, and only then.
+    `accounts` None means every account; use it only for a token that covers all accounts.
     """
 
     accounts: Sequence[str] | None
@@ -60,49 +56,49 @@ class Filter:
     to_us: int | None = None
     statuses: Sequence[str] = ()
     addresses: Sequence[str] = ()
-    """Keys, one of which a To or a CC has; none of them asks for all."""
+    """Address keys: the To or a CC is one of them. Empty: no condition."""
     email_id: str | None = None
     channel: str | None = None
     types: Sequence[str] = ()
-    """Ids or names of templates, one of which it has."""
+    """Template ids or names: the message has one of them."""
     sent_to: str | None = None
     address_prefix: str | None = None
-    """How the key of a To or a CC begins."""
+    """A prefix of the key of the To or of a CC."""
     domain: str | None = None
-    """The domain of the To's key."""
+    """The domain of the To key."""
     subject: str | None = None
-    """A part of the subject, in any case."""
+    """A part of the subject, case-insensitive."""
     client_id: str | None = None
     staff_id: str | None = None
     appointment_id: str | None = None
     provider: str | None = None
     provider_message_ids: Sequence[str] = ()
-    """The forms that an id of a provider's may have, one of which it has."""
+    """The forms that one provider id may have: the message has one of them."""
     code: str | None = None
     """The provider's code, or the enhanced one."""
     classification: str | None = None
     stuck_hours: int | None = None
-    """Processed or Pending, and nothing was heard of it for so many hours."""
+    """Processed or Pending, with no event, request, decision or dispatch for this many hours."""
 
 
-def asks_events(wanted: Filter) -> bool:
-    """Whether a filter is about what became of a message: of some keys only their events tell whether they match."""
-    return any(name in BY_EVENTS for name in given(wanted))
+def needs_events(wanted: Filter) -> bool:
+    """Whether a filter is about a message's outcome, so that some messages must be checked against their events."""
+    return any(name in FROM_EVENTS for name in given(wanted))
 
 
 def given(wanted: Filter) -> list[str]:
-    """Return the names of the conditions that a filter asks for."""
+    """Return the names of the conditions that a filter sets."""
     return [name for name in CONDITIONS if getattr(wanted, name) not in (None, (), [])]
 
 
 def conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions on rows of `messages` that a filter means, but those on the key; and their parameters."""
+    """Return a filter's conditions on rows of `messages`, without those on the key, and their parameters."""
     names = given(wanted)
     return [CONDITIONS[name] for name in names], {name: bound(getattr(wanted, name)) for name in names}
 
 
 def columns_of(sql: str) -> list[str]:
-    """Return the columns of a row that a condition is about."""
+    """Return the columns of `messages` that a condition reads."""
     return [name for name in message_rows.RULES if name in _WORD.findall(_PARAMETER.sub("", sql))]
 
 
@@ -111,7 +107,7 @@ _PARAMETER: Final = re.compile(r"\{\w+:|'[^']*'")
 
 
 def bound(value: Any) -> Any:
-    """Return a value as a parameter of a query has it."""
+    """Return a value in the form of a query parameter: a sequence as a list."""
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
@@ -135,13 +131,13 @@ CONDITIONS: Final = {
     "stuck_hours": "status IN ['Processed', 'Pending']"
     " AND greatest(ifNull(last_heard_at, date_sent), date_sent) < now64(6) - toIntervalHour({stuck_hours:UInt32})",
 }
-"""By the fields of `Filter`, in their names: conditions on rows of `messages`."""
+"""The condition on rows of `messages` for each field of `Filter`; each parameter has the name of its field."""
 
-BY_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
-"""Those that are about what became of a message; the others are about what was asked for, and the state says it."""
+FROM_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
+"""Conditions on the outcome, which depends on events. The others are on the request, which the state has."""
 
-ROW_TELLS: Final = frozenset({"addresses", "address_prefix", "client_id", "staff_id", "appointment_id"})
-"""Those that whoever has the row can tell by plain comparison: `pages.py` does."""
+CHECKED_ON_ROW: Final = frozenset({"addresses", "address_prefix", "client_id", "staff_id", "appointment_id"})
+"""Conditions that `pages.py` checks on the finished row, by plain comparison."""
 
-BY_WINNER: Final = ("code", "classification")
-"""Those of them for which it takes the event that says what became of a message."""
+FROM_WINNER: Final = ("code", "classification")
+"""Those of FROM_EVENTS that need the winning event, not only the types of the events."""

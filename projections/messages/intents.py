@@ -1,38 +1,38 @@
-"""What was asked for and decided of a message, as one number: so that the greatest is the one that counts.
+"""The request or decision of a message packed into one number, so that the greatest number is the one in force.
 
-In:  a request, or a decision's; when, and the hash by which those of one moment are told apart.
-Out: 32 bytes, which ClickHouse reads as a UInt256, and what its parts are.
+In:  a request, or the request of a decision; its time, and a hash that orders those of the same time.
+Out: 32 bytes, which ClickHouse reads as a UInt256, and the function that unpacks it.
 
-A number of fixed size is compared many times as fast as a tuple, and so it can be read of millions of messages:
+ClickHouse compares a number of fixed size many times faster than a tuple, so it can be read for millions of messages:
 docs/adr/0013-what-millions-of-messages-are-counted-by.md. From the highest bit to the lowest:
 
-    known         2 is a decision, 1 a request
-    inverse_at    63 bits: the earlier is the greater
+    known         2 for a decision, 1 for a request
+    inverse_at    63 bits: an earlier time is a greater number
     inverse_hash  64 bits
-    to_hash       64 bits: of the To; 0 where every address counts as the To's
+    to_hash       64 bits: hash of the To key; 0 if events of every address count as events of the To
     kind          4 bits: KINDS
     channel       8 bits: CHANNELS
     outcome       4 bits: OUTCOMES
 
-The views read it with the same shifts (projections/store/views/message_rows.py).
+The views unpack it with the same shifts (projections/store/views/message_rows.py).
 """
 
 from typing import Final, NamedTuple
 
 from projections.messages.arrow_types import address_hash
-from schemas.facts import Request
+from schemas.decoding.sends import Request
 
 __all__ = ["CHANNELS", "KINDS", "Intent", "intent", "read_intent"]
 
 CHANNELS: Final = ("", "email", "sms")
 KINDS: Final = ("", "client", "staff")
-"""What a recipient may be."""
+"""The kinds of a recipient."""
 
 _CHANNEL_AT, _KIND_AT, _TO_AT, _HASH_AT, _TIME_AT, _KNOWN_AT = 4, 12, 16, 80, 144, 208
 
 
 class Intent(NamedTuple):
-    """The parts of the number."""
+    """The unpacked parts of the number."""
 
     known: int
     inverse_at: int
@@ -43,8 +43,8 @@ class Intent(NamedTuple):
 
 
 def intent(known: int, inverse_at: int, inverse_hash: int, request: Request, outcome: int) -> bytes:
-    """Return the number, the lowest byte first."""
-    # An SMS has no CC: whatever address an event names, it is the To's.
+    """Return the packed number, little-endian."""
+    # An SMS has no CC: events of every address are events of the To.
     to_hash = 0 if request.channel == "sms" else address_hash(request.to_key)
     number = (
         known << _KNOWN_AT
@@ -59,7 +59,7 @@ def intent(known: int, inverse_at: int, inverse_hash: int, request: Request, out
 
 
 def read_intent(number: int) -> Intent:
-    """Return the parts of the number."""
+    """Unpack the number."""
     return Intent(
         number >> _KNOWN_AT,
         number >> _TIME_AT & (1 << 63) - 1,

@@ -1,6 +1,6 @@
-"""What one event says of a message's delivery: its rank, and the sub-status that it would give.
+"""The delivery rank of an event, and the sub-status that it gives to its message.
 
-Both are functions of the event alone, so that they can be worked out where the event is written.
+Both depend on the event alone, so they are computed when the event is written.
 """
 
 from typing import Final
@@ -30,7 +30,11 @@ DELIVERY_RANKS: Final = {
     "blocked": 7,
     "bounced": 8,
 }
-"""The delivery axis: of two events the one of the higher rank says what became of the message."""
+"""The rank of each delivery event. Of several events of a message, the one of the highest rank decides the outcome.
+
+TYPE_NUMBERS has the same order, and so have views/message_rows.py, views/bounce_rows.py, recomputation.sql and
+simulator/expectation.py. Rows contain the rank: if it changes, the tables must be filled anew (docs/adr/0003).
+"""
 
 OUTCOMES: Final = {
     "approved": 1,
@@ -40,7 +44,7 @@ OUTCOMES: Final = {
     "suppressed": 5,
     "quota_exceeded": 6,
 }
-"""A decision's outcome, as a number in the state. All above 1 are refusals; 0 is no decision."""
+"""The number that stands for a decision's outcome in the state. Above 1: refused; 0: no decision."""
 
 TYPE_NUMBERS: Final = {
     "complained": 1,
@@ -58,10 +62,13 @@ TYPE_NUMBERS: Final = {
     "blocked": 13,
     "bounced": 14,
 }
-"""The types of events, in such an order that the greatest of a message's own gives its status. Less than 32."""
+"""Event types by number, ordered so that the greatest number of a message's own events gives its status.
+
+At most 31, since rows contain them in five bits. Never renumber: append (docs/adr/0013).
+"""
 
 OTHER_TYPE: Final = 0
-"""The number of any other type."""
+"""The number of every other type."""
 
 STATUS_OF: Final = (
     *("Pending", "Pending"),
@@ -73,18 +80,18 @@ STATUS_OF: Final = (
     "Dropped",
     *("Bounced", "Bounced", "Bounced"),
 )
-"""The status by the greatest number of a type."""
+"""The status, indexed by the greatest type number."""
 
 PROGRESS: Final = {TYPE_NUMBERS[name]: name for name in ("processed", "deferred", "sent")}
-"""What a message that is Processed has as its sub-status."""
+"""The sub-status of a Processed message, by the greatest type number."""
 
 CONTENT: Final = 2
-"""The flag of a message whose content was told, also after that has expired."""
+"""The flag of a message whose content was received; it stays set after the content has expired."""
 WITHDRAWN: Final = 1
-"""The flag of a message to which an event was matched that is another message's."""
+"""The flag of a message to which an event of another message was matched by mistake."""
 
 SUB_STATUS_TYPES: Final = frozenset({"failed", "blocked", "bounced", "dropped"})
-"""The types whose events give a sub-status of their own."""
+"""The event types that give a sub-status."""
 
 _DROP_REASONS: Final = {
     # SendGrid's reasons (docs: Event Webhook reference, "Dropped"; glossary, "Drops")
@@ -103,10 +110,10 @@ _BOUNCE_FAULTS: Final = {"recipient": "hard", "mailbox": "soft", "infrastructure
 
 
 def sub_status(event: Event) -> str:
-    """Return the sub-status that `event` gives where it wins the delivery axis."""
+    """Return the sub-status that `event` gives if it is the winning delivery event."""
     match event.type:
         case "failed":
-            return event.classification.strip().lower() or "failed"  # Twilio's own word: failed or undelivered
+            return event.classification.strip().lower() or "failed"  # Twilio's own status: failed or undelivered
         case "blocked":
             return "blocked"
         case "bounced":
@@ -116,9 +123,9 @@ def sub_status(event: Event) -> str:
                 return "canceled"
             if event.provider == "postmark":
                 return _DROP_CODES.get(event.code, "other")
-            said = event.reason.strip().lower()
-            if said.startswith(_SPAM_CONTENT):
+            reason = event.reason.strip().lower()
+            if reason.startswith(_SPAM_CONTENT):
                 return "content"
-            return _DROP_REASONS.get(said, "other")
+            return _DROP_REASONS.get(reason, "other")
         case _:
             return ""

@@ -1,47 +1,41 @@
-"""Rows of Messaging Logs: first the keys of a page, then the rows of the keys.
+"""Read a page of Messaging Logs: first the keys of the page, then the rows of these keys.
 
-In:  what reads from a store; a `Filter`. Out: rows of `messages`, as dictionaries.
+In:  a store to read from; a `Filter`. Out: rows of `messages`, as dictionaries.
 
-To make a row costs a hundred times as much as to find it, so a page makes no more rows than it shows. The keys are
-found by an index where a filter has one (an address, an id), or by one narrow column (a part of the subject), else by
-reading the columns of the filters alone, in windows of time that grow until the page is full. The rows are made of the
-states of the keys, and of the events of those that are not simple (rows.py).
+Building a row costs a hundred times as much as finding it, so a page builds no more rows than it shows. The keys are
+found by an index if a filter has one (an address, an id), or by one narrow column (a part of the subject), else by
+reading only the columns of the filters, in time windows that grow until the page is full. The rows are built from the
+states of the keys, and from the events of the messages that are not simple (rows.py).
 
-A row may change between the two: it is shown as it is by then, and left out where its status, or what else events tell,
-does not match any more; then the page takes one more key, so it is never short while there are more.
+A row may change between the two queries. It is shown in its newer form, and left out if its status or another value
+from events no longer matches; the page then takes one more key, so it is short only if there are no more rows.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from projections.messages import queries
-from projections.messages.filters import Filter, asks_events, given
+from projections.messages.filters import Filter, given, needs_events
 from projections.messages.queries import Cursor, Order, Window
 from projections.messages.rows import Row, is_simple, row_of_events, row_of_state
-from schemas.times import DAY_US, SECOND_US
+from projections.store.ports import Reader
+from schemas.decoding.times import DAY_US, SECOND_US
 
-__all__ = ["Reader", "read_page", "read_with_id"]
+__all__ = ["read_page", "read_with_id"]
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, in UTC, as rows have times
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive and UTC, as the times of rows
 _WINDOW_DAYS: Final = (2, 31)
-"""How far the first windows of a scan reach from its beginning; the last has no end."""
+"""The lengths of the first windows of a scan, from its start; the last window is unbounded."""
 _HOUR_US: Final = 3_600 * SECOND_US
 _MOST_KEYS: Final = 5_000
 _SPARE_KEYS: Final = 8
-"""More keys than are needed at first: of some rows only their events say whether they match."""
+"""Extra keys to read at first, since some rows turn out not to match once their events are read."""
 _ROWS_OF_KEY: Final = 4
-"""So many rows that are not merged a message may have in its first days."""
-
-
-class Reader(Protocol):
-    """What reads rows, as `projections.store.Store` does."""
-
-    def rows(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
-        """Return the rows of a query."""
+"""How many unmerged rows a message typically has in its first days."""
 
 
 class _Key(NamedTuple):
@@ -57,44 +51,45 @@ class _Key(NamedTuple):
 def read_page(
     store: Reader, wanted: Filter, *, limit: int, now_us: int, order: Order = "newest", after: Cursor | None = None
 ) -> list[Row]:
-    """Return the rows of one page, and one more where there are more than `limit`.
+    """Return the rows of one page, and one more if there are more than `limit`.
 
-    Keyset: rows that are inserted meanwhile never make a row appear twice or not at all. The ids are compared by
-    ClickHouse alone, whose order of UUIDs is its own. `now_us` is the time by which a message is stuck, and where a
-    scan begins to look.
+    Keyset pagination: rows that are inserted meanwhile cause no duplicate and no gap. Only ClickHouse compares ids,
+    since it has its own order of UUIDs. `now_us` is the current time: for `stuck_hours`, and as the start of a scan.
     """
-    if wanted.stuck_hours is not None:  # of a later message nothing can have been heard for so long
+    if wanted.stuck_hours is not None:  # a later message can't be stuck for so long yet
         stuck_us = now_us - wanted.stuck_hours * _HOUR_US
         wanted = replace(wanted, to_us=stuck_us if wanted.to_us is None else min(stuck_us, wanted.to_us))
     found: list[Row] = []
-    hits = _Hits()
-    keys = _keys(store, wanted, limit + 1, order, after, now_us, hits)
-    number = limit + 1 + (_SPARE_KEYS if asks_events(wanted) else 0)
+    matches = _MatchRate()
+    keys = _keys(store, wanted, limit + 1, order, after, now_us, matches)
+    number = limit + 1 + (_SPARE_KEYS if needs_events(wanted) else 0)
     while len(found) <= limit:
-        some = _take(keys, number)
-        if not some:
+        batch = _take(keys, number)
+        if not batch:
             break
-        found += _matching(store, wanted, some, now_us)
-        hits.looked, hits.found = hits.looked + len(some), len(found)
+        found += _matching(store, wanted, batch, now_us)
+        matches.checked, matches.found = matches.checked + len(batch), len(found)
         missing = limit + 1 - len(found)
-        number = min(missing * (hits.looked // max(1, len(found)) + 1) + _SPARE_KEYS, hits.looked * 4, _MOST_KEYS)
+        number = min(
+            missing * (matches.checked // max(1, len(found)) + 1) + _SPARE_KEYS, matches.checked * 4, _MOST_KEYS
+        )
     return found[: limit + 1]
 
 
 @dataclass(slots=True)
-class _Hits:
-    """How many of the keys that were looked at were those of rows that match."""
+class _MatchRate:
+    """How many keys were checked, and how many of their rows matched."""
 
-    looked: int = 0
+    checked: int = 0
     found: int = 0
 
     @property
-    def are_few(self) -> bool:
-        return self.found * 2 < self.looked
+    def is_low(self) -> bool:
+        return self.found * 2 < self.checked
 
 
 def read_with_id(store: Reader, accounts: Sequence[str] | None, email_id: str) -> list[Row]:
-    """Return the rows of one message id: one row, or up to ten where accounts share the id."""
+    """Return the rows of one message id: one, or up to ten if several accounts use the id."""
     query = queries.states_with_id(accounts, email_id)
     return _rows_of(store, store.rows(query.sql, query.parameters))
 
@@ -104,16 +99,16 @@ def _take(keys: Iterator[_Key], number: int) -> list[_Key]:
 
 
 def _keys(
-    store: Reader, wanted: Filter, need: int, order: Order, after: Cursor | None, now_us: int, hits: _Hits
+    store: Reader, wanted: Filter, need: int, order: Order, after: Cursor | None, now_us: int, matches: _MatchRate
 ) -> Iterator[_Key]:
-    """Yield the keys of the rows that may match, in the order of the list."""
+    """Yield the keys of rows that may match, in list order."""
     limit = min(need + _SPARE_KEYS, _MOST_KEYS)
     if queries.indexed_keys(wanted, limit=limit) is not None:
-        # Without a filter a key comes once for each of its rows; with one, once.
+        # Without a filter the query returns a key once per unmerged row; with a filter, once.
         yield from _indexed(store, wanted, limit if given(wanted) else limit * _ROWS_OF_KEY, order, after)
         return
     for window in _windows(store, wanted, order, after, now_us):
-        yield from _scanned(store, wanted, window, limit, order, after, hits)
+        yield from _scanned(store, wanted, window, limit, order, after, matches)
 
 
 def _indexed(store: Reader, wanted: Filter, limit: int, order: Order, after: Cursor | None) -> Iterator[_Key]:
@@ -121,17 +116,17 @@ def _indexed(store: Reader, wanted: Filter, limit: int, order: Order, after: Cur
         query = queries.indexed_keys(wanted, limit=limit, order=order, after=after)
         rows = store.rows(query.sql, query.parameters) if query else []
         yield from dict.fromkeys(_key(row) for row in rows if row["may_match"])
-        # Of what other tables name the state may be missing for a moment: fewer keys are not yet the end there.
-        if not rows or (len(rows) < limit and not queries.names_by_other_tables(wanted)):
+        # Other tables may name a message whose state is not written yet, so a short result is not the end.
+        if not rows or (len(rows) < limit and not queries.reads_other_tables(wanted)):
             return
         after, limit = _key(rows[-1]).cursor, min(limit * 4, _MOST_KEYS)
 
 
 def _scanned(
-    store: Reader, wanted: Filter, window: Window, limit: int, order: Order, after: Cursor | None, hits: _Hits
+    store: Reader, wanted: Filter, window: Window, limit: int, order: Order, after: Cursor | None, matches: _MatchRate
 ) -> Iterator[_Key]:
     while True:
-        query = queries.scanned_keys(wanted, window, limit=limit, order=order, after=after, with_events=hits.are_few)
+        query = queries.scanned_keys(wanted, window, limit=limit, order=order, after=after, with_events=matches.is_low)
         rows = store.rows(query.sql, query.parameters)
         yield from map(_key, rows)
         if len(rows) < limit:
@@ -144,7 +139,7 @@ def _key(row: Row) -> _Key:
 
 
 def _windows(store: Reader, wanted: Filter, order: Order, after: Cursor | None, now_us: int) -> Iterator[Window]:
-    """Yield windows that together are the whole span that is asked for, those that come first in the order first."""
+    """Yield windows that together cover the whole time span of the filter, in list order."""
     first, last = wanted.from_us, wanted.to_us
     if order == "newest":
         if after is not None:
@@ -175,22 +170,22 @@ def _windows(store: Reader, wanted: Filter, order: Order, after: Cursor | None, 
 
 
 def _matching(store: Reader, wanted: Filter, keys: Sequence[_Key], now_us: int) -> list[Row]:
-    """Return the rows of the keys that match, in their order."""
+    """Return the matching rows of the keys, in the order of the keys."""
     ids = list(dict.fromkeys(str(key.email_id) for key in keys))
     query = queries.states_of_keys([key.account_id for key in keys], ids)
-    asked = {key[:2] for key in keys}
-    states = [s for s in store.rows(query.sql, query.parameters) if (s["account_id"], s["message_id"]) in asked]
+    wanted_keys = {key[:2] for key in keys}
+    states = [s for s in store.rows(query.sql, query.parameters) if (s["account_id"], s["message_id"]) in wanted_keys]
     found = {(row["account_id"], row["email_id"]): row for row in _rows_of(store, states)}
     rows = (found.get(key[:2]) for key in keys)
-    return [row for row in rows if row is not None and _holds(row, wanted, now_us)]
+    return [row for row in rows if row is not None and _meets(row, wanted, now_us)]
 
 
 def _rows_of(store: Reader, states: Sequence[Row]) -> list[Row]:
-    """Return the rows of states, in their order."""
+    """Return the rows of the states, in the order of the states."""
     events: dict[tuple[str, UUID], list[Row]] = defaultdict(list)
-    if others := [state for state in states if not is_simple(state)]:
-        ids = list(dict.fromkeys(str(state["message_id"]) for state in others))
-        query = queries.events_of_keys([state["account_id"] for state in others], ids)
+    if non_simple := [state for state in states if not is_simple(state)]:
+        ids = list(dict.fromkeys(str(state["message_id"]) for state in non_simple))
+        query = queries.events_of_keys([state["account_id"] for state in non_simple], ids)
         for event in store.rows(query.sql, query.parameters):
             events[event["account_id"], event["message_id"]].append(event)
     return [
@@ -201,15 +196,12 @@ def _rows_of(store: Reader, states: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _holds(row: Row, wanted: Filter, now_us: int) -> bool:
-    """Whether a row is what a filter means by what became of the message, or by whom it was for.
-
-    By what else was asked for its key was found.
-    """
+def _meets(row: Row, wanted: Filter, now_us: int) -> bool:
+    """Whether a row meets the filter's conditions on outcome and recipient. The key met the others."""
     if wanted.stuck_hours is not None:
-        heard = max(row["last_heard_at"] or row["date_sent"], row["date_sent"])
+        last_heard = max(row["last_heard_at"] or row["date_sent"], row["date_sent"])
         quiet_since = _EPOCH + timedelta(microseconds=now_us) - timedelta(hours=wanted.stuck_hours)
-        if row["status"] not in ("Processed", "Pending") or heard >= quiet_since:
+        if row["status"] not in ("Processed", "Pending") or last_heard >= quiet_since:
             return False
     return (
         (not wanted.statuses or row["status"] in wanted.statuses)
@@ -222,7 +214,7 @@ def _holds(row: Row, wanted: Filter, now_us: int) -> bool:
 
 
 def _is_for(row: Row, wanted: Filter) -> bool:
-    """The filters of `filters.ROW_TELLS`."""
+    """Whether a row meets the conditions of `filters.CHECKED_ON_ROW`."""
     keys = [row["to_key"], *row["cc_keys"]]
     recipient = (row["sent_to"], row["recipient_id"])
     return (

@@ -1,8 +1,8 @@
-"""The queries of Messaging Logs. Every one is bound to accounts; outside values are bound parameters, never text.
+"""The queries of Messaging Logs. Each is limited to accounts; values from outside are bound parameters, never text.
 
-In:  a `Filter`; out: SQL and its parameters. Running them is the caller's; `pages.py` does it for lists.
+In:  a `Filter`. Out: SQL and its parameters. The caller runs them; `pages.py` does so for lists.
 
-A query that makes rows names the columns that it needs, and never the view: see views/message_rows.py.
+A query that builds rows selects only the columns that it needs, and never from the view: see views/message_rows.py.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,10 +12,10 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from projections.messages.filters import (
-    BY_EVENTS,
-    BY_WINNER,
+    CHECKED_ON_ROW,
     CONDITIONS,
-    ROW_TELLS,
+    FROM_EVENTS,
+    FROM_WINNER,
     Filter,
     bound,
     columns_of,
@@ -24,8 +24,8 @@ from projections.messages.filters import (
 )
 from projections.messages.rows import EVENT_COLUMNS, STATE_COLUMNS
 from projections.store.views import message_rows
-from schemas.identity import sent_at_us
-from schemas.provider_ids import PROVIDER_ID_KEYS
+from schemas.decoding.ids import sent_at_us
+from schemas.providers.provider_ids import PROVIDER_ID_KEYS
 
 __all__ = [
     "MAX_EVENTS",
@@ -39,27 +39,28 @@ __all__ = [
     "facets",
     "hours",
     "indexed_keys",
+    "key_condition",
     "matching",
-    "names_by_other_tables",
-    "of_keys",
+    "non_simple_keys",
     "oldest",
-    "others_of",
+    "reads_other_tables",
     "scanned_keys",
     "states_of_keys",
     "states_with_id",
     "timeline",
+    "timeline_event",
     "withdrawn",
 ]
 
 MAX_EVENTS: Final = 10_000
-"""Events of one message that are read at once, at the most."""
+"""The most events of one message that are read at once."""
 
 Order = Literal["newest", "oldest"]
 _SORTED: Final = {"newest": ("<", " DESC"), "oldest": (">", "")}
 
 
 class Cursor(NamedTuple):
-    """Where a page ended: the key of its last row. Two accounts may share an id, so the account is a part of it."""
+    """The key of a page's last row. Two accounts may use the same message id, so the account is part of the key."""
 
     date_sent_ms: int
     email_id: str
@@ -67,12 +68,12 @@ class Cursor(NamedTuple):
 
     @classmethod
     def behind(cls, date_sent: datetime, email_id: UUID, account_id: str) -> "Cursor":
-        """Return the cursor behind a row with this key; the time is naive, in UTC, as the driver gives it."""
+        """Return the cursor after the row with this key; the time is naive and UTC, as the driver returns it."""
         return cls(int(date_sent.replace(tzinfo=UTC).timestamp() * 1000 + 0.5), str(email_id), account_id)
 
 
 class EventCursor(NamedTuple):
-    """Where a page of a timeline ended: the key of its last row."""
+    """The key of the last row of a timeline page."""
 
     occurred_us: int
     received_us: int
@@ -88,14 +89,14 @@ class Query:
 
 
 class Window(NamedTuple):
-    """A span of Date Sent, in microseconds: from the first, which is included, to the second, which is not."""
+    """A range of Date Sent in microseconds: from `from_us` (inclusive) to `to_us` (exclusive)."""
 
     from_us: int | None
     to_us: int | None
 
 
 class _Names(NamedTuple):
-    """How the parts of a key are called."""
+    """The column names of a message's key."""
 
     account_id: str
     date_sent: str
@@ -106,24 +107,25 @@ _OF_ROW: Final = _Names("account_id", "date_sent", "email_id")
 _OF_TABLE: Final = _Names("account_id", "sent_at", "message_id")
 _OF_ALIAS: Final = _Names("t.account_id", "t.sent_at", "t.message_id")
 _KNOWN: Final = "sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
-"""Of an id with a later time there is no row."""
+"""Ids with a later time are refused, so they have no row."""
 
 
 def indexed_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query | None:
-    """Return the query of up to `limit` keys among which all rows of the page are; None where only a scan finds them.
+    """Return the query of up to `limit` keys that include all rows of the page; None if only a scan can find them.
 
-    The rows of `message_state` that state a value are found by it, merged or not, and what the merged row says is asked
-    after that: here, or of the row (`filters.ROW_TELLS`), where such a filter stands alone, so that nearly all keys
-    match. Columns: account_id, date_sent, email_id, may_match. Where `may_match` is 0 the row does not match. Without a
-    filter a key whose rows are not merged may come several times: to leave copies out would take as long as the rest.
+    An index finds the rows of `message_state` that contain a value, merged or not. Whether the merged row still has it
+    is checked afterwards: in this query, or on the finished row if the only filter is one of `filters.CHECKED_ON_ROW`,
+    since then nearly all keys match. Columns: account_id, date_sent, email_id, may_match; if `may_match` is 0, the row
+    does not match. Without a filter a key may come several times, once per unmerged row: removing these duplicates
+    would double the time.
     """
     bounds, parameters = _bounds(wanted, _OF_TABLE, order, after)
-    choice = _choice(wanted, [*bounds, _KNOWN])
-    if choice is None:
+    indexed = _indexed(wanted, [*bounds, _KNOWN])
+    if indexed is None:
         return None
-    keys, chosen = choice
+    keys, index_parameters = indexed
     by = _by(_OF_TABLE, order, in_account=wanted.accounts is not None and len(wanted.accounts) == 1)
-    parameters |= chosen | {"limit": limit}
+    parameters |= index_parameters | {"limit": limit}
     if not given(wanted):
         return Query(
             f"SELECT account_id, sent_at AS date_sent, message_id AS email_id, 1 AS may_match FROM ({keys})"  # noqa: S608
@@ -131,7 +133,7 @@ def indexed_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: 
             parameters,
         )
     keys = f"SELECT DISTINCT account_id, sent_at, message_id FROM ({keys}) ORDER BY {by} LIMIT {{limit:UInt32}}"  # noqa: S608
-    if len(given(wanted)) == 1 and ROW_TELLS.issuperset(given(wanted)):
+    if len(given(wanted)) == 1 and CHECKED_ON_ROW.issuperset(given(wanted)):
         return Query(
             f"SELECT account_id, sent_at AS date_sent, message_id AS email_id, 1 AS may_match FROM ({keys})"  # noqa: S608
             f" ORDER BY {_by(_OF_ROW, order)}",
@@ -154,10 +156,10 @@ def scanned_keys(
     after: Cursor | None = None,
     with_events: bool = False,
 ) -> Query:
-    """Return the query of the keys of a window that match, by the columns of the filters alone: up to `limit`.
+    """Return the query of up to `limit` matching keys of a window; it reads only the columns of the filters.
 
-    Columns: account_id, date_sent, email_id. Of messages that are not simple only the events tell whether they match:
-    they are asked `with_events`, which takes three times as long; without, all that may match are among the keys.
+    Columns: account_id, date_sent, email_id. Messages that are not simple can only be checked against their events.
+    `with_events` does so, and takes three times as long; without it, all of them that may match are among the keys.
     """
     if with_events:
         rows, parameters = matching(wanted, _OF_ROW, window=window, order=order, after=after)
@@ -173,98 +175,100 @@ def scanned_keys(
     )
 
 
-def names_by_other_tables(wanted: Filter) -> bool:
-    """Whether `indexed_keys` takes keys from other tables than the state's."""
+def reads_other_tables(wanted: Filter) -> bool:
+    """Whether `indexed_keys` takes keys from tables other than `message_state`."""
     return bool(wanted.provider_message_ids) or any(
-        table != "message_state" for name in given(wanted) for table, _ in _STATED.get(name, ())
+        table != "message_state" for name in given(wanted) for table, _ in _CANDIDATES.get(name, ())
     )
 
 
 def oldest(wanted: Filter) -> Query:
-    """Return the query of the least Date Sent, in milliseconds, of the messages of the accounts."""
+    """Return the query of the earliest Date Sent of the accounts' messages, in milliseconds."""
     bounds, parameters = _bounds(Filter(wanted.accounts), _OF_TABLE)
-    held = " AND ".join([*bounds, _KNOWN])
-    return Query(f"SELECT toUnixTimestamp64Milli(min(sent_at)) AS ms FROM message_state WHERE {held}", parameters)  # noqa: S608
+    where = " AND ".join([*bounds, _KNOWN])
+    return Query(f"SELECT toUnixTimestamp64Milli(min(sent_at)) AS ms FROM message_state WHERE {where}", parameters)  # noqa: S608
 
 
 def hours(wanted: Filter) -> Query:
-    """Return the query of (hour, rows), the hours of Date Sent counted since 1970, in their order.
+    """Return the query of (hour, rows), sorted by hour: the hours of Date Sent, counted since 1970.
 
-    `rows` is how many rows of tables must be looked at for what is wanted: those that an index or a narrow column
-    finds, else all of the state.
+    `rows` is how many table rows must be read for the filter: those that an index or a narrow column finds, else all
+    rows of `message_state`.
     """
     bounds, parameters = _bounds(wanted, _OF_TABLE)
-    held = [*bounds, _KNOWN]
-    keys, chosen = _choice(wanted, held, only_selective=True) or (
-        f"SELECT sent_at FROM message_state WHERE {' AND '.join(held)}",  # noqa: S608
+    where = [*bounds, _KNOWN]
+    keys, index_parameters = _indexed(wanted, where, only_selective=True) or (
+        f"SELECT sent_at FROM message_state WHERE {' AND '.join(where)}",  # noqa: S608
         {},
     )
     return Query(
         f"SELECT intDiv(toUnixTimestamp64Milli(sent_at), 3600000) AS hour, count() FROM ({keys})"  # noqa: S608
         " GROUP BY hour ORDER BY hour",
-        parameters | chosen,
+        parameters | index_parameters,
     )
 
 
 def states_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
-    """Return the query of the states of some keys, as `rows.STATE_COLUMNS`.
+    """Return the query of the states of some keys, with the columns `rows.STATE_COLUMNS`.
 
-    A pair of account and id that is no key may be among them, where several accounts are given.
+    If several accounts are given, the result may include combinations of account and id that were not requested.
     """
-    held, parameters = of_keys("f", accounts, email_ids)
+    where, parameters = key_condition("f", accounts, email_ids)
     return Query(
-        f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {held}",  # noqa: S608
+        f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {where}",  # noqa: S608
         parameters,
     )
 
 
 def events_of_keys(accounts: Iterable[str], email_ids: Sequence[str]) -> Query:
-    """Return the query of the events of some keys that were not withdrawn, as `rows.EVENT_COLUMNS`."""
-    held, parameters = of_keys("l", accounts, email_ids)
+    """Return the query of the events of some keys, without withdrawn ones, with the columns `rows.EVENT_COLUMNS`."""
+    where, parameters = key_condition("l", accounts, email_ids)
     return Query(
-        f"SELECT {', '.join(EVENT_COLUMNS)} FROM events AS l FINAL PREWHERE {held} WHERE l.link != 'withdrawn'",  # noqa: S608
+        f"SELECT {', '.join(EVENT_COLUMNS)} FROM events AS l FINAL PREWHERE {where} WHERE l.link != 'withdrawn'",  # noqa: S608
         parameters,
     )
 
 
 def states_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
-    """Return the query of the states of one message id: one, or up to ten where accounts share the id."""
+    """Return the query of the states of one message id: one, or up to ten if accounts share the id."""
     bounds, parameters = _bounds(
         Filter(accounts, email_id=email_id), _Names("f.account_id", "f.sent_at", "f.message_id")
     )
-    held = " AND ".join([*bounds, f"f.{_KNOWN}"])
+    where = " AND ".join([*bounds, f"f.{_KNOWN}"])
     return Query(
-        f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {held} ORDER BY account_id LIMIT 10",  # noqa: S608
+        f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {where}"  # noqa: S608
+        " ORDER BY account_id LIMIT 10",
         parameters,
     )
 
 
-def of_keys(alias: str, accounts: Iterable[str], email_ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return the condition on a table's key that names some messages, and its parameters; `alias` is the table's.
+def key_condition(alias: str, accounts: Iterable[str], email_ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the condition on a table's key for some messages, and its parameters; `alias` is the table's alias.
 
-    Each id of each account is asked for, so where there are several accounts a pair that nobody named may be found.
+    It selects each id in each account. So with several accounts it may find combinations that were not requested.
     """
     times = sorted({f"{sent_at_us(email_id) / 1_000_000:.3f}" for email_id in email_ids})
-    # As constants, each for itself: so they reach the index.
-    held = (
+    # Three separate conditions with constants, so that ClickHouse can use the primary key.
+    where = (
         f"{alias}.account_id IN {{key_accounts:Array(String)}}"
         f" AND {alias}.sent_at IN {{key_times:Array(DateTime64(3, 'UTC'))}}"
         f" AND {alias}.message_id IN {{key_ids:Array(UUID)}}"
     )
-    return held, {"key_accounts": sorted(set(accounts)), "key_times": times, "key_ids": [*email_ids]}
+    return where, {"key_accounts": sorted(set(accounts)), "key_times": times, "key_ids": [*email_ids]}
 
 
 def withdrawn(wanted: Filter) -> Query:
-    """Return the query of one row if an event was withdrawn from a message of the accounts and the time, else none."""
+    """Return the query of one row if an event was withdrawn from a message of the accounts and time, else none."""
     bounds, parameters = _bounds(wanted, _OF_TABLE)
-    held = " AND ".join([*bounds, _KNOWN, "bitAnd(flags, 1) = 1"])
-    return Query(f"SELECT 1 FROM message_state WHERE {held} LIMIT 1", parameters)  # noqa: S608
+    where = " AND ".join([*bounds, _KNOWN, "bitAnd(flags, 1) = 1"])
+    return Query(f"SELECT 1 FROM message_state WHERE {where} LIMIT 1", parameters)  # noqa: S608
 
 
 def facets(wanted: Filter, *, any_withdrawn: bool = True) -> Query:
-    """Return the query of (status, channel, type, messages): how many of each there are.
+    """Return the query of (status, channel, type, messages): the number of messages of each.
 
-    Without `any_withdrawn` those of which `withdrawn` tells are not looked for, which takes as long as to count 50,000.
+    If not `any_withdrawn`, it skips the part for the messages that `withdrawn` finds, which costs as much as counting
+    50,000 messages.
     """
     rows, parameters = matching(wanted, ("status", "channel", "type"), any_withdrawn=any_withdrawn)
     return Query(
@@ -277,30 +281,32 @@ def columns(
     wanted: Filter,
     names: Sequence[str],
     window: Window,
-    others: Sequence[Cursor],
+    non_simple: Sequence[Cursor],
     *,
     limit: int,
     order: Order,
     after: Cursor | None,
 ) -> Query:
-    """Return the query of these columns of the messages of a window that are wanted: up to `limit`, in order.
+    """Return the query of these columns of a window's matching messages: up to `limit`, in order.
 
-    `others` are the keys of those that are not simple (`others_of`). Times are texts in RFC 3339, the id is text.
-    Behind the columns come `is_known`, which is 0 where `others` lacks a message, so that its row says nothing; and
-    date_sent (in milliseconds), email_id and account_id: of the last row, the cursor.
+    `non_simple` are the keys of the messages that are not simple (`non_simple_keys`). Times are RFC 3339 text, ids are
+    text. After the columns come `is_known`, which is 0 for a message that is missing in `non_simple`, whose row is not
+    valid; and date_sent (in milliseconds), email_id and account_id, which make the cursor.
     """
-    held, parameters = conditions(wanted)
+    where, parameters = conditions(wanted)
     within, bounds = _within(wanted, window, order, after)
-    made = dict.fromkeys([*names, *(name for sql in held for name in columns_of(sql)), *_OF_ROW])
-    of_row, match = ", ".join(dict.fromkeys([*names, *_OF_ROW])), " AND ".join(held) or "1"
+    made = dict.fromkeys([*names, *(name for sql in where for name in columns_of(sql)), *_OF_ROW])
+    of_row, match = ", ".join(dict.fromkeys([*names, *_OF_ROW])), " AND ".join(where) or "1"
     states = message_rows.state_rows(made, "is_simple", within=within, by_key=True)
     rows = (
         f"SELECT {of_row}, is_simple AS is_known FROM ({states})"  # noqa: S608
         f" WHERE if(is_simple, {match}, NOT (email_id IN {{key_ids:Array(UUID)}}))"
     )
-    these, keys = of_keys("t", [key.account_id for key in others], [key.email_id for key in others])
-    if others:
-        of_events = message_rows.event_rows_of(made, within=f"{these} AND {within}")
+    is_non_simple, keys = key_condition(
+        "t", [key.account_id for key in non_simple], [key.email_id for key in non_simple]
+    )
+    if non_simple:
+        of_events = message_rows.event_rows_of(made, within=f"{is_non_simple} AND {within}")
         rows += f" UNION ALL SELECT {of_row}, 1 AS is_known FROM ({of_events}) WHERE {match}"  # noqa: S608
     shown = [_TEXTS.get(name, name) for name in names]
     cursor = ("toUnixTimestamp64Milli(date_sent)", "toString(email_id)", "account_id")
@@ -311,8 +317,8 @@ def columns(
     )
 
 
-def others_of(wanted: Filter, window: Window, *, order: Order, after: Cursor | None) -> Query:
-    """Return the query of the keys, as `Cursor`s are, of the messages of a window that are not simple."""
+def non_simple_keys(wanted: Filter, window: Window, *, order: Order, after: Cursor | None) -> Query:
+    """Return the query of the keys, in the form of `Cursor`, of a window's messages that are not simple."""
     within, parameters = _within(wanted, window, order, after)
     rows = message_rows.state_rows(_OF_ROW, "is_simple", within=within)
     return Query(
@@ -323,11 +329,11 @@ def others_of(wanted: Filter, window: Window, *, order: Order, after: Cursor | N
 
 
 def _within(wanted: Filter, window: Window | None, order: Order, after: Cursor | None) -> tuple[str, dict[str, Any]]:
-    """Return the condition on the keys of what is wanted, and its parameters: by an index, where a filter has one."""
+    """Return the condition on the wanted keys, and its parameters; it uses an index if a filter has one."""
     within, parameters = _bounds(wanted, _OF_ALIAS, order, after, window)
-    if choice := _choice(wanted, [*_bounds(wanted, _OF_TABLE, window=window)[0], _KNOWN], only_selective=True):
-        keys, chosen = choice
-        parameters |= chosen
+    if indexed := _indexed(wanted, [*_bounds(wanted, _OF_TABLE, window=window)[0], _KNOWN], only_selective=True):
+        keys, index_parameters = indexed
+        parameters |= index_parameters
         within.append(f"({', '.join(_OF_ALIAS)}) IN ({keys})")
     return " AND ".join(within), parameters
 
@@ -337,7 +343,7 @@ _TEXTS: Final = {
     for name in message_rows.RULES
     if name == "date_sent" or name.endswith("_at")
 } | {"email_id": "toString(email_id)"}
-"""What is text in a file and no text in a row."""
+"""The columns that are text in an export file but not in a row."""
 
 
 def matching(
@@ -349,24 +355,38 @@ def matching(
     after: Cursor | None = None,
     any_withdrawn: bool = True,
 ) -> tuple[str, dict[str, Any]]:
-    """Return the query of these columns of all messages that are wanted, and its parameters.
+    """Return the query of these columns of all matching messages, and its parameters.
 
-    If given, only of those of a window, and behind a cursor. `any_withdrawn`: see `facets`.
+    Optionally limited to a window, and to rows after a cursor. `any_withdrawn`: see `facets`.
     """
-    held, parameters = conditions(wanted)
-    names = dict.fromkeys([*columns, *(name for sql in held for name in columns_of(sql)), *_OF_ROW])
+    where, parameters = conditions(wanted)
+    names = dict.fromkeys([*columns, *(name for sql in where for name in columns_of(sql)), *_OF_ROW])
     within, more = _within(wanted, window, order, after)
-    where = " AND ".join(held) or "1"
+    match = " AND ".join(where) or "1"
     branches: Sequence[Callable[..., str]] = (message_rows.simple_rows, message_rows.event_rows)
-    if message_rows.need_no_events(names):
-        branches = [message_rows.kept_rows, *([message_rows.withdrawn_rows] if any_withdrawn else [])]
+    if message_rows.readable_from_state(names):
+        branches = [message_rows.intact_rows, *([message_rows.withdrawn_rows] if any_withdrawn else [])]
     each = (make(names, within=within) for make in branches)
-    both = (f"SELECT {', '.join(columns)} FROM ({of}) WHERE {where}" for of in each)  # noqa: S608
+    both = (f"SELECT {', '.join(columns)} FROM ({of}) WHERE {match}" for of in each)  # noqa: S608
     return " UNION ALL ".join(both), parameters | more
 
 
+_OF_MESSAGE: Final = (
+    "t.account_id = {account:String} AND t.sent_at = UUIDv7ToDateTime({email_id:UUID}, 'UTC')"
+    " AND t.message_id = {email_id:UUID}"
+)
+
+
+def timeline_event(account_id: str, email_id: str, event_id: str) -> Query:
+    """Return the query of one event of a message's timeline."""
+    return Query(
+        f"SELECT * FROM ({message_rows.timeline_rows(_OF_MESSAGE)}) WHERE event_id = {{event_id:String}}",  # noqa: S608
+        {"account": account_id, "email_id": email_id, "event_id": event_id},
+    )
+
+
 def timeline(account_id: str, email_id: str, *, limit: int, after: EventCursor | None = None) -> Query:
-    """Return the query of one message's events, by the time they occurred, then by their arrival: `limit` + 1 rows."""
+    """Return the query of one message's events, sorted by occurrence, then by arrival: up to `limit` + 1 rows."""
     parameters: dict[str, Any] = {"account": account_id, "email_id": email_id, "limit": limit + 1}
     behind = ""
     if after is not None:
@@ -375,12 +395,8 @@ def timeline(account_id: str, email_id: str, *, limit: int, after: EventCursor |
             " fromUnixTimestamp64Micro({received_us:Int64}, 'UTC'), {event_id:String})"
         )
         parameters |= after._asdict()
-    within = (
-        "t.account_id = {account:String} AND t.sent_at = UUIDv7ToDateTime({email_id:UUID}, 'UTC')"
-        " AND t.message_id = {email_id:UUID}"
-    )
     return Query(
-        f"SELECT * FROM ({message_rows.timeline_rows(within)}) WHERE 1{behind}"  # noqa: S608
+        f"SELECT * FROM ({message_rows.timeline_rows(_OF_MESSAGE)}) WHERE 1{behind}"  # noqa: S608
         " ORDER BY occurred_at, received_at, event_id LIMIT {limit:UInt32}",
         parameters,
     )
@@ -395,67 +411,67 @@ def _bounds(
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions on a message's key, and their parameters."""
     account_id, date_sent, email_id = names
-    said = {
+    by_name = {
         "accounts": f"{account_id} IN {{accounts:Array(String)}}",
         "from_us": f"{date_sent} >= fromUnixTimestamp64Micro({{from_us:Int64}}, 'UTC')",
         "to_us": f"{date_sent} < fromUnixTimestamp64Micro({{to_us:Int64}}, 'UTC')",
-        # The time is a function of the id, and the table is sorted by it: one message is found without a scan.
+        # The id contains the time, and the table is sorted by time: one message is found without a scan.
         "email_id": f"{date_sent} = UUIDv7ToDateTime({{email_id:UUID}}, 'UTC') AND {email_id} = {{email_id:UUID}}",
     }
-    parameters = {name: bound(value) for name in said if (value := getattr(wanted, name)) is not None}
-    held = [said[name] for name in parameters]
+    parameters = {name: bound(value) for name in by_name if (value := getattr(wanted, name)) is not None}
+    found = [by_name[name] for name in parameters]
     if after is not None:
         beyond, _ = _SORTED[order]
-        held.append(
+        found.append(
             f"({date_sent}, {email_id}, {account_id}) {beyond}"
             " (fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC'), {after_id:UUID}, {after_account:String})"
         )
-        # By its own column too: the tuple says nothing to the table's index.
-        held.append(f"{date_sent} {beyond}= fromUnixTimestamp64Milli({{after_ms:Int64}}, 'UTC')")
+        # Repeated for the column alone, since the primary key can't use a condition on the tuple.
+        found.append(f"{date_sent} {beyond}= fromUnixTimestamp64Milli({{after_ms:Int64}}, 'UTC')")
         parameters |= {"after_ms": after.date_sent_ms, "after_id": after.email_id, "after_account": after.account_id}
     if window is not None and window.from_us is not None:
-        held.append(f"{date_sent} >= fromUnixTimestamp64Micro({{window_from_us:Int64}}, 'UTC')")
+        found.append(f"{date_sent} >= fromUnixTimestamp64Micro({{window_from_us:Int64}}, 'UTC')")
         parameters["window_from_us"] = window.from_us
     if window is not None and window.to_us is not None:
-        held.append(f"{date_sent} < fromUnixTimestamp64Micro({{window_to_us:Int64}}, 'UTC')")
+        found.append(f"{date_sent} < fromUnixTimestamp64Micro({{window_to_us:Int64}}, 'UTC')")
         parameters["window_to_us"] = window.to_us
-    return held, parameters
+    return found, parameters
 
 
 def _by(names: _Names, order: Order, *, in_account: bool = False) -> str:
-    """Return the order of a list; `in_account`: as the table has it, so that it is read no further than need be."""
+    """Return the ORDER BY of a list. `in_account`: in the table's order, so that ClickHouse can stop reading early."""
     account_id, date_sent, email_id = names
     by = (account_id, date_sent, email_id) if in_account else (date_sent, email_id, account_id)
     return ", ".join(f"{name}{_SORTED[order][1]}" for name in by)
 
 
-def _choice(
+def _indexed(
     wanted: Filter, bounds: Sequence[str], *, only_selective: bool = False
 ) -> tuple[str, dict[str, Any]] | None:
-    """Return the query of the keys among which all that is wanted is, read by an index, and its parameters.
+    """Return an index query for a set of keys that includes all wanted ones, and its parameters.
 
-    None where no filter is selective; but if nothing is asked but one account and a time, the table's order will do
-    (not with `only_selective`).
+    None if no filter is selective. A query for one account and a time alone is served in the table's order (but not
+    with `only_selective`).
     """
     keys = f"SELECT account_id, sent_at, message_id FROM message_state WHERE {' AND '.join(bounds)}"  # noqa: S608
     if known_by := [f"{name}:{id_}" for name in _providers(wanted) for id_ in wanted.provider_message_ids]:
-        if max(len(id_.encode()) for id_ in wanted.provider_message_ids) > _LINKED_BYTES:
+        if max(len(id_.encode()) for id_ in wanted.provider_message_ids) > _MAX_ID_BYTES:
             return None
-        held = " AND ".join(bounds)
+        where = " AND ".join(bounds)
         of_table = "SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC') AS sent_at, message_id FROM"
         sql = (
             f"SELECT account_id, sent_at, message_id FROM ({of_table} holders"  # noqa: S608
             f" WHERE known_by IN {{known_by:Array(String)}} UNION ALL {of_table} dispatches WHERE provider IN"
             " {providers:Array(String)} AND provider_message_id IN {provider_message_ids:Array(String)})"
-            f" WHERE {held}"
+            f" WHERE {where}"
         )
         return sql, {"known_by": known_by, "providers": [*_providers(wanted)]} | {
             "provider_message_ids": [*wanted.provider_message_ids]
         }
-    first = next((name for name in _STATED if name in given(wanted)), None)
+    first = next((name for name in _CANDIDATES if name in given(wanted)), None)
     if first is not None and wanted.email_id is None:
         each = " UNION ALL ".join(
-            f"{keys.replace(' message_state ', f' {table} ')} AND ({sql})" for table, sql in _STATED[first]
+            f"{keys.replace(' message_state ', f' {table} ')} AND ({sql})" for table, sql in _CANDIDATES[first]
         )
         return f"SELECT account_id, sent_at, message_id FROM ({each})", {  # noqa: S608
             first: bound(getattr(wanted, first))
@@ -467,35 +483,35 @@ def _choice(
 
 
 def _states(wanted: Filter, *, within: str = "", by_key: bool = False) -> tuple[str, str, dict[str, Any]]:
-    """Return the query of the states' columns that are asked, the condition on them, and its parameters.
+    """Return the query of the state columns that the filter needs, the condition on them, and its parameters.
 
-    What the events of some messages alone can tell is taken to hold.
+    A condition that only a message's events can answer counts as met here.
     """
-    of_facts, of_types, of_winner = (
+    on_request, on_types, on_winner = (
         " AND ".join(CONDITIONS[name] for name in given(wanted) if name in names)
-        for names in (CONDITIONS.keys() - {*BY_EVENTS}, {*BY_EVENTS} - {*BY_WINNER}, BY_WINNER)
+        for names in (CONDITIONS.keys() - {*FROM_EVENTS}, {*FROM_EVENTS} - {*FROM_WINNER}, FROM_WINNER)
     )
     _, parameters = conditions(wanted)
     names = dict.fromkeys([*_OF_ROW, *(n for name in given(wanted) for n in columns_of(CONDITIONS[name]))])
-    match = [of_facts] if of_facts else []
+    match = [on_request] if on_request else []
     more = []
-    for condition, knows in ((of_types, "is_kept"), (of_winner, "is_simple")):
+    for condition, is_valid in ((on_types, "is_intact"), (on_winner, "is_simple")):
         if condition:
-            match.append(f"if({knows}, {condition}, 1)")
-            more.append(knows)
+            match.append(f"if({is_valid}, {condition}, 1)")
+            more.append(is_valid)
     inner = message_rows.state_rows(names, *more, within=within, by_key=by_key)
     return inner, " AND ".join(match) or "1", parameters
 
 
-_LINKED_BYTES: Final = 1_000
-"""Ids of more bytes link nothing: tables/0005_holders.sql."""
+_MAX_ID_BYTES: Final = 1_000
+"""Longer ids are never linked: tables/0005_holders.sql."""
 
 
 def _providers(wanted: Filter) -> Sequence[str]:
     return [wanted.provider] if wanted.provider else [*PROVIDER_ID_KEYS]
 
 
-_STATED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+_CANDIDATES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "addresses": (
         ("message_state", "substring(to_key, 17) IN {addresses:Array(String)}"),
         ("message_state", "hasAny(copied_to, {addresses:Array(String)})"),
@@ -523,4 +539,4 @@ _STATED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("events", "classification = {classification:String}"),
     ),
 }
-"""What some row of a table says of a message that matches: a union of what an index or a narrow column finds."""
+"""By filter: the tables and conditions that find candidate rows by an index or a narrow column; they are united."""

@@ -1,10 +1,10 @@
-"""Rows of `messages`, made of what the tables say: for the few that a page shows.
+"""Build rows of `messages` in Python, for the few rows of a page.
 
-In:  joined states (rows of `message_state` under FINAL), and the events of those messages that are not simple.
-Out: rows with the columns of the view, and the same values: a test compares them. Pure.
+In:  merged states (rows of `message_state` under FINAL), and the events of the messages that are not simple.
+Out: rows with the columns and values of the view; a test compares them. Pure.
 
-The view's SQL (projections/store/views/message_rows.py) is for questions about many messages. To analyse it takes five
-times as long as to read fifty states.
+The view's SQL (projections/store/views/message_rows.py) is for queries over many messages: for ClickHouse to analyse it
+takes five times as long as to read fifty states.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from projections.messages.arrow_types import INVERSE, ORDERED_TEXTS, TYPE_SIZE
 from projections.messages.intents import read_intent
-from projections.messages.law import COUNT_LIMIT, REFUSED_STATUS, is_own
 from projections.messages.outcomes import (
     CONTENT,
     DELIVERY_RANKS,
@@ -24,6 +23,7 @@ from projections.messages.outcomes import (
     TYPE_NUMBERS,
     WITHDRAWN,
 )
+from projections.messages.reference_fold import COUNT_LIMIT, REFUSED_STATUS, is_own
 from schemas.events import ENGAGEMENT_TYPES, FACT_TYPES
 
 __all__ = ["EVENT_COLUMNS", "STATE_COLUMNS", "Row", "is_simple", "row_of_events", "row_of_state"]
@@ -37,22 +37,22 @@ STATE_COLUMNS: Final = (
     *("processed", "delivered", "bounced", "opened", "clicked", "deliveries", "changes", "winner"),
     *(f"length({name}) AS {name}" for name in ("opens", "machine_opens", "clicks", "deferrals")),
 )
-"""What is asked of a state."""
+"""The SELECT list for a state."""
 
 EVENT_COLUMNS: Final = (
     *("account_id", "message_id", "event_id", "type", "provider", "provider_message_id", "address"),
     *("toUnixTimestamp64Micro(occurred_at) AS at", "code", "enhanced_code", "reason", "classification", "sub_status"),
     "machine",
 )
-"""What is asked of an event of a message that is not simple."""
+"""The SELECT list for an event of a message that is not simple."""
 
 _REFUSALS: Final = {OUTCOMES[outcome]: status for outcome, status in REFUSED_STATUS.items()}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TYPE: Final = (1 << TYPE_SIZE) - 1
+_TYPE_MASK: Final = (1 << TYPE_SIZE) - 1
 
 
 def is_simple(state: Row) -> bool:
-    """Whether the axes that are joined over all addresses are the To's."""
+    """Whether the state, which is merged over all addresses, is valid for the To: no CC events, none withdrawn."""
     to_hash = read_intent(state["intent"]).to_hash
     return not state["flags"] & WITHDRAWN and (
         not to_hash or all(code >> TYPE_SIZE in (0, to_hash) for code in state["told"])
@@ -60,14 +60,14 @@ def is_simple(state: Row) -> bool:
 
 
 def row_of_state(state: Row) -> Row:
-    """Return the row of a message that is simple."""
+    """Return the row of a simple message."""
     winner, seen = state["winner"], state["seen"]
     changes = state["changes"].items()
     change = min(changes, key=lambda c: (c[1]["inverse_at"], -c[0]))[1]["state"] if changes else ""
     return _row(
         state,
-        types={code & _TYPE for code in state["told"]},
-        is_told=bool(state["told"]),
+        types={code & _TYPE_MASK for code in state["told"]},
+        has_events=bool(state["told"]),
         seen=(seen["provider"], seen["provider_message_id"]),
         provider_ids=state["provider_ids"],
         firsts={name: INVERSE - state[name] if state[name] else None for name in _FIRSTS},
@@ -79,20 +79,22 @@ def row_of_state(state: Row) -> Row:
 
 
 def row_of_events(state: Row, events: Iterable[Mapping[str, Any]]) -> Row:
-    """Return the row of a message that is not simple; `events` are all of it that were not withdrawn."""
+    """Return the row of a message that is not simple; `events` are all its events that were not withdrawn."""
     channel, to_key = read_intent(state["intent"]).channel, state["to_key"]
-    told = [event for event in events if event["type"] not in FACT_TYPES]
-    own = [(_type(event), event) for event in told if not to_key or is_own(event["address"], channel, to_key)]
+    reported = [event for event in events if event["type"] not in FACT_TYPES]
+    own = [
+        (_type_number(event), event) for event in reported if not to_key or is_own(event["address"], channel, to_key)
+    ]
     ranked = [event for _, event in own if event["type"] in DELIVERY_RANKS]
     changes = (event for number, event in own if number == TYPE_NUMBERS["subscription_changed"])
     latest = max(changes, key=lambda e: (e["at"], e["event_id"]), default=_NO_EVENT)
-    first_seen = min(told, key=lambda e: (not e["provider_message_id"], e["at"], e["event_id"]), default=None)
+    first_seen = min(reported, key=lambda e: (not e["provider_message_id"], e["at"], e["event_id"]), default=None)
     return _row(
         state,
         types={number for number, _ in own},
-        is_told=bool(told),
+        has_events=bool(reported),
         seen=(first_seen["provider"], first_seen["provider_message_id"]) if first_seen else ("", ""),
-        provider_ids=[f"{e['provider']}:{e['provider_message_id']}" for e in told if e["provider_message_id"]],
+        provider_ids=[f"{e['provider']}:{e['provider_message_id']}" for e in reported if e["provider_message_id"]],
         firsts={name: min((e["at"] for n, e in own if n in wanted), default=None) for name, wanted in _FIRSTS.items()},
         last_delivered=max((e["at"] for n, e in own if n == TYPE_NUMBERS["delivered"]), default=None),
         counts={name: sum(n == wanted for n, _ in own) for name, wanted in _COUNTS.items()},
@@ -115,7 +117,7 @@ _COUNTS: Final = {
 _NO_EVENT: Final = dict.fromkeys(("code", "enhanced_code", "reason", "classification", "sub_status"), "")
 
 
-def _type(event: Mapping[str, Any]) -> int:
+def _type_number(event: Mapping[str, Any]) -> int:
     name = f"machine_{event['type']}" if event["machine"] and event["type"] in ENGAGEMENT_TYPES else event["type"]
     return TYPE_NUMBERS.get(name, OTHER_TYPE)
 
@@ -128,7 +130,7 @@ def _row(
     state: Row,
     *,
     types: Set[int],
-    is_told: bool,
+    has_events: bool,
     seen: tuple[str, str],
     provider_ids: Sequence[str],
     firsts: Mapping[str, int | None],
@@ -137,18 +139,18 @@ def _row(
     winner: Mapping[str, Any],
     change: str,
 ) -> Row:
-    """The rules of docs/explanation/status.md."""
+    """Apply the rules of docs/explanation/status.md."""
     intent, request, dispatch = read_intent(state["intent"]), state["request"], state["dispatch"]
     refusal = _REFUSALS.get(intent.outcome)
     status, sub_status = (refusal, "") if refusal else _status(types, winner["sub_status"], change)
-    said = _NO_EVENT if refusal else winner
+    delivery = _NO_EVENT if refusal else winner
     provider, provider_message_id = (
         (dispatch["provider"], dispatch["provider_message_id"]) if dispatch["known"] else seen
     )
     bounced = firsts["bounced"]
     anomalies = {
         "conflicting_requests": state["first_content"] < state["last_content"],
-        "event_after_refusal": bool(refusal) and is_told,
+        "event_after_refusal": bool(refusal) and has_events,
         "delivered_after_bounce": bounced is not None and last_delivered is not None and last_delivered > bounced,
         "id_mismatch": dispatch["known"] > 0 and any(i != f"{provider}:{provider_message_id}" for i in provider_ids),
     }
@@ -168,8 +170,8 @@ def _row(
         "sub_status": sub_status,
         "reason": request["detail"] if refusal else winner["reason"],
         "code": request["reason"] if refusal else winner["code"],
-        "enhanced_code": said["enhanced_code"],
-        "classification": said["classification"],
+        "enhanced_code": delivery["enhanced_code"],
+        "classification": delivery["classification"],
         "date_sent": state["sent_at"],
         "decided_at": _time(INVERSE - intent.inverse_at) if intent.outcome else None,
         "dispatched_at": _time(INVERSE - dispatch["inverse_at"]) if dispatch["known"] else None,
@@ -190,19 +192,19 @@ def _row(
     }
 
 
-def _status(types: Set[int], winners: str, change: str) -> tuple[str, str]:
-    """The display status and its sub-status of a message that was not refused, by the types of its own events."""
+def _status(types: Set[int], winner_sub_status: str, change: str) -> tuple[str, str]:
+    """Return status and sub-status of a message that was not refused, by the types of its own events."""
     greatest = max(types, default=OTHER_TYPE)
     status = STATUS_OF[greatest]
     if status in ("Bounced", "Dropped"):
-        return status, winners
+        return status, winner_sub_status
     if status == "Subscriptionchange":
         return status, change
     return status, PROGRESS.get(greatest, "")
 
 
 def _time(us: int) -> datetime:
-    """A naive time in UTC, as the driver gives it; of one that Python has not, the nearest."""
+    """Return a naive UTC time, as the driver does; a time that Python can't represent becomes the nearest it can."""
     try:
         return (_EPOCH + timedelta(microseconds=us)).replace(tzinfo=None)
     except OverflowError:

@@ -1,6 +1,6 @@
-"""The query of delivery statistics: messages counted by what became of them. Outside values are bound parameters.
+"""The query of delivery statistics: messages counted by outcome. Values from outside are bound parameters.
 
-A status is the fold's: what is counted are rows of `messages`.
+It counts rows of `messages`, so a status here is the same as in `messages`.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _GROUPS: Final[dict[GroupBy, str]] = {
     "domain": "to_domain",
     "channel": "channel",
 }
-"""What messages can be counted by; hours and days are those of Date Sent, in UTC."""
+"""The SQL of each group. Hours and days are of Date Sent, in UTC."""
 
 _GROUPED: Final[dict[GroupBy, tuple[str, ...]]] = {
     "hour": ("date_sent",),
@@ -31,9 +31,9 @@ _GROUPED: Final[dict[GroupBy, tuple[str, ...]]] = {
     "domain": ("to_domain",),
     "channel": ("channel",),
 }
-"""The columns that each is of."""
+"""The columns that each group reads."""
 _COUNTED: Final = ("account_id", "status", "was_delivered", "was_touched", "was_opened", "was_clicked", "complained")
-"""The columns that counts are of, some of which only queries have."""
+"""The columns that the counts read. Some of them exist only in queries, not in the view."""
 
 _REFUSED: Final = f"(status IN [{', '.join(repr(status) for status in REFUSED)}])"
 _DELIVERED: Final = (
@@ -53,7 +53,7 @@ COUNTS: Final = {
     "clicked": f"countIf({_DELIVERED} AND was_clicked)",
     "complained": f"countIf(complained AND NOT {_REFUSED} AND (status != 'Pending'))",
 }
-"""What is counted. `refused`: the gate did not approve it. `sent`: a provider has said something of it."""
+"""The counts. `refused`: the gate did not approve the message. `sent`: a provider has reported an event of it."""
 
 RATES: Final = {
     "refusal_rate": ("refused", "messages"),
@@ -62,25 +62,25 @@ RATES: Final = {
     "drop_rate": ("dropped", "sent"),
     "open_rate": ("opened", "delivered"),
     "click_rate": ("clicked", "delivered"),
-    "complaint_rate": ("complained", "sent"),  # some providers tell of a complaint and of no delivery
+    "complaint_rate": ("complained", "sent"),  # some providers report a complaint and no delivery
 }
-"""Each rate: which count, of which."""
+"""Each rate: numerator and denominator, by the names of COUNTS."""
 
 
 def delivery(wanted: Filter, group_by: Sequence[GroupBy], *, limit: int, any_withdrawn: bool = True) -> Query:
-    """Return the query of the counts of each group, by the groups in their order: up to `limit` + 1 rows.
+    """Return the query of the counts of each group, sorted by `group_by`: up to `limit` + 1 rows.
 
-    The columns are the names of `group_by`, those of COUNTS with a `_` behind them (`messages` has columns of some of
-    these names), and `template_name` where templates are a group. `any_withdrawn`: see `queries.facets`.
+    The columns are the names of `group_by`, the names of COUNTS with a `_` appended (some of them are columns of
+    `messages`), and `template_name` if grouped by template. `any_withdrawn`: see `queries.facets`.
     """
     names = [f"{_GROUPS[name]} AS {name}" for name in group_by]
-    if "template" in group_by:  # a template may be renamed: the name that its newest message has
+    if "template" in group_by:  # a template may be renamed: take the name of its newest message
         names.append("argMax(type, date_sent) AS template_name")
     counts = [f"{count} AS {name}_" for name, count in COUNTS.items()]
     columns = dict.fromkeys([*_COUNTED, *(column for name in group_by for column in _GROUPED[name])])
     rows, parameters = matching(wanted, columns, any_withdrawn=any_withdrawn)
     return Query(
-        # Changes of suppression lists are rows of the account `*`, and nobody's messages.
+        # Rows of the account `*` are changes of suppression lists, not messages of an account.
         f"SELECT {', '.join([*names, *counts])} FROM ({rows}) WHERE account_id != '*'"  # noqa: S608
         f" GROUP BY {', '.join(group_by)} ORDER BY {', '.join(group_by)} LIMIT {{limit:UInt32}}",
         parameters | {"limit": limit + 1},

@@ -1,4 +1,4 @@
-"""ClickHouse: the one way in and out, the tables and views, and how they are made."""
+"""ClickHouse: the client, the tables and views, and their migrations."""
 
 from projections.store.clickhouse import DATABASE, Store
 

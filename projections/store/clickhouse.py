@@ -1,8 +1,8 @@
-"""ClickHouse, over HTTP: the one way in and out of the store.
+"""Access ClickHouse over HTTP. Every read and write of the store goes through here.
 
 In:  Arrow tables to insert; SQL with bound parameters to read.
-Promises: an insert that returned is stored; one that raised may be stored or not, so whatever writes must be able to
-write it again. `StoreError` says that the same call may go through later, `StoreRefused` that it may never.
+Promises: an insert that returned is stored. One that raised may or may not be stored, so callers must be able to repeat
+it. `StoreError`: the same call may succeed later. `StoreRefused`: it never will.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
+import pyarrow as pa
 from clickhouse_connect.datatypes.temporal import DateTime64
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 from clickhouse_connect.driver.query import QueryResult
@@ -23,19 +24,19 @@ __all__ = ["DATABASE", "Store"]
 
 DATABASE: Final = "sendledger"
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive and UTC, as the driver's are
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive and UTC, as the driver's times
 _EARLIEST_US: Final = -62_135_596_800_000_000  # the year 1
 _LATEST_US: Final = 253_402_300_799_999_999  # the end of the year 9999
 
 _MAX_EXECUTION: Final = "max_execution_time"
-# Which fault an error is, ClickHouse's code says (src/Common/ErrorCodes.cpp, read 2026-11-28), as the driver read it
-# from X-ClickHouse-Exception-Code. Listed are the codes that a statement or one of its values can be to blame for. All
-# others are waited out, those of later releases too: waiting for what does not pass is seen (lag, retries) and loses
-# nothing, but blaming a record for the server's trouble parks the innocent. No code means that something else answered,
-# a proxy for one, or nobody.
+# Errors are classified by ClickHouse's code (src/Common/ErrorCodes.cpp, read 2026-11-28), which the driver reads from
+# X-ClickHouse-Exception-Code. Listed here are the codes that a statement or one of its values can cause. All others,
+# also those of later releases, are retried: an endless retry is visible (lag, retries) and loses nothing, but blaming a
+# record for a problem of the server would park good records. No code means that something else answered (a proxy, for
+# example), or nothing did.
 _REFUSED: Final = frozenset(
     {
-        # A value that can't be read, or does not fit.
+        # A value that can't be parsed, or does not fit.
         6,  # CANNOT_PARSE_TEXT
         7,  # INCORRECT_NUMBER_OF_COLUMNS
         9,  # SIZES_OF_COLUMNS_DOESNT_MATCH
@@ -85,7 +86,7 @@ _REFUSED: Final = frozenset(
         691,  # UNKNOWN_ELEMENT_OF_ENUM
         728,  # UNEXPECTED_DATA_TYPE
         760,  # UNICODE_ERROR
-        # A statement that no server takes.
+        # A statement that no server accepts.
         1,  # UNSUPPORTED_METHOD
         34,  # TOO_MANY_ARGUMENTS_FOR_FUNCTION
         35,  # TOO_FEW_ARGUMENTS_FOR_FUNCTION
@@ -130,16 +131,16 @@ _DENIED: Final = frozenset(
         516,  # AUTHENTICATION_FAILED
     }
 )
-_OPERATORS: Final = frozenset(
+_NEEDS_OPERATOR: Final = frozenset(
     {
         8,  # THERE_IS_NO_COLUMN
         16,  # NO_SUCH_COLUMN_IN_TABLE
-        46,  # UNKNOWN_FUNCTION: a server older than we need
-        47,  # UNKNOWN_IDENTIFIER: a view that a migration will change
+        46,  # UNKNOWN_FUNCTION: the server is too old
+        47,  # UNKNOWN_IDENTIFIER: a view is not migrated yet
         60,  # UNKNOWN_TABLE
         81,  # UNKNOWN_DATABASE
         115,  # UNKNOWN_SETTING
-        158,  # TOO_MANY_ROWS: over a limit of the user's profile, like the two below
+        158,  # TOO_MANY_ROWS: a limit of the user's profile, like TOO_MANY_BYTES and TOO_MANY_ROWS_OR_BYTES
         201,  # QUOTA_EXCEEDED
         291,  # DATABASE_ACCESS_DENIED
         307,  # TOO_MANY_BYTES
@@ -152,22 +153,23 @@ _OPERATORS: Final = frozenset(
         720,  # USER_EXPIRED
     }
 )
-"""Waited out, like all that is not in `_REFUSED`; but it passes only when an operator does something."""
+"""Retried, like everything outside `_REFUSED`; but only an operator can remove the cause."""
+_NOT_ENOUGH_SPACE: Final = 243
 _WRITE_SETTINGS: Final = {
-    "max_threads": 1,  # a group is one block: to make more threads ready costs a twentieth of the write
+    "max_threads": 1,  # a batch is one block; preparing more threads would cost 5 % of the write
     "async_insert": 0,  # an insert returns when its rows are stored, not when they are queued
-    "optimize_on_insert": 0,  # the writer has joined what a group says of a message; merges and FINAL do the rest
-    "materialize_skip_indexes_on_insert": 0,  # merges make them; the parts that have none yet are small
-    "max_partitions_per_insert_block": 0,  # late events reach back over many months
+    "optimize_on_insert": 0,  # the writer has merged the rows of a message already; merges and FINAL do the rest
+    "materialize_skip_indexes_on_insert": 0,  # merges create them; parts without them are small
+    "max_partitions_per_insert_block": 0,  # late events belong to many months
     "deduplicate_blocks_in_dependent_materialized_views": 1,
 }
 
 
-_AWAY: Final = f"See that it runs, and answers at {_SETTING}; workers wait for it, a command must be given again"
+_UNREACHABLE: Final = f"Check that it runs and answers at {_SETTING}. Workers wait for it; repeat a command"
 
 
 class Store:
-    """A connection pool to one database. May be used by several threads at once."""
+    """A connection pool to one database. Thread-safe."""
 
     def __init__(
         self,
@@ -178,16 +180,16 @@ class Store:
         timeout_seconds: int = 60,
         max_execution_seconds: int = 0,
     ) -> None:
-        """Take `http[s]://[user[:password]@]host[:port]`. Raises ConfigError for another form.
+        """Take a URL `http[s]://[user[:password]@]host[:port]`. Raises ConfigError for any other form.
 
-        Queries and inserts are about the tables and views of a generation of `database`; without one, about `database`
-        itself. `timeout_seconds` is for the socket. The server ends a query after `max_execution_seconds`; 0 is as it
-        likes.
+        Queries and inserts use the database of a generation of `database`; without a generation, `database` itself.
+        `timeout_seconds` is for the socket. The server ends a query after `max_execution_seconds`; 0 leaves the
+        server's own limit.
         """
         parts = urlsplit(url)
         try:
             port = parts.port
-        except ValueError:  # its text would show a piece of a password that has a slash in it
+        except ValueError:  # the error's text would show part of a password that contains a slash
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.path not in ("", "/"):
             raise ConfigError(
@@ -204,7 +206,7 @@ class Store:
             "secure": parts.scheme == "https",
             "username": unquote(parts.username or "default"),
             "password": unquote(parts.password or ""),
-            "compress": "lz4",  # faster than none even on one machine: fewer bytes through the socket
+            "compress": "lz4",  # faster than no compression, even on one machine: fewer bytes through the socket
             "autogenerate_session_id": False,  # requests of several threads must not share a session
             "send_receive_timeout": timeout_seconds,
             "connect_timeout": min(10, timeout_seconds),
@@ -215,7 +217,7 @@ class Store:
 
     @property
     def tables(self) -> str:
-        """The database that queries and inserts are about."""
+        """The database of queries and inserts."""
         return self.database if self.generation is None else self.tables_of(self.generation)
 
     def tables_of(self, generation: int) -> str:
@@ -227,19 +229,19 @@ class Store:
         self.rows("SELECT 1")
 
     def command(self, sql: str, *, database: str | None = None) -> None:
-        """Run one statement that gives no rows."""
-        with _translated(self._where):
+        """Run one statement that returns no rows."""
+        with _translated_errors(self._where):
             self._connected().command(sql, settings={"database": database} if database else None, use_database=False)
 
-    def insert(self, table: str, rows: Any) -> None:
-        """Insert a `pyarrow.Table`; columns that it lacks get their defaults. Returns when the rows are stored."""
-        with _translated(self._where):
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert a `pyarrow.Table`; missing columns get their defaults. Returns when the rows are stored."""
+        with _translated_errors(self._where):
             self._connected().insert_arrow(table, rows, database=self.tables, settings=_WRITE_SETTINGS)
 
     def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
-        """Return the rows of a query, whose outside values come as `{name:Type}` parameters.
+        """Return the rows of a query as dictionaries. Pass values from outside as `{name:Type}` parameters.
 
-        A row that is asked for a column that it lacks raises StoreError, with the mend.
+        Reading a column that a row lacks raises StoreError, with the mend.
         """
         return [_Row(row) for row in self._result(sql, parameters).named_results()]
 
@@ -249,62 +251,62 @@ class Store:
         return rows
 
     def columns(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
-        """Return the columns of what a query gives, each with a value for each row."""
+        """Return the columns of a query's result, each with one value per row."""
         result = self._result(sql, parameters)
         columns: Sequence[Sequence[Any]] = result.result_columns
         return columns or [()] * len(result.column_names)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def _result(self, sql: str, parameters: Mapping[str, object] | None) -> Any:
         sql, bound = with_lists_split(sql, parameters or {})
-        ask = partial(self._asked, sql, bound)
+        run = partial(self._query, sql, bound)
         try:
-            return ask()
-        except ValueError:  # a time that Python has no `datetime` for: after the year 9999
-            return _with_times(ask({"DateTime64*": "int"}))
+            return run()
+        except ValueError:  # a time after the year 9999, which `datetime` can't represent
+            return _with_times(run({"DateTime64*": "int"}))
 
-    def _asked(self, sql: str, bound: dict[str, Any], formats: Mapping[str, str] | None = None) -> Any:
+    def _query(self, sql: str, bound: dict[str, Any], formats: Mapping[str, str] | None = None) -> Any:
         database = self.tables
-        with _translated(self._where):
+        with _translated_errors(self._where):
             return self._connected().query(
                 sql, parameters=bound, settings={"database": database}, query_formats=formats
             )
 
-    def _asked_of(self, database: str, sql: str) -> Sequence[Sequence[Any]]:
-        """The rows of a query that is about another database."""
-        with _translated(self._where):
+    def _query_database(self, database: str, sql: str) -> Sequence[Sequence[Any]]:
+        """Return the rows of a query in another database."""
+        with _translated_errors(self._where):
             rows: Sequence[Sequence[Any]] = self._connected().query(sql, settings={"database": database}).result_rows
             return rows
 
     def _connected(self) -> Any:
         if self._client is None:
             client = clickhouse_connect.get_client(**self._options)
-            known = client.server_settings.get(_MAX_EXECUTION)
-            if self._max_execution_seconds and known is not None and not known.readonly:
-                # A user that may change no setting has a limit of its own, or none: see docs/how-to.
+            setting = client.server_settings.get(_MAX_EXECUTION)
+            if self._max_execution_seconds and setting is not None and not setting.readonly:
+                # A user without the right to change settings keeps the limit of its profile: see docs/how-to.
                 client.set_client_setting(_MAX_EXECUTION, self._max_execution_seconds)
             self._client = client
         return self._client
 
 
 class _Row(dict[str, Any]):
-    """A row by its columns. One that it lacks is no mistake of the reader's: a migration was not applied."""
+    """A row by column name. A missing column means that a migration was not applied, not a bug in the reader."""
 
     def __missing__(self, column: str) -> Any:
         raise StoreError(
-            f"ClickHouse gives no column {column!r}",
-            "a row that has " + ", ".join(self),
+            f"ClickHouse returns no column {column!r}",
+            "a row with the columns " + ", ".join(self),
             "Run `sendledger migrate`",
         )
 
 
 def _with_times(result: Any) -> Any:
-    """A result whose times are numbers, with the times in their place: the nearest that there is."""
+    """Return a result with its numeric times converted to the nearest `datetime`."""
     scales = [kind.scale if isinstance(kind, DateTime64) else None for kind in result.column_types]
     columns = [
         values if scale is None else [None if value is None else _nearest(value, 10**scale) for value in values]
@@ -314,13 +316,13 @@ def _with_times(result: Any) -> Any:
 
 
 def _nearest(value: int, per_second: int) -> datetime:
-    """A naive time in UTC, as the driver gives it."""
+    """Return a naive UTC time, as the driver does."""
     us = value * 1_000_000 // per_second
     return _EPOCH + timedelta(microseconds=min(max(us, _EARLIEST_US), _LATEST_US))
 
 
-class _translated:  # noqa: N801 - read as a word: `with _translated(...)`
-    """Turns the driver's exceptions into ours."""
+class _translated_errors:  # noqa: N801 - read as a word: `with _translated_errors(...)`
+    """Convert the driver's exceptions into ours."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -332,28 +334,33 @@ class _translated:  # noqa: N801 - read as a word: `with _translated(...)`
         if error is None:
             return
         if isinstance(error, ClickHouseError):
-            raise self._ours(error) from error
+            raise self._translate(error) from error
         if isinstance(error, OSError):
-            raise StoreError(f"ClickHouse is away: {type(error).__name__}", self._where, _AWAY) from error
+            raise StoreError(
+                f"ClickHouse can't be reached: {type(error).__name__}", self._where, _UNREACHABLE
+            ) from error
 
-    def _ours(self, error: ClickHouseError) -> StoreError | StoreRefused:
+    def _translate(self, error: ClickHouseError) -> StoreError | StoreRefused:
         code, text = getattr(error, "code", None), str(error)[:1000]
         if code in _REFUSED or (code is None and isinstance(error, DataError | ProgrammingError)):
-            # (the last two the driver raises itself, of what it was given)
-            return StoreRefused(f"ClickHouse refuses: {text}", self._where, "Mend the statement or the row")
+            # (the driver itself raises the last two, for invalid arguments)
+            return StoreRefused(f"ClickHouse refuses: {text}", self._where, "Correct the statement or the row")
         if code in _DENIED:
             mend = f"Compare {_SETTING} with the server's users"
             return StoreDenied(f"ClickHouse refuses the user or the password (code {code})", self._where, mend)
-        if code in _OPERATORS:
-            mend = "Run `sendledger migrate`, or mend the user's grants, settings and limits"
-            return StoreError(f"ClickHouse is not as it must be: {text}", self._where, mend)
+        if code in _NEEDS_OPERATOR:
+            mend = "Run `sendledger migrate`, or correct the user's grants, settings and limits"
+            return StoreError(f"ClickHouse is not set up for this: {text}", self._where, mend)
+        if code == _NOT_ENOUGH_SPACE:
+            mend = "Free space, or enlarge the disk: docs/how-to/when-clickhouse-is-down.md"
+            return StoreError(f"ClickHouse's disk is full: {text}", self._where, mend)
         if code is None and (reason := _unreachable(error)):
-            return StoreError(f"ClickHouse is away: {reason}", self._where, _AWAY)
-        return StoreError(f"ClickHouse can't do it now: {text}", self._where, "See its log, and `sendledger doctor`")
+            return StoreError(f"ClickHouse can't be reached: {reason}", self._where, _UNREACHABLE)
+        return StoreError(f"ClickHouse failed: {text}", self._where, "Look at its log, and run `sendledger doctor`")
 
 
 def _unreachable(error: BaseException) -> str:
-    """Why the server could not be reached, in the system's words; blank where it was."""
+    """Return why the server could not be reached, in the system's words; empty if it was reached."""
     seen = set[int]()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

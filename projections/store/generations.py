@@ -1,70 +1,196 @@
-"""Generations: each holds what one reading of the log made, in a database of its own; the promised views show one.
+"""Generations: the tables of each replay of the log are in their own database; the promised views show one.
 
     sendledger_g1     tables and views of generation 1; a rebuild fills sendledger_g2 beside it
-    sendledger        the promised views, each the view of the same name of the generation that is shown
+    sendledger        the promised views: each selects from the view of the same name in the shown generation
 
-Workers write into their generation. Everybody else reads the one that is shown, so a switch is a change of the views in
-`sendledger` and of nothing else.
+Everybody reads the shown generation, and the ledger writes into it; both follow a switch, which replaces the views in
+`sendledger` and nothing else. Only a rebuild writes into another one.
 """
 
+import re
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
 from typing import Any, Final
 
-from projections.store.clickhouse import Store
-from schemas.errors import StoreError
+import pyarrow as pa
 
-__all__ = ["FIRST", "ShownStore", "show", "shown"]
+from projections.store.clickhouse import Store
+from schemas.errors import RequestError, StoreError
+
+__all__ = [
+    "FIRST",
+    "Build",
+    "Generation",
+    "Pointer",
+    "ShownStore",
+    "drop",
+    "generations",
+    "mark_complete",
+    "pointer",
+    "record_build",
+    "show",
+    "shown",
+    "shown_now",
+]
 
 FIRST: Final = 1
 
 _POINTER: Final = "shown_generation"
-"""The view that says which generation is shown."""
-_ASKED_EVERY_SECONDS: Final = 2.0
+"""The view with the one row of a `Pointer`."""
+_REFRESH_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What a rebuild notes in its generation."""
+
+    id: str
+    rules: str
+    """A fingerprint of the code and settings that make the rows."""
+    trial: bool
+    """Whether the rows are only there to be compared with others: such a generation is never shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation that exists. `build` is None for one that no rebuild made."""
+
+    number: int
+    build: Build | None
+    rows: int
+    bytes: int
+    """Of the stored parts, before merges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Which generation the promised views show."""
+
+    generation: int
+    previous: int
+    """The one that was shown before; 0 for none."""
+    complete: bool
+    """Whether it has everything that was in the log when it was first shown. Until then the rebuild is not over."""
 
 
 def shown(store: Store) -> int | None:
-    """Return the generation that the views of `store.database` show; None where there are none yet."""
+    """Return the generation that the views of `store.database` show, or None if they don't exist yet."""
+    found = pointer(store)
+    return None if found is None else found.generation
+
+
+def shown_now(store: Store) -> int:
+    """Return the generation that the views show. Raises StoreError if they don't exist yet."""
+    return int(store.tuples(f"SELECT generation FROM {store.database}.{_POINTER}")[0][0])  # noqa: S608 - our own names
+
+
+def pointer(store: Store) -> Pointer | None:
+    """Return what the views of `store.database` show, or None if they don't exist yet."""
     exists = store.tuples(
         "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {name:String}",
         {"database": store.database, "name": _POINTER},
     )[0][0]
     if not exists:
         return None
-    return int(store.tuples(f"SELECT generation FROM {store.database}.{_POINTER}")[0][0])  # noqa: S608 - names of ours
+    row = store.rows(f"SELECT * FROM {store.database}.{_POINTER}")[0]  # noqa: S608 - our own names
+    # The pointer of an older release has one column.
+    return Pointer(int(row["generation"]), int(row.get("previous", 0)), bool(row.get("complete", True)))
 
 
-def show(store: Store, generation: int, views: list[str]) -> None:
-    """Have the promised views show a generation, whose own views are there. The pointer is last: it says it is done."""
+def show(store: Store, generation: int, views: list[str], *, complete: bool = True) -> None:
+    """Point the promised views at a generation, whose own views must exist. The pointer comes last, as the commit."""
+    before = pointer(store)
     tables = store.tables_of(generation)
     for view in views:
         store.command(f"CREATE OR REPLACE VIEW {store.database}.{view} AS SELECT * FROM {tables}.{view}")  # noqa: S608
-    store.command(f"CREATE OR REPLACE VIEW {store.database}.{_POINTER} AS SELECT {generation:d} AS generation")
+    if before is None or before.generation != generation:
+        _point(store, Pointer(generation, before.generation if before else 0, complete))
+
+
+def mark_complete(store: Store) -> None:
+    """Note that the shown generation has everything."""
+    now = pointer(store)
+    if now is not None and not now.complete:
+        _point(store, replace(now, complete=True))
+
+
+def _point(store: Store, to: Pointer) -> None:
+    store.command(
+        f"CREATE OR REPLACE VIEW {store.database}.{_POINTER} AS SELECT {to.generation:d} AS generation,"
+        f" {to.previous:d} AS previous, {str(to.complete).lower()} AS complete"
+    )
+
+
+def generations(store: Store) -> list[Generation]:
+    """Return those that exist, the oldest first."""
+    return [_described(store, number) for number in _numbers(store)]
+
+
+def record_build(store: Store, build: Build) -> None:
+    """Note in the store's generation how its rows are made."""
+    store.insert("build", pa.table({"id": [build.id], "rules": [build.rules], "trial": [build.trial]}))
+
+
+def drop(store: Store, generation: int) -> None:
+    """Delete a generation with all its rows. Raises RequestError if it is shown, or if there is none."""
+    if generation not in _numbers(store):
+        raise RequestError(
+            f"There is no generation {generation}", store.database, "List them: sendledger rebuild --list"
+        )
+    if generation == shown(store):
+        raise RequestError(
+            f"Generation {generation} is shown",
+            store.database,
+            "Switch to another one first: sendledger rebuild --back",
+        )
+    store.command(f"DROP DATABASE IF EXISTS {store.tables_of(generation)} SYNC")
+
+
+def _numbers(store: Store) -> list[int]:
+    name = re.compile(rf"{re.escape(store.database)}_g([1-9][0-9]{{0,8}})")
+    rows = store.tuples("SELECT name FROM system.databases")
+    return sorted(int(match[1]) for (database,) in rows if (match := name.fullmatch(database)))
+
+
+def _described(store: Store, number: int) -> Generation:
+    name = {"database": store.tables_of(number)}
+    rows, size = store.tuples(
+        "SELECT sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND database = {database:String}", name
+    )[0]
+    has_table = "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'build'"
+    build = None
+    if store.tuples(has_table, name)[0][0]:  # not in a generation of an older release
+        # The first, should two processes have begun at once.
+        sql = f"SELECT id, rules, trial FROM {name['database']}.build ORDER BY started_at, id LIMIT 1"  # noqa: S608
+        for build_id, rules, trial in store.tuples(sql):
+            build = Build(str(build_id), str(rules), bool(trial))
+    return Generation(number, build, int(rows), int(size))
 
 
 class ShownStore(Store):
-    """Reads the generation that is shown, and follows a switch within two seconds."""
+    """A store that reads the shown generation, and follows a switch within two seconds."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        """Take what `Store` takes, but no generation."""
+        """Take the arguments of `Store`, without a generation."""
         super().__init__(url, generation=FIRST, **options)
-        self._asked_at = -_ASKED_EVERY_SECONDS
-        self._asking = Lock()
+        self._refreshed_at = -_REFRESH_SECONDS
+        self._lock = Lock()
 
     @property
     def tables(self) -> str:
-        """The database of the generation that is shown; of the first where none is shown yet."""
-        if monotonic() - self._asked_at >= _ASKED_EVERY_SECONDS and self._asking.acquire(blocking=False):
+        """The database of the shown generation; of the first generation if none is shown yet."""
+        if monotonic() - self._refreshed_at >= _REFRESH_SECONDS and self._lock.acquire(blocking=False):
             try:
-                self._ask()
+                self._refresh()
             finally:
-                self._asking.release()
+                self._lock.release()
         return super().tables
 
-    def _ask(self) -> None:
-        self._asked_at = monotonic()  # also where it fails: the query behind this one says what is wrong
+    def _refresh(self) -> None:
+        self._refreshed_at = monotonic()  # also if it fails: the query that follows raises the error
         try:
-            rows = self._asked_of(self.database, f"SELECT generation FROM {_POINTER}")  # noqa: S608 - a name of ours
+            rows = self._query_database(self.database, f"SELECT generation FROM {_POINTER}")  # noqa: S608 - our own name
         except StoreError:
             return
         self.generation = int(rows[0][0])

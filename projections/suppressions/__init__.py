@@ -1,1 +1,1 @@
-"""Which addresses are closed, and since when."""
+"""Which addresses are suppressed, why and since when. Pure, but for the queries: no clock, no Kafka, no store."""

@@ -1,24 +1,25 @@
-"""States of addresses, and commands about them, as rows of `suppression_changes`, `opt_outs` and `commands`.
+"""Rows of `suppression_changes`, `opt_outs` and `commands`.
 
-In:  SuppressionStates, as the gate publishes them, and Commands. Out: Arrow tables of one row for each scope of each
-state, for each opt-out of each, and for each command.
+In:  SuppressionStates, as the gate publishes them, and Commands. Out: Arrow tables with one row for each scope of each
+state, for each opt-out of each state, and for each command.
 
-A version that states no scope, or no opt-out, gives one row of a blank scope: it voids what the version before stated.
+A version without any scope, or without any opt-out, gives one row with a blank scope, so that the rows of the version
+before it are no longer the newest.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
-from schemas.gate_facts import Command
+from schemas.decoding.gate_inputs import Command
+from schemas.decoding.times import rfc3339_us
 from schemas.suppressions import OptOut, ScopeState, SuppressionState
-from schemas.times import rfc3339_us
 
 __all__ = ["changes_table", "commands_table", "opt_outs_table"]
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
-_CHANGES: Final = {
+_CHANGES: Final[dict[str, pa.DataType]] = {
     "channel": pa.string(),
     "address": pa.string(),
     "version": pa.uint64(),
@@ -31,7 +32,7 @@ _CHANGES: Final = {
     "evidence": pa.list_(pa.string()),
     "changed_at": _TIME,
 }
-_OPT_OUTS: Final = {
+_OPT_OUTS: Final[dict[str, pa.DataType]] = {
     "channel": pa.string(),
     "address": pa.string(),
     "version": pa.uint64(),
@@ -41,7 +42,7 @@ _OPT_OUTS: Final = {
 _COMMAND_TEXTS: Final = (
     *("command_id", "action", "channel", "address", "scope", "sender", "group", "reason", "note", "actor"),
 )
-_COMMANDS: Final = {
+_COMMANDS: Final[dict[str, pa.DataType]] = {
     **dict.fromkeys(_COMMAND_TEXTS, pa.string()),
     "at": _TIME,
     "received_at": _TIME,
@@ -50,26 +51,28 @@ _COMMANDS: Final = {
 }
 
 
-def changes_table(states: Sequence[SuppressionState]) -> Any:
-    """Return a row for each scope of each state; of one that states none, a row of a blank scope."""
+def changes_table(states: Sequence[SuppressionState]) -> pa.Table:
+    """Return a row for each scope of each state; for a state without scopes one row with a blank scope."""
     rows = [
         row for state in states for row in ([_change(state, scope) for scope in state.scopes] or [_no_scope(state)])
     ]
     return _table(_CHANGES, rows)
 
 
-def opt_outs_table(states: Sequence[SuppressionState]) -> Any:
-    """Return a row for each opt-out of each state; of one that has none, a row of a blank scope."""
-    rows = [row for state in states for row in ([_opt_out(state, out) for out in state.opt_outs] or [_no_wish(state)])]
+def opt_outs_table(states: Sequence[SuppressionState]) -> pa.Table:
+    """Return a row for each opt-out of each state; for a state without opt-outs one row with a blank scope."""
+    rows = [
+        row for state in states for row in ([_opt_out(state, out) for out in state.opt_outs] or [_no_opt_out(state)])
+    ]
     return _table(_OPT_OUTS, rows)
 
 
-def commands_table(commands: Sequence[Command]) -> Any:
+def commands_table(commands: Sequence[Command]) -> pa.Table:
     """Return a row for each command."""
     return _table(_COMMANDS, [_command(command) for command in commands])
 
 
-def _table(types: Mapping[str, Any], rows: Sequence[Mapping[str, object]]) -> Any:
+def _table(types: Mapping[str, pa.DataType], rows: Sequence[Mapping[str, object]]) -> pa.Table:
     return pa.table({name: pa.array([row[name] for row in rows], kind) for name, kind in types.items()})
 
 
@@ -83,7 +86,7 @@ def _no_scope(state: SuppressionState) -> dict[str, object]:
     return _version(state) | nothing | {"since": changed_us, "changed_at": changed_us}
 
 
-def _no_wish(state: SuppressionState) -> dict[str, object]:
+def _no_opt_out(state: SuppressionState) -> dict[str, object]:
     nothing = {"scope": "", "group": "", "sender": "", "reason": ""}
     return _version(state) | nothing | {"since": rfc3339_us(state.changed_at)}
 
@@ -99,10 +102,10 @@ def _opt_out(state: SuppressionState, out: OptOut) -> dict[str, object]:
 
 
 def _command(command: Command) -> dict[str, object]:
-    place = command.place
-    said = {name: getattr(command, name) for name in _COMMAND_TEXTS}
-    placed = {"received_at": place.received_us, "partition": place.partition, "offset": place.offset}
-    return said | {"at": command.at_us} | placed
+    source = command.source
+    texts = {name: getattr(command, name) for name in _COMMAND_TEXTS}
+    received = {"received_at": source.received_us, "partition": source.partition, "offset": source.offset}
+    return texts | {"at": command.at_us} | received
 
 
 def _change(state: SuppressionState, scope: ScopeState) -> dict[str, object]:

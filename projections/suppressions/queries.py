@@ -1,7 +1,7 @@
-"""The queries of suppressions. Outside values are bound parameters, never text.
+"""The queries of suppressions. Values from outside are bound parameters, never part of the SQL text.
 
-An account sees the suppressions of its own scope, and those of the whole platform for addresses that it has sent to:
-a To or a CC of a message that it requested, or an address that a provider names for a message of its own.
+An account sees the suppressions of its own scope, and platform-wide suppressions of addresses that it has sent to: a To
+or a CC of a message that it requested, or an address that a provider's event names for one of its messages.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from projections.messages.queries import Query
-from schemas.suppressions import EVERYWHERE
+from schemas.decoding.ids import ALL
 
 __all__ = [
     "COLUMNS",
-    "MOST_COMMANDS",
-    "MOST_ROWS",
-    "Cursor",
-    "Filter",
+    "MAX_COMMANDS",
+    "MAX_ROWS",
+    "SuppressionCursor",
+    "SuppressionFilter",
     "commands",
     "commands_about",
     "evidence_events",
@@ -28,38 +28,12 @@ __all__ = [
 
 COLUMNS: Final = ("channel", "address", "scope", "suppressed", "reason", "since", "released_at", "actor", "evidence")
 
-MOST_ROWS: Final = 10_000
-"""So many changes, opt-outs or scopes of an address are read at once."""
-MOST_COMMANDS: Final = 1000
+MAX_ROWS: Final = 10_000
+"""The limit of changes, opt-outs or scopes of an address in one query."""
+MAX_COMMANDS: Final = 1000
 
-_HELD: Final = "SELECT count() > 0 AS was_suppressed FROM suppressions WHERE channel = {channel:String}"
-_OF_ALL: Final = (
-    "(SELECT address FROM suppression_changes WHERE scope = {everywhere:String}"
-    " UNION ALL SELECT address FROM opt_outs WHERE scope = {everywhere:String})"
-)
-_OF_STATE: Final = (
-    "SELECT if(bitAnd(bitShiftRight(toUInt16(intent), 4), 255) = 2, 'sms', 'email') AS channel, {address} AS address"  # noqa: S608
-    " FROM message_state"
-    " WHERE account_id IN {{accounts:Array(String)}} AND sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
-    f" AND {{held}} AND address IN {_OF_ALL.replace('{', '{{').replace('}', '}}')}"
-)
-_OF_EVENTS: Final = f"account_id IN {{accounts:Array(String)}} AND address IN {_OF_ALL}"
-_SENT_TO: Final = " UNION ALL ".join(
-    [
-        _OF_STATE.format(address="substring(to_key, 17)", held="1"),
-        _OF_STATE.format(address="arrayJoin(copied_to)", held="notEmpty(copied_to)"),
-        # First without FINAL, which reads all columns of all rows before it asks anything but keys.
-        "SELECT if(provider = 'twilio', 'sms', 'email') AS channel, address FROM events FINAL"  # noqa: S608
-        " PREWHERE (account_id, sent_at, message_id) IN"
-        f" (SELECT account_id, sent_at, message_id FROM events WHERE {_OF_EVENTS})"
-        f" WHERE {_OF_EVENTS} AND provider != '' AND address != '' AND link != 'withdrawn'",
-    ]
-)
-"""The addresses that some platform-wide row is about, and that the accounts have sent to: no others are asked for."""
-_VISIBLE: Final = (
-    f"(scope IN {{accounts:Array(String)}} OR (scope = {{everywhere:String}} AND (channel, address) IN ({_SENT_TO})))"
-)
-_ONE_OF: Final = {
+_IS_SUPPRESSED: Final = "SELECT count() > 0 AS was_suppressed FROM suppressions WHERE channel = {channel:String}"
+_CONDITIONS: Final = {
     "channel": "channel = {channel:String}",
     "scope": "scope = {scope:String}",
     "suppressed": "suppressed = {suppressed:Bool}",
@@ -68,10 +42,10 @@ _ONE_OF: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """What is asked for. `accounts` None is every account's: for a token that covers all, and only then.
+class SuppressionFilter:
+    """Which suppressions to return. `accounts` None means all accounts: only for a token that covers all of them.
 
-    `addresses` are keys, of which a row has one; none of them asks for all.
+    `addresses` are address keys; an empty sequence means all addresses.
     """
 
     accounts: Sequence[str] | None
@@ -82,17 +56,22 @@ class Filter:
     addresses: Sequence[str] = ()
 
 
-class Cursor(NamedTuple):
-    """Where a page ended: the key of its last row."""
+class SuppressionCursor(NamedTuple):
+    """The key of the last row of a page."""
 
     channel: str
     address: str
     scope: str
 
 
-def suppressions_page(wanted: Filter, *, limit: int, after: Cursor | None = None) -> Query:
-    """Return the query of one page of `suppressions`, by channel, address and scope: up to `limit` + 1 rows."""
-    conditions, parameters = _conditions(wanted)
+def suppressions_page(
+    wanted: SuppressionFilter, *, limit: int, after: SuppressionCursor | None = None, any_withdrawn: bool = True
+) -> Query:
+    """Return the query of one page of `suppressions`, by channel, address and scope: up to `limit` + 1 rows.
+
+    `any_withdrawn`: whether an event was withdrawn from any message of the accounts.
+    """
+    conditions, parameters = _conditions(wanted, any_withdrawn=any_withdrawn)
     if after is not None:
         conditions.append("(channel, address, scope) > ({c:String}, {a:String}, {s:String})")
         parameters |= {"c": after.channel, "a": after.address, "s": after.scope}
@@ -103,12 +82,12 @@ def suppressions_page(wanted: Filter, *, limit: int, after: Cursor | None = None
     )
 
 
-def suppression_history(wanted: Filter) -> Query:
-    """Return the query of the changes of an address, the first one first: up to MOST_ROWS + 1."""
+def suppression_history(wanted: SuppressionFilter) -> Query:
+    """Return the query of the changes of an address, oldest first: up to MAX_ROWS + 1."""
     conditions, parameters = _conditions(wanted)
     return Query(
         f"SELECT {', '.join(COLUMNS)}, changed_at FROM suppression_history"  # noqa: S608
-        f" WHERE {' AND '.join(conditions) or '1'} ORDER BY version, scope LIMIT {MOST_ROWS + 1}",
+        f" WHERE {' AND '.join(conditions) or '1'} ORDER BY version, scope LIMIT {MAX_ROWS + 1}",
         parameters,
     )
 
@@ -116,7 +95,7 @@ def suppression_history(wanted: Filter) -> Query:
 def evidence_events(accounts: Sequence[str] | None, ids: Sequence[str]) -> Query:
     """Return the query of the events with these ids (32 hexadecimal digits each) that are of messages of `accounts`.
 
-    Of types that can be evidence about an address: by those `holders` names the messages, and only theirs are read.
+    Only types that can be evidence about an address: for these `holders` tells which messages to read.
     """
     of_accounts = "" if accounts is None else " AND e.account_id IN {accounts:Array(String)}"
     return Query(
@@ -133,12 +112,12 @@ def evidence_events(accounts: Sequence[str] | None, ids: Sequence[str]) -> Query
 
 
 def opt_outs(accounts: Sequence[str] | None, channel: str, addresses: Sequence[str]) -> Query:
-    """Return the query of the opt-outs in force of some addresses (keys): up to MOST_ROWS + 1.
+    """Return the query of the opt-outs in force of some addresses (keys): up to MAX_ROWS + 1.
 
-    An account sees those of its own scope, and those of the whole platform for addresses that it has sent to.
+    An account sees those of its own scope, and platform-wide ones of addresses that it has sent to.
     Columns: channel, address, scope, group, sender, reason, since. `group` and `sender` are blank where none is named.
     """
-    visible = "" if accounts is None else f" AND {_VISIBLE}"
+    visible = "" if accounts is None else f" AND {_visible(is_named=True, any_withdrawn=True)}"
     return Query(
         f"""
         SELECT channel, address, scope, group, sender, reason, since
@@ -149,10 +128,10 @@ def opt_outs(accounts: Sequence[str] | None, channel: str, addresses: Sequence[s
             WHERE channel = {{channel:String}} AND address IN {{addresses:Array(String)}}
         )
         WHERE version = newest AND scope != ''{visible}
-        ORDER BY address, scope, group, sender LIMIT {MOST_ROWS + 1}
+        ORDER BY address, scope, group, sender LIMIT {MAX_ROWS + 1}
         """,  # noqa: S608 - text of our own
         {"channel": channel, "addresses": list(addresses)}
-        | ({} if accounts is None else {"accounts": list(accounts), "everywhere": EVERYWHERE}),
+        | ({} if accounts is None else {"accounts": list(accounts), "everywhere": ALL}),
     )
 
 
@@ -166,9 +145,9 @@ def commands(ids: Sequence[str]) -> Query:
 
 
 def commands_about(accounts: Sequence[str] | None, channel: str, address: str) -> Query:
-    """Return the query of the commands about an address (a key) for the scopes of accounts: the last ones, in order.
+    """Return the query of the last commands about an address (a key) in the scopes of accounts, oldest first.
 
-    They are up to MOST_COMMANDS; one more, the first, says that there are more.
+    It returns up to MAX_COMMANDS rows; an additional first row means that there are more.
 
     Columns: command_id, action, scope, group, sender, reason, note, actor, at.
     """
@@ -177,31 +156,68 @@ def commands_about(accounts: Sequence[str] | None, channel: str, address: str) -
     return Query(
         f"SELECT * FROM (SELECT {columns} FROM commands FINAL"  # noqa: S608 - text of our own
         f" WHERE channel = {{channel:String}} AND address = {{address:String}}{of_accounts}"
-        f" ORDER BY at DESC, command_id DESC LIMIT {MOST_COMMANDS + 1}) ORDER BY at, command_id",
+        f" ORDER BY at DESC, command_id DESC LIMIT {MAX_COMMANDS + 1}) ORDER BY at, command_id",
         {"channel": channel, "address": address} | ({} if accounts is None else {"accounts": list(accounts)}),
     )
 
 
 def was_suppressed(action: str, channel: str, address: str, scope: str) -> Query:
-    """Return the query of whether that which a command is about is suppressed: one row, `was_suppressed`.
+    """Return the query of whether the address and scope of a command are suppressed: one row, `was_suppressed`.
 
-    `address` is a key. A command is about its own scope; but a release of `*` releases every scope.
+    `address` is a key. A command applies to its own scope; but a release of `*` releases every scope.
     """
-    sql = f"{_HELD} AND address = {{address:String}} AND suppressed"
+    sql = f"{_IS_SUPPRESSED} AND address = {{address:String}} AND suppressed"
     parameters = {"channel": channel, "address": address}
-    if action == "release" and scope == EVERYWHERE:
+    if action == "release" and scope == ALL:
         return Query(sql, parameters)
     return Query(f"{sql} AND scope = {{scope:String}}", parameters | {"scope": scope})
 
 
-def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
-    given = {name: getattr(wanted, name) for name in _ONE_OF if getattr(wanted, name) is not None}
-    conditions = [_ONE_OF[name] for name in given]
+def _conditions(wanted: SuppressionFilter, *, any_withdrawn: bool = True) -> tuple[list[str], dict[str, Any]]:
+    given = {name: getattr(wanted, name) for name in _CONDITIONS if getattr(wanted, name) is not None}
+    conditions = [_CONDITIONS[name] for name in given]
     parameters: dict[str, Any] = dict(given)
     if wanted.addresses:
         conditions.append("address IN {addresses:Array(String)}")
         parameters["addresses"] = list(wanted.addresses)
     if wanted.accounts is not None:
-        conditions.append(_VISIBLE)
-        parameters |= {"accounts": list(wanted.accounts), "everywhere": EVERYWHERE}
+        conditions.append(_visible(is_named=bool(wanted.addresses), any_withdrawn=any_withdrawn))
+        parameters |= {"accounts": list(wanted.accounts), "everywhere": ALL}
     return conditions, parameters
+
+
+def _visible(*, is_named: bool, any_withdrawn: bool) -> str:
+    """The condition that the accounts may see a row: of their own scopes, or about an address that they have sent to.
+
+    `is_named`: the query is limited to some addresses. The table `addressees` keeps addresses of events that were
+    withdrawn later: so if there are any, it is not used, and the messages and events are read instead.
+    """
+    platform_wide = "scope = {everywhere:String}" + (" AND address IN {addresses:Array(String)}" if is_named else "")
+    of_all = " UNION ALL ".join(
+        f"SELECT address FROM {table} WHERE {platform_wide}"  # noqa: S608
+        for table in ("suppression_changes", "opt_outs")
+    )
+    of_accounts = f"account_id IN {{accounts:Array(String)}} AND address IN ({of_all})"
+    sent_to = f"SELECT channel, address FROM addressees WHERE {of_accounts}"  # noqa: S608
+    if any_withdrawn:
+        sent_to = " UNION ALL ".join(
+            [
+                _OF_STATE.format(address="substring(to_key, 17)", condition="1", of_all=of_all),
+                _OF_STATE.format(address="arrayJoin(copied_to)", condition="notEmpty(copied_to)", of_all=of_all),
+                # The inner query goes without FINAL, which reads all columns of all rows before any condition but keys.
+                "SELECT if(provider = 'twilio', 'sms', 'email') AS channel, address FROM events FINAL"  # noqa: S608
+                " PREWHERE (account_id, sent_at, message_id) IN"
+                f" (SELECT account_id, sent_at, message_id FROM events WHERE {of_accounts})"
+                f" WHERE {of_accounts} AND provider != '' AND address != '' AND link != 'withdrawn'",
+            ]
+        )
+    return (
+        "(scope IN {accounts:Array(String)}"
+        f" OR (scope = {{everywhere:String}} AND (channel, address) IN ({sent_to})))"
+    )
+
+
+_OF_STATE: Final = (
+    "SELECT if(bitAnd(bitShiftRight(toUInt16(intent), 4), 255) = 2, 'sms', 'email') AS channel, {address} AS address"
+    " FROM message_state WHERE account_id IN {{accounts:Array(String)}} AND {condition} AND address IN ({of_all})"
+)

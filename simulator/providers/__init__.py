@@ -1,48 +1,49 @@
-"""The providers that are played: how each tells, and how each posts.
+"""The simulated providers: how each emits events, and how it posts and signs them.
 
-A new provider is a module with a teller, a row of `PROVIDERS`, and courses that fit it (`simulator.courses`).
+A new provider needs a module with an emitter, a row of `PROVIDERS`, and scenarios that name it (`simulator.scenarios`).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Final, NamedTuple
 
 from simulator.durations import SECOND
-from simulator.providers.postmark import PostmarkTeller
-from simulator.providers.sendgrid import SendGridTeller
-from simulator.providers.teller import MakeTeller
-from simulator.providers.twilio import TwilioTeller
+from simulator.providers.emitter import Envelope, ProviderEmitter
+from simulator.providers.postmark import PostmarkEmitter
+from simulator.providers.sendgrid import SendGridEmitter
+from simulator.providers.twilio import TwilioEmitter
 from simulator.signing import Keys, basic_auth, sign_sendgrid, sign_twilio
 
 __all__ = ["PROVIDERS", "Provider", "Signed"]
 
 
 class Signed(NamedTuple):
-    """How a post proves who sent it."""
+    """The authentication of a post."""
 
     headers: Mapping[str, str] = {}
-    """What the provider sends."""
+    """Headers that the provider sends."""
     signature: str = ""
-    """What the gateway keeps of it in Kafka, with `signed_at`; blank where there is nothing that can be kept."""
+    """What the gateway stores in Kafka, with `signed_at`; blank if nothing may be stored."""
     signed_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider: `channel` is what it carries."""
+    """A provider, and the channel that it serves."""
 
     channel: str
     share: float
-    """Of all messages."""
-    teller: MakeTeller
+    """Its share of all messages."""
+    emitter: Callable[[Envelope, Random], ProviderEmitter]
     posts_lists: bool
-    """Whether a post has many elements, or is one event."""
+    """Whether a post is a list of events; otherwise it is one event."""
     content_type: str
     user_agent: str
     key: str
-    """The setting that its key comes from."""
+    """The environment variable of its key."""
     sign: Callable[[Keys, str, bytes, int], Signed]
-    """Signs a body that is posted to a URL at a time (microseconds); blank where there is no key."""
+    """Signs a body that is posted to a URL at a time (microseconds); blank without a key."""
 
     def has_key(self, keys: Keys) -> bool:
         """Return whether this provider's posts can be signed with `keys`."""
@@ -54,10 +55,7 @@ def _sign_sendgrid(keys: Keys, _: str, body: bytes, at_us: int) -> Signed:
         return Signed()
     signed_at = str(at_us // SECOND)
     signature = sign_sendgrid(keys.sendgrid_private_key, signed_at, body)
-    headers = {
-        "X-Twilio-Email-Event-Webhook-Signature": signature,
-        "X-Twilio-Email-Event-Webhook-Timestamp": signed_at,
-    }
+    headers = {"X-Twilio-Email-Event-Webhook-Signature": signature, "X-Twilio-Email-Event-Webhook-Timestamp": signed_at}
     return Signed(headers, signature, signed_at)
 
 
@@ -68,8 +66,8 @@ def _sign_twilio(keys: Keys, url: str, body: bytes, _: int) -> Signed:
     return Signed({"X-Twilio-Signature": signature}, signature)
 
 
-def _log_in_to_postmark(keys: Keys, _: str, __: bytes, ___: int) -> Signed:
-    # What it sends is a password: nothing of it is kept.
+def _authenticate_postmark(keys: Keys, _: str, __: bytes, ___: int) -> Signed:
+    # It is a password: nothing of it is stored.
     return Signed({"Authorization": basic_auth(keys.postmark_credentials)} if keys.postmark_credentials else {})
 
 
@@ -77,7 +75,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "sendgrid": Provider(
         channel="email",
         share=0.5,
-        teller=SendGridTeller,
+        emitter=SendGridEmitter,
         posts_lists=True,
         content_type="application/json",
         user_agent="SendGrid Event API",
@@ -87,17 +85,17 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "postmark": Provider(
         channel="email",
         share=0.2,
-        teller=PostmarkTeller,
+        emitter=PostmarkEmitter,
         posts_lists=False,
         content_type="application/json",
         user_agent="Postmark",
         key="SENDLEDGER_POSTMARK_BASIC_AUTH",
-        sign=_log_in_to_postmark,
+        sign=_authenticate_postmark,
     ),
     "twilio": Provider(
         channel="sms",
         share=0.3,
-        teller=TwilioTeller,
+        emitter=TwilioEmitter,
         posts_lists=False,
         content_type="application/x-www-form-urlencoded; charset=UTF-8",
         user_agent="TwilioProxy/1.1",

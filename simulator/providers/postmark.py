@@ -1,25 +1,26 @@
-"""Postmark, as its webhooks tell: one JSON object a post, and a login where others sign.
+"""Postmark's webhooks: one JSON object per post, with basic authentication instead of a signature.
 
 Field names are those of github.com/ActiveCampaign/postmark.js, src/client/models, and of
-postmarkapp.com/developer/webhooks (read 2026-11-25); what must be understood of them is
-docs/reference/providers/postmark.md.
+postmarkapp.com/developer/webhooks (read 2026-11-25); docs/reference/providers/postmark.md says
+how they must be interpreted.
 """
 
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from schemas.times import rfc3339
-from simulator.closing import Word
+from schemas.decoding.times import rfc3339
+from simulator.address_state import AddressEvent
 from simulator.durations import HOUR, MS
-from simulator.providers.teller import Envelope, Meaning, Telling, json_bytes, tellings_of
-from simulator.script import Beat
+from simulator.providers.emitter import Envelope, EventDelivery, ExpectedEvent, deliveries_of_event, json_bytes
+from simulator.timeline import Step
 
-__all__ = ["BOUNCE_TYPES", "BROADCAST", "PostmarkTeller"]
+__all__ = ["BOUNCE_TYPES", "BROADCAST", "PostmarkEmitter"]
 
 
 class _Bounce(NamedTuple):
-    """A `Bounce`: its `Type` and `TypeCode`, what is said, our type and the sub-status that it means."""
+    """A `Bounce`: its `Type`, `TypeCode` and `Details`, our type and our sub-status."""
 
     type_: str
     type_code: int
@@ -29,16 +30,18 @@ class _Bounce(NamedTuple):
 
 
 BROADCAST: Final = "broadcast"
-"""The stream of what is no answer to anything; at Postmark one unsubscribes from a stream."""
+"""The message stream of bulk mail; at Postmark recipients unsubscribe from a stream."""
 _SERVER: Final = 8_121_007
-# Each way to go, in Postmark's words. What the receiver objected to is in SendGrid's words a bounce, here a block.
+# Step and variant: Postmark's form. A rejection by policy is a bounce at SendGrid, and a block here.
 _BOUNCES: Final = {
     ("bounced", "hard"): _Bounce("HardBounce", 1, "smtp;550 5.1.1 The account does not exist.", "bounced", "hard"),
     ("bounced", "three digits"): _Bounce("HardBounce", 1, "smtp;550 No such user here", "bounced", "hard"),
     ("bounced", "disabled"): _Bounce("BadEmailAddress", 100_000, "The address is not valid.", "bounced", "hard"),
     ("bounced", "mailbox"): _Bounce("SoftBounce", 4096, "smtp;552 5.2.2 Mailbox full", "bounced", "soft"),
-    # The vendor's own pages give this code to two types; the Type counts.
-    ("bounced", "mailbox, a code of hard"): _Bounce("SoftBounce", 1, "smtp;452 4.2.2 Over quota", "bounced", "soft"),
+    # The vendor's pages list this code for two types; the Type counts.
+    ("bounced", "mailbox, with the code of hard"): _Bounce(
+        "SoftBounce", 1, "smtp;452 4.2.2 Over quota", "bounced", "soft"
+    ),
     ("bounced", "technical"): _Bounce("Unknown", 2048, "smtp;554 5.4.4 Unable to route", "bounced", "soft"),
     ("bounced", "sender"): _Bounce("Unknown", 2048, "smtp;553 5.1.8 Sender unknown", "bounced", "blocked"),
     ("bounced", "unclassified"): _Bounce("Unknown", 2048, "the server gave no reason", "bounced", "unclassified"),
@@ -69,7 +72,7 @@ _BOUNCES: Final = {
     },
 }
 BOUNCE_TYPES: Final = frozenset(bounce.type_ for bounce in _BOUNCES.values())
-# RecordType, the fields of its time and its address, our type.
+# Step: RecordType, the fields of its time and its address, our type.
 _RECORDS: Final = {
     "delivered": ("Delivery", "DeliveredAt", "Recipient", "delivered"),
     "opened": ("Open", "ReceivedAt", "Recipient", "opened"),
@@ -79,186 +82,188 @@ _RECORDS: Final = {
     "unlisted": ("SubscriptionChange", "ChangedAt", "Recipient", "subscription_changed"),
     "unknown": ("InboxPlacement", "ReceivedAt", "Recipient", "unknown"),
 }
-_LISTED: Final = {
+_LIST_CHANGES: Final = {
     "": ("ManualSuppression", "Recipient"),
     "by hand": ("ManualSuppression", "Customer"),
     "by Postmark": ("ManualSuppression", "Admin"),
     "complaint": ("SpamComplaint", "Recipient"),
     "hard": ("HardBounce", "Recipient"),
 }
-"""Each way onto the suppression list: SuppressionReason and Origin."""
+"""Variant: SuppressionReason and Origin of a suppression list change."""
 
 
-class _Fact(NamedTuple):
-    """What one post is about, before it is written."""
+class _Post(NamedTuple):
+    """A post before it is serialized."""
 
     record: str
     time_field: str
-    said: dict[str, Any]
-    meaning: Meaning
-    own_id: str
+    fields: dict[str, Any]
+    expected: ExpectedEvent
+    provider_event_id: str
 
 
-class PostmarkTeller:
-    """Postmark, as it tells about one message."""
+class PostmarkEmitter:
+    """Emits Postmark's events of one message."""
 
     def __init__(self, envelope: Envelope, rng: Random) -> None:
         self._envelope = envelope
         self._rng = rng
         self.provider_message_id = str(UUID(bytes=rng.randbytes(16), version=4))
-        self.whole_id = self.provider_message_id
-        self.smtp_id = self.provider_message_id
+        self.id_forms: Mapping[str, str] = {}
         self._stream = "outbound" if envelope.template.kind == "transactional" else BROADCAST
         self._list = f"{_SERVER}/{self._stream}"
-        self._facts = 0
+        self._events = 0
 
-    def tell(self, beat: Beat, start_us: int) -> list[Telling]:
-        """Return the posts of one beat: two of a hard bounce, none of what Postmark doesn't tell."""
-        at_us = start_us + beat.after_us
-        if beat.what == "opened":
-            beat = beat._replace(how="")  # a machine's open is an open: Postmark marks none
-        if (bounce := _BOUNCES.get((beat.what, beat.how))) is not None:
-            told = self._told(beat, start_us, at_us, self._bounce(beat, at_us, bounce))
-            if bounce.type_ == "HardBounce" and not beat.cc:
-                # The address goes onto the suppression list of its stream, and that is told by itself.
+    def emit(self, step: Step, start_us: int) -> list[EventDelivery]:
+        """Return the posts for one step: two for a hard bounce, none if Postmark has no event for it."""
+        at_us = start_us + step.after_us
+        if step.kind == "opened":
+            step = step._replace(variant="")  # Postmark does not mark opens by machines
+        if (bounce := _BOUNCES.get((step.kind, step.variant))) is not None:
+            deliveries = self._deliveries(step, start_us, at_us, self._bounce(step, at_us, bounce))
+            if bounce.type_ == "HardBounce" and not step.cc:
+                # Postmark adds the address to the suppression list of its stream, and reports that separately.
                 after_us = at_us + 200 * MS + self._rng.randrange(1_500 * MS)
-                listed = beat._replace(what="listed", how="hard")
-                told += self._told(listed, start_us, after_us, self._record(listed, after_us))
-            return told
-        if beat.what in _RECORDS:
-            return self._told(beat, start_us, at_us, self._record(beat, at_us))
+                listed = step._replace(kind="listed", variant="hard")
+                deliveries += self._deliveries(listed, start_us, after_us, self._record(listed, after_us))
+            return deliveries
+        if step.kind in _RECORDS:
+            return self._deliveries(step, start_us, at_us, self._record(step, at_us))
         return []
 
-    def _told(self, beat: Beat, start_us: int, at_us: int, fact: _Fact) -> list[Telling]:
-        said = {
-            "RecordType": fact.record,
-            **fact.said,
+    def _deliveries(self, step: Step, start_us: int, at_us: int, post: _Post) -> list[EventDelivery]:
+        fields = {
+            "RecordType": post.record,
+            **post.fields,
             "ServerID": _SERVER,
             "MessageStream": self._stream,
             "MessageID": self.provider_message_id,
             "Tag": self._envelope.template.id,
-            fact.time_field: self._time(at_us),
+            post.time_field: self._time(at_us),
             "Metadata": {
                 "sl_account": self._envelope.account_id,
                 "sl_message": self._envelope.message_id,
                 "location": "north",
             },
         }
-        self._facts += 1
-        name = f"{self._envelope.number}.{self._facts}"
-        return tellings_of(
-            beat,
+        self._events += 1
+        name = f"{self._envelope.number}.{self._events}"
+        return deliveries_of_event(
+            step,
             start_us,
             name,
-            fact.meaning,
-            lambda lacks: (_written(said, lacks), ""),
+            post.expected,
+            lambda omits: (_written(fields, omits), ""),
             at_us=at_us,
-            own_id=fact.own_id,
+            provider_event_id=post.provider_event_id,
         )
 
-    def _bounce(self, beat: Beat, at_us: int, bounce: _Bounce) -> _Fact:
-        person, id_ = self._person(beat), str(self._rng.randrange(10**9, 10**10))
-        said: dict[str, Any] = {
+    def _bounce(self, step: Step, at_us: int, bounce: _Bounce) -> _Post:
+        person, id_ = self._envelope.recipient(step), str(self._rng.randrange(10**9, 10**10))
+        fields: dict[str, Any] = {
             "ID": int(id_),
             "Type": bounce.type_,
             "TypeCode": bounce.type_code,
             "Name": bounce.type_,
             "Description": "What Postmark says of such bounces.",
             "Details": bounce.details,
-            "Email": person.address if beat.cc else self._spelled(person.address, person.key),
+            "Email": person.address if step.cc else self._spelled(person.address, person.key),
             "From": self._envelope.sender,
             "DumpAvailable": True,
             "Inactive": bounce.sub_status == "hard",
             "CanActivate": bounce.type_ != "SpamComplaint",
         }
-        meaning = Meaning(
+        expected = ExpectedEvent(
             bounce.type,
             person.key,
             at_us,
             code=bounce.type_,
-            reason=bounce.details or said["Description"],
+            reason=bounce.details or fields["Description"],
             sub_status=bounce.sub_status,
-            provider_message_id=self._id(beat),
-            word=self._word(bounce),
+            provider_message_id=self._id(step),
+            address_event=self._address_event(bounce),
         )
-        return _Fact("Bounce", "BouncedAt", said, meaning, id_)
+        return _Post("Bounce", "BouncedAt", fields, expected, id_)
 
-    def _record(self, beat: Beat, at_us: int) -> _Fact:
-        record, time_field, address_field, type_ = _RECORDS[beat.what]
-        person = self._person(beat)
+    def _record(self, step: Step, at_us: int) -> _Post:
+        record, time_field, address_field, type_ = _RECORDS[step.kind]
+        person = self._envelope.recipient(step)
         written = self._spelled(person.address, person.key)
-        said: dict[str, Any] = {address_field: written}
-        meaning = Meaning(type_, person.key, at_us, provider_message_id=self._id(beat), written_address=written)
-        own_id = ""
-        match beat.what:
+        fields: dict[str, Any] = {address_field: written}
+        expected = ExpectedEvent(type_, person.key, at_us, provider_message_id=self._id(step), written_address=written)
+        provider_event_id = ""
+        match step.kind:
             case "delivered":
-                said["Details"] = self._rng.choice(("smtp;250 2.0.0 OK", "smtp;250 ok dirdel"))
-                meaning = meaning._replace(reason=said["Details"])
+                fields["Details"] = self._rng.choice(("smtp;250 2.0.0 OK", "smtp;250 ok dirdel"))
+                expected = expected._replace(reason=fields["Details"])
             case "opened" | "clicked":
-                said |= {"UserAgent": beat.said["agent"], "Geo": {"Country": "Austria", "IP": beat.said["ip"]}}
-                said |= {"Platform": "Mobile", "Client": {"Name": "Mail", "Company": "Example", "Family": "Mail"}}
-                said |= {"FirstOpen": True} if beat.what == "opened" else {"OriginalLink": beat.said["url"]}
+                fields |= {"UserAgent": step.fields["agent"], "Geo": {"Country": "Austria", "IP": step.fields["ip"]}}
+                fields |= {"Platform": "Mobile", "Client": {"Name": "Mail", "Company": "Example", "Family": "Mail"}}
+                fields |= {"FirstOpen": True} if step.kind == "opened" else {"OriginalLink": step.fields["url"]}
             case "complained":
-                own_id = str(self._rng.randrange(10**9, 10**10))
-                said |= {"ID": int(own_id), "Type": "SpamComplaint", "TypeCode": 512, "Details": "abuse"}
-                meaning = meaning._replace(code="SpamComplaint", reason="abuse", word=Word("complaint"))
+                provider_event_id = str(self._rng.randrange(10**9, 10**10))
+                fields |= {"ID": int(provider_event_id), "Type": "SpamComplaint", "TypeCode": 512, "Details": "abuse"}
+                expected = expected._replace(
+                    code="SpamComplaint", reason="abuse", address_event=AddressEvent("complaint")
+                )
             case "listed":
-                reason, origin = _LISTED[beat.how]
-                said |= {"SuppressSending": True, "SuppressionReason": reason, "Origin": origin}
-                word = Word("listed", list=self._list)
-                if beat.how == "":  # the recipient's own wish is no suppression
-                    word = Word("unsubscribed", group=self._stream, list=self._list)
-                meaning = meaning._replace(reason=reason, classification="added", sub_status="added", word=word)
+                reason, origin = _LIST_CHANGES[step.variant]
+                fields |= {"SuppressSending": True, "SuppressionReason": reason, "Origin": origin}
+                address_event = AddressEvent("listed", list=self._list)
+                if step.variant == "":  # unsubscribed by the recipient: an opt-out, not a suppression
+                    address_event = AddressEvent("unsubscribed", group=self._stream, list=self._list)
+                expected = expected._replace(
+                    reason=reason, classification="added", sub_status="added", address_event=address_event
+                )
             case "unlisted":
-                said |= {"SuppressSending": False, "SuppressionReason": None, "Origin": "Customer"}
-                word = Word("unlisted", list=self._list)
-                meaning = meaning._replace(classification="removed", sub_status="removed", word=word)
-        return _Fact(record, time_field, said, meaning, own_id)
+                fields |= {"SuppressSending": False, "SuppressionReason": None, "Origin": "Customer"}
+                address_event = AddressEvent("unlisted", list=self._list)
+                expected = expected._replace(
+                    classification="removed", sub_status="removed", address_event=address_event
+                )
+        return _Post(record, time_field, fields, expected, provider_event_id)
 
-    def _word(self, bounce: _Bounce) -> Word | None:
-        """What a bounce says of the address, by its Type. A subscription is one to the stream; who wants to be removed
-        means all mail of the account."""
+    def _address_event(self, bounce: _Bounce) -> AddressEvent | None:
+        """Return the effect of a bounce on the address. `Subscribe` is for the stream, `Unsubscribe` for all mail of
+        the account."""
         match bounce.type_:
             case "HardBounce" | "BadEmailAddress":
-                return Word("bounce")
+                return AddressEvent("bounce")
             case "SpamComplaint":
-                return Word("complaint")
+                return AddressEvent("complaint")
             case "Unsubscribe":
-                return Word("unsubscribed")
+                return AddressEvent("unsubscribed")
             case "Subscribe":
-                return Word("resubscribed", group=self._stream)
+                return AddressEvent("resubscribed", group=self._stream)
         return None
 
-    def _person(self, beat: Beat) -> Any:
-        return self._envelope.ccs[beat.cc - 1] if beat.cc else self._envelope.to
-
-    def _id(self, beat: Beat) -> str:
-        return "" if {"id", "ids"} & set(beat.lacks) else self.provider_message_id
+    def _id(self, step: Step) -> str:
+        return "" if {"provider_id", "all_provider_ids"} & set(step.omits) else self.provider_message_id
 
     def _spelled(self, address: str, key: str) -> str:
         return address if self._rng.random() < 0.5 else key
 
     def _time(self, at_us: int) -> str:
-        """Return a time as Postmark writes it: with seven digits of a second, and now and then an offset."""
+        """Return a time as Postmark writes it: with seven decimal places, and sometimes an offset."""
         digit = self._rng.randrange(10)
         if self._rng.random() < 0.1:
             return f"{rfc3339(at_us - 5 * HOUR)[:-1]}{digit}-05:00"
         return f"{rfc3339(at_us)[:-1]}{digit}Z"
 
 
-def _written(said: dict[str, Any], lacks: tuple[str, ...]) -> bytes:
-    """Return the JSON of a post without what it lacks."""
-    if not lacks:
-        return json_bytes(said)
-    left = said | {"Metadata": dict(said["Metadata"])}
-    for lack in lacks:
-        match lack:
-            case "ours":
-                left["Metadata"] = {}
-            case "half_of_ours":
-                del left["Metadata"]["sl_message"]
-            case "valid_ours":
-                left["Metadata"]["sl_account"] = "no account, with blanks"
-            case "id" | "ids":
-                left["MessageID"] = None
-    return json_bytes(left)
+def _written(fields: dict[str, Any], omits: tuple[str, ...]) -> bytes:
+    """Return the JSON of a post without what it omits."""
+    if not omits:
+        return json_bytes(fields)
+    kept = fields | {"Metadata": dict(fields["Metadata"])}
+    for omitted in omits:
+        match omitted:
+            case "our_ids":
+                kept["Metadata"] = {}
+            case "one_of_our_ids":
+                del kept["Metadata"]["sl_message"]
+            case "our_ids_invalid":
+                kept["Metadata"]["sl_account"] = "no account, with blanks"
+            case "provider_id" | "all_provider_ids":
+                kept["MessageID"] = None
+    return json_bytes(kept)

@@ -1,28 +1,28 @@
-"""SendGrid, as its Event Webhook tells: elements of a list, signed with ECDSA.
+"""SendGrid's Event Webhook: posts of JSON lists, signed with ECDSA.
 
 Field names and oddities are those of github.com/sendgrid/docs, content/docs/for-developers/tracking-events/event.md
-(read 2026-11-24); what must be understood of them is docs/reference/providers/sendgrid.md.
+(read 2026-11-24); docs/reference/providers/sendgrid.md says how they must be interpreted.
 """
 
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from simulator.chance import token
-from simulator.closing import Word
+from simulator.address_state import AddressEvent
 from simulator.durations import DAY, MS, SECOND
-from simulator.providers.teller import Envelope, Meaning, Telling, json_bytes, tellings_of
-from simulator.script import Beat
+from simulator.providers.emitter import Envelope, EventDelivery, ExpectedEvent, deliveries_of_event, json_bytes
+from simulator.randomness import token
+from simulator.timeline import Step
 
-__all__ = ["DROP_REASONS", "SendGridTeller"]
+__all__ = ["DROP_REASONS", "SendGridEmitter"]
 
 
-class _Words(NamedTuple):
-    """What SendGrid says: its `event`, our type, further fields, and the sub-status that it means."""
+class _Form(NamedTuple):
+    """A form of SendGrid event: its `event`, our type, further fields, and our sub-status."""
 
     event: str
     type: str
-    said: Mapping[str, Any] = {}
+    fields: Mapping[str, Any] = {}
     sub_status: str = ""
 
 
@@ -50,14 +50,14 @@ DROP_REASONS: Final = {
     "duplicate": ("Duplicate Message", "duplicate"),
     "new": ("Mail From Domain Not Verified", "other"),
 }
-"""Each way to be dropped: SendGrid's reason, our sub-status."""
-# Type, classification, status, reason, our sub-status.
+"""Variant: SendGrid's reason, our sub-status."""
+# Variant: type, classification, status, reason, our sub-status.
 _BOUNCES: Final = {
     "hard": ("bounce", "Invalid Address", "5.1.1", "550 5.1.1 The email account does not exist.", "hard"),
     "three digits": ("bounce", "invalid address", "550", "550 5.1.1 No such user", "hard"),
     "disabled": ("bounce", "", "5.2.1", "550 5.2.1 The email account that you tried to reach is disabled.", "hard"),
-    "behind a version": ("bounce", "", "", "550 Exim 4.96.2: 5.1.1 no such user", "hard"),
-    "a version": ("bounce", "", "", "CommuniGate Pro SMTP 5.1.16 does not take it", "unclassified"),
+    "after a version number": ("bounce", "", "", "550 Exim 4.96.2: 5.1.1 no such user", "hard"),
+    "only a version number": ("bounce", "", "", "CommuniGate Pro SMTP 5.1.16 does not take it", "unclassified"),
     "mailbox": ("bounce", "Mailbox Unavailable", "5.2.2", "552 5.2.2 The recipient's inbox is out of space.", "soft"),
     "technical": ("bounce", "Technical", "5.4.4", "unable to get mx info: no MX record: NXDOMAIN", "soft"),
     "content": ("bounce", "Content", "5.7.1", "550 5.7.1 Message contains content that is not allowed", "blocked"),
@@ -73,62 +73,65 @@ _BOUNCES: Final = {
     "unclassified": ("bounce", "Unclassified", "", "500 unknown recipient state", "unclassified"),
     "unexplained": ("bounce", "", "", "", "unclassified"),
     "blocked": ("blocked", "Reputation", "5.7.606", "550 5.7.606 Access denied, banned sending IP", "blocked"),
-    "blocked, it says the address": ("blocked", "Invalid Address", "5.1.1", "550 5.1.1 rejected", "blocked"),
+    "blocked, classified as invalid address": ("blocked", "Invalid Address", "5.1.1", "550 5.1.1 rejected", "blocked"),
     "expired": ("expired", "Technical", "", "Message Expired", "blocked"),
 }
-_PLAIN: Final = {
-    ("processed", ""): _Words("processed", "processed"),
-    ("opened", ""): _Words("open", "opened", {"sg_machine_open": False, "sg_content_type": "html"}),
-    ("opened", "machine"): _Words("open", "opened", {"sg_machine_open": True, "sg_content_type": "html"}),
-    ("opened", "machine in words"): _Words("open", "opened", {"sg_machine_open": "true"}),
-    ("clicked", ""): _Words("click", "clicked"),
-    ("complained", ""): _Words("spamreport", "complained"),
-    ("unsubscribed", ""): _Words("unsubscribe", "unsubscribed"),
-    ("unsubscribed", "carrying a group"): _Words("unsubscribe", "unsubscribed", {"asm_group_id": 14250}),
-    ("unsubscribed", "group"): _Words("group_unsubscribe", "unsubscribed", {"asm_group_id": 14250}),
-    ("resubscribed", ""): _Words("group_resubscribe", "resubscribed", {"asm_group_id": 14250}),
-    ("unknown", ""): _Words("reputation_hint", "unknown", {"note": "not in our tables yet"}),
-    ("unknown", "amp"): _Words("amp_open", "unknown"),
+_FORMS: Final = {
+    ("processed", ""): _Form("processed", "processed"),
+    ("opened", ""): _Form("open", "opened", {"sg_machine_open": False, "sg_content_type": "html"}),
+    ("opened", "machine"): _Form("open", "opened", {"sg_machine_open": True, "sg_content_type": "html"}),
+    ("opened", "machine flag as text"): _Form("open", "opened", {"sg_machine_open": "true"}),
+    ("clicked", ""): _Form("click", "clicked"),
+    ("complained", ""): _Form("spamreport", "complained"),
+    ("unsubscribed", ""): _Form("unsubscribe", "unsubscribed"),
+    ("unsubscribed", "with a group id"): _Form("unsubscribe", "unsubscribed", {"asm_group_id": 14250}),
+    ("unsubscribed", "group"): _Form("group_unsubscribe", "unsubscribed", {"asm_group_id": 14250}),
+    ("resubscribed", ""): _Form("group_resubscribe", "resubscribed", {"asm_group_id": 14250}),
+    ("unknown", ""): _Form("reputation_hint", "unknown", {"note": "not in our tables yet"}),
+    ("unknown", "amp"): _Form("amp_open", "unknown"),
     **{
-        ("alert", word): _Words("account_status_change", "provider_alert", {"type": word})
-        for word in ("compliance_suspend", "compliance_deactivate", "sg_under_review")
+        ("alert", type_): _Form("account_status_change", "provider_alert", {"type": type_})
+        for type_ in ("compliance_suspend", "compliance_deactivate", "sg_under_review")
     },
     **{
-        ("dropped", how): _Words("dropped", "dropped", {"reason": reason, "status": "5.0.0"}, sub_status)
-        for how, (reason, sub_status) in DROP_REASONS.items()
+        ("dropped", variant): _Form("dropped", "dropped", {"reason": reason, "status": "5.0.0"}, sub_status)
+        for variant, (reason, sub_status) in DROP_REASONS.items()
     },
     **{
-        ("bounced", how): _Words(
+        ("bounced", variant): _Form(
             "bounce",
             "bounced" if type_ == "bounce" else "blocked",
             {"type": type_, "status": status, "reason": reason, "bounce_classification": classification, "tls": 1},
             sub_status,
         )
-        for how, (type_, classification, status, reason, sub_status) in _BOUNCES.items()
+        for variant, (type_, classification, status, reason, sub_status) in _BOUNCES.items()
     },
 }
-# What is said of the address. Only an address that is none any more counts as bounced.
-_WORDS: Final = {
-    **{("bounced", how): Word("bounce") for how in ("hard", "three digits", "disabled", "behind a version")},
-    ("complained", ""): Word("complaint"),
-    # "Recipient clicked on the 'Opt Out of All Emails' link": of all mail, whatever group the message had.
-    **{("unsubscribed", how): Word("unsubscribed") for how in ("", "carrying a group")},
-    ("unsubscribed", "group"): Word("unsubscribed", group="14250"),
-    ("resubscribed", ""): Word("resubscribed", group="14250"),
+# The effect on the address. Only an address that no longer exists counts as bounced.
+_ADDRESS_EVENTS: Final = {
+    **{
+        ("bounced", variant): AddressEvent("bounce")
+        for variant in ("hard", "three digits", "disabled", "after a version number")
+    },
+    ("complained", ""): AddressEvent("complaint"),
+    # "Recipient clicked on the 'Opt Out of All Emails' link": for all mail, even if the message had a group.
+    **{("unsubscribed", variant): AddressEvent("unsubscribed") for variant in ("", "with a group id")},
+    ("unsubscribed", "group"): AddressEvent("unsubscribed", group="14250"),
+    ("resubscribed", ""): AddressEvent("resubscribed", group="14250"),
 }
-_TIMES: Final[dict[str, Callable[[int], tuple[Any, int | None]]]] = {
+_ODD_TIMESTAMPS: Final[dict[str, Callable[[int], tuple[Any, int | None]]]] = {
     "milliseconds": lambda at_us: (at_us // MS, at_us // MS * MS),
     "text": lambda at_us: (str(at_us // SECOND), at_us // SECOND * SECOND),
-    "no time": lambda _: (None, None),
-    "nonsense": lambda _: ("yesterday", None),
+    "missing": lambda _: (None, None),
+    "not a time": lambda _: ("yesterday", None),
     "before 2009": lambda _: (123_456_789, None),
-    "ahead": lambda at_us: ((at_us + 400 * DAY) // SECOND, None),
+    "in the future": lambda at_us: ((at_us + 400 * DAY) // SECOND, None),
 }
-"""Odd ways to say the time of a delivery: what stands in `timestamp`, and what it means."""
+"""Odd timestamps of a delivered event: the value of `timestamp`, and the time that it means."""
 
 
-class SendGridTeller:
-    """SendGrid, as it tells about one message."""
+class SendGridEmitter:
+    """Emits SendGrid's events of one message."""
 
     def __init__(self, envelope: Envelope, rng: Random) -> None:
         self._envelope = envelope
@@ -137,78 +140,89 @@ class SendGridTeller:
         machine = (
             f"{rng.randrange(16**10):010x}-{rng.randrange(16**5):05x}-1-{rng.randrange(16**8):08X}-{rng.randrange(99)}"
         )
-        # The word behind the id changed in January 2024; both are met.
+        # The suffix of the id changed in January 2024; both forms occur.
         self._tail = f".{rng.choice(('recvd', 'recvd', 'filterdrecv'))}-{machine}."
-        self.whole_id = f"{self.provider_message_id}{self._tail}0"
-        self.smtp_id = f"<{self.provider_message_id}@geopod-ismtpd-{rng.randrange(40)}>"
+        self._smtp_id = f"<{self.provider_message_id}@geopod-ismtpd-{rng.randrange(40)}>"
+        self.id_forms: Mapping[str, str] = {
+            "full": f"{self.provider_message_id}{self._tail}0",
+            "smtp-id": self._smtp_id,
+        }
         to = envelope.to
-        # SendGrid mostly says an address in lower case, however it was given.
-        self._to_spelled = to.address if rng.random() < 0.3 else to.key
-        self._told: set[tuple[str, str, int]] = set()
+        # SendGrid usually writes the address in lower case.
+        self._to_written = to.address if rng.random() < 0.3 else to.key
+        self._seen: set[tuple[str, str, int]] = set()
 
-    def tell(self, beat: Beat, start_us: int) -> list[Telling]:
-        """Return the elements of one beat; none for what SendGrid doesn't tell."""
-        words = self._words(beat)
-        if words is None:
+    def emit(self, step: Step, start_us: int) -> list[EventDelivery]:
+        """Return the elements for one step; none if SendGrid has no event for it."""
+        form = self._form(step)
+        if form is None:
             return []
-        person = self._envelope.ccs[beat.cc - 1] if beat.cc else self._envelope.to
-        address = "" if "address" in beat.lacks else person.key
-        at_us = self._free_second(words.event, address, start_us + beat.after_us)
-        timestamp, occurred_us = _TIMES.get(beat.how, _seconds)(at_us) if beat.what == "delivered" else _seconds(at_us)
+        person = self._envelope.recipient(step)
+        address = "" if "address" in step.omits else person.key
+        at_us = self._free_second(form.event, address, start_us + step.after_us)
+        timestamp, occurred_us = (
+            _ODD_TIMESTAMPS.get(step.variant, _seconds)(at_us) if step.kind == "delivered" else _seconds(at_us)
+        )
         event_id = token(self._rng)
-        said = {
-            "email": person.key if beat.cc else self._to_spelled,
+        fields = {
+            "email": person.key if step.cc else self._to_written,
             "timestamp": timestamp,
-            "smtp-id": self.smtp_id,
-            "event": words.event,
+            "smtp-id": self._smtp_id,
+            "event": form.event,
             "category": ["sendledger", self._envelope.template.id],
             "sg_event_id": event_id,
-            "sg_message_id": f"{self.provider_message_id}{self._tail}{beat.cc}",
+            "sg_message_id": f"{self.provider_message_id}{self._tail}{step.cc}",
             "sl_account": self._envelope.account_id,
             "sl_message": self._envelope.message_id,
-            **words.said,
-            **_fields(beat),
+            **form.fields,
+            **_fields(step),
         }
-        if words.type in ("delivered", "deferred", "bounced", "blocked"):
-            said["ip"] = f"198.51.100.{self._envelope.number % 4 + 10}"  # the sending IP
-        meaning = Meaning(
-            words.type,
+        if form.type in ("delivered", "deferred", "bounced", "blocked"):
+            fields["ip"] = f"198.51.100.{self._envelope.number % 4 + 10}"  # the sending IP
+        expected = ExpectedEvent(
+            form.type,
             address,
             occurred_us,
-            code=said.get("status", ""),
-            reason=said.get("reason", "") or said.get("response", ""),
-            classification=said.get("bounce_classification", ""),
-            sub_status=words.sub_status,
-            machine=said.get("sg_machine_open") in (True, "true"),
-            provider_message_id="" if "ids" in beat.lacks else self.provider_message_id,
-            word=_WORDS.get((beat.what, beat.how)),
+            code=fields.get("status", ""),
+            reason=fields.get("reason", "") or fields.get("response", ""),
+            classification=fields.get("bounce_classification", ""),
+            sub_status=form.sub_status,
+            machine=fields.get("sg_machine_open") in (True, "true"),
+            provider_message_id="" if "all_provider_ids" in step.omits else self.provider_message_id,
+            address_event=_ADDRESS_EVENTS.get((step.kind, step.variant)),
         )
-        fact = f"{self._envelope.number}.{len(self._told)}"
-        if words.type == "provider_alert":
-            meaning = meaning._replace(classification=said["type"])
-            fact = f"alert {said['type']} {timestamp}"  # nothing else is in it
-            del said["category"]
-        return tellings_of(
-            beat, start_us, fact, meaning, lambda lacks: (_written(said, lacks), ""), at_us=at_us, own_id=event_id
+        event_key = f"{self._envelope.number}.{len(self._seen)}"
+        if form.type == "provider_alert":
+            expected = expected._replace(classification=fields["type"])
+            event_key = f"alert {fields['type']} {timestamp}"  # it has nothing else
+            del fields["category"]
+        return deliveries_of_event(
+            step,
+            start_us,
+            event_key,
+            expected,
+            lambda omits: (_written(fields, omits), ""),
+            at_us=at_us,
+            provider_event_id=event_id,
         )
 
-    def _words(self, beat: Beat) -> _Words | None:
+    def _form(self, step: Step) -> _Form | None:
         rng = self._rng
-        match beat.what:
+        match step.kind:
             case "deferred":
                 response = rng.choice(_DEFERRALS)
-                return _Words("deferred", "deferred", {"response": response, "attempt": str(beat.said["attempt"])})
-            case "delivered" if beat.how == "odd":  # as in examples of the vendor
-                return _Words("Delivered", "delivered", {"response": "250 OK", "category": "reminder"})
+                return _Form("deferred", "deferred", {"response": response, "attempt": str(step.fields["attempt"])})
+            case "delivered" if step.variant == "odd":  # as in the vendor's examples
+                return _Form("Delivered", "delivered", {"response": "250 OK", "category": "reminder"})
             case "delivered":
-                return _Words("delivered", "delivered", {"response": rng.choice(_ACCEPTANCES), "tls": 1})
-        return _PLAIN.get((beat.what, beat.how))
+                return _Form("delivered", "delivered", {"response": rng.choice(_ACCEPTANCES), "tls": 1})
+        return _FORMS.get((step.kind, step.variant))
 
     def _free_second(self, event: str, address: str, at_us: int) -> int:
-        """Return `at_us`, or a later second: SendGrid counts in seconds, and two opens within one would be one fact."""
-        while (event, address, at_us // SECOND) in self._told:
+        """Return `at_us`, or a later second: times are in seconds, and two opens in one second would be one event."""
+        while (event, address, at_us // SECOND) in self._seen:
             at_us += SECOND
-        self._told.add((event, address, at_us // SECOND))
+        self._seen.add((event, address, at_us // SECOND))
         return at_us
 
 
@@ -216,37 +230,37 @@ def _seconds(at_us: int) -> tuple[int, int]:
     return at_us // SECOND, at_us // SECOND * SECOND
 
 
-def _fields(beat: Beat) -> dict[str, Any]:
-    """Return what belongs to the beat, in SendGrid's names."""
-    said: dict[str, Any] = {}
-    if "agent" in beat.said:
-        said |= {"useragent": beat.said["agent"], "ip": beat.said["ip"]}
-    if "place" in beat.said:
-        said |= {"url": beat.said["url"], "url_offset": {"index": beat.said["place"], "type": "html"}}
-    return said
+def _fields(step: Step) -> dict[str, Any]:
+    """Return the details of a step under SendGrid's field names."""
+    fields: dict[str, Any] = {}
+    if "agent" in step.fields:
+        fields |= {"useragent": step.fields["agent"], "ip": step.fields["ip"]}
+    if "place" in step.fields:
+        fields |= {"url": step.fields["url"], "url_offset": {"index": step.fields["place"], "type": "html"}}
+    return fields
 
 
-def _written(said: dict[str, Any], lacks: tuple[str, ...]) -> bytes:
-    """Return the JSON of an element without what it lacks."""
-    if not lacks:
-        return json_bytes(_without_blanks(said))
-    left = dict(said)
-    for lack in lacks:
-        match lack:
-            case "ours":
-                del left["sl_account"], left["sl_message"]
-            case "half_of_ours":
-                del left["sl_account"]
-            case "valid_ours":
-                left["sl_message"] = f"{left['sl_message'][:-1]}x"
-            case "id":
-                del left["sg_message_id"]
-            case "ids":
-                del left["sg_message_id"], left["smtp-id"]
+def _written(fields: dict[str, Any], omits: tuple[str, ...]) -> bytes:
+    """Return the JSON of an element without what it omits."""
+    if not omits:
+        return json_bytes(_without_blanks(fields))
+    kept = dict(fields)
+    for omitted in omits:
+        match omitted:
+            case "our_ids":
+                del kept["sl_account"], kept["sl_message"]
+            case "one_of_our_ids":
+                del kept["sl_account"]
+            case "our_ids_invalid":
+                kept["sl_message"] = f"{kept['sl_message'][:-1]}x"
+            case "provider_id":
+                del kept["sg_message_id"]
+            case "all_provider_ids":
+                del kept["sg_message_id"], kept["smtp-id"]
             case "address":
-                del left["email"]
-    return json_bytes(_without_blanks(left))
+                del kept["email"]
+    return json_bytes(_without_blanks(kept))
 
 
-def _without_blanks(said: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in said.items() if value is not None and value != ""}
+def _without_blanks(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None and value != ""}

@@ -1,7 +1,7 @@
-"""Twilio, as its status callbacks tell: a form a post, our ids in the query of its URL; and texts that people send.
+"""Twilio's webhooks: status callbacks (a form per post, our ids in the query of the URL), and incoming texts.
 
-Field names are those of twilio.com/docs/messaging/guides/track-outbound-message-status (read 2026-11-25); what must be
-understood of them is docs/reference/providers/twilio.md.
+Field names are those of twilio.com/docs/messaging/guides/track-outbound-message-status (read 2026-11-25);
+docs/reference/providers/twilio.md says how they must be interpreted.
 """
 
 from collections.abc import Mapping
@@ -10,27 +10,27 @@ from time import gmtime, strftime
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
-from simulator.closing import Word
+from simulator.address_state import AddressEvent
 from simulator.durations import MINUTE, SECOND
-from simulator.providers.teller import Envelope, Meaning, Telling, tellings_of
-from simulator.script import Beat
+from simulator.providers.emitter import Envelope, EventDelivery, ExpectedEvent, deliveries_of_event
+from simulator.timeline import Step
 
-__all__ = ["ERRORS", "TwilioTeller"]
+__all__ = ["ERRORS", "TwilioEmitter"]
 
 
-class _Words(NamedTuple):
-    """What Twilio says: the status, our type, further fields, and the sub-status that it means."""
+class _Form(NamedTuple):
+    """A form of status callback: the status, our type, further fields, and our sub-status."""
 
     status: str
     type: str
-    said: Mapping[str, str] = {}
+    fields: Mapping[str, str] = {}
     sub_status: str = ""
 
 
 _SERVICE: Final = "MG" + "5e" * 16
-"""The messaging service of all numbers."""
+"""The messaging service that has all numbers."""
 _ACCOUNT: Final = "AC" + "0c" * 16
-# Each code, the status that comes with it, and its message, which Twilio gives now and then.
+# Code: the status that it comes with, and the message, which Twilio sends only sometimes.
 ERRORS: Final = {
     "30001": ("failed", "Queue overflow"),
     "30003": ("undelivered", "Unreachable destination handset"),
@@ -45,115 +45,117 @@ ERRORS: Final = {
     "63016": ("failed", "Outside the allowed window"),
     "63024": ("failed", "Invalid message recipient"),
 }
-_GONE: Final = frozenset({"30005", "30006", "21211", "63024"})
-"""The codes that say: nobody will ever be reached there."""
+_PERMANENT_CODES: Final = frozenset({"30005", "30006", "21211", "63024"})
+"""The codes for a number that can never be reached."""
 _OPTED_OUT: Final = "21610"
-_PLAIN: Final = {
-    **{("processed", word): _Words(word, "processed") for word in ("accepted", "scheduled", "queued", "sending")},
-    ("sent", ""): _Words("sent", "sent"),
-    ("opened", ""): _Words("read", "opened", {"EventType": "READ", "ChannelPrefix": "whatsapp"}),
-    ("dropped", "canceled"): _Words("canceled", "dropped", {}, "canceled"),
-    ("unknown", ""): _Words("partially_delivered", "unknown"),
-    ("unknown", "huh"): _Words("huh", "unknown"),
-    ("bounced", "hard"): _Words("undelivered", "failed", {"ErrorCode": "30005"}, "undelivered"),
-    ("bounced", "without code"): _Words("undelivered", "failed", {}, "undelivered"),
+_FORMS: Final = {
     **{
-        ("bounced", code): _Words(status, "failed", {"ErrorCode": code, "ErrorMessage": message}, status)
+        ("processed", address_event): _Form(address_event, "processed")
+        for address_event in ("accepted", "scheduled", "queued", "sending")
+    },
+    ("sent", ""): _Form("sent", "sent"),
+    ("opened", ""): _Form("read", "opened", {"EventType": "READ", "ChannelPrefix": "whatsapp"}),
+    ("dropped", "canceled"): _Form("canceled", "dropped", {}, "canceled"),
+    ("unknown", ""): _Form("partially_delivered", "unknown"),
+    ("unknown", "huh"): _Form("huh", "unknown"),
+    ("bounced", "hard"): _Form("undelivered", "failed", {"ErrorCode": "30005"}, "undelivered"),
+    ("bounced", "without code"): _Form("undelivered", "failed", {}, "undelivered"),
+    **{
+        ("bounced", code): _Form(status, "failed", {"ErrorCode": code, "ErrorMessage": message}, status)
         for code, (status, message) in ERRORS.items()
     },
-    # Refused before a number of the service was chosen.
-    ("bounced", "21610, no sender"): _Words("failed", "failed", {"ErrorCode": "21610"}, "failed"),
+    # Rejected before a number of the service was chosen.
+    ("bounced", "21610, no sender"): _Form("failed", "failed", {"ErrorCode": "21610"}, "failed"),
 }
-# Texts to us: what is written, whether Twilio itself says what it made of it, our type.
-_TEXTS: Final = {
+# Incoming texts: the body, Twilio's OptOutType (blank: none), our type.
+_INCOMING_TEXTS: Final = {
     "stop": ("STOP", "", "opted_out"),
-    "stop, spelled freely": (" Stop\n", "", "opted_out"),
+    "stop, in mixed case": (" Stop\n", "", "opted_out"),
     "stop by rcs": ("STOP", "", "opted_out"),
     "stop by sms": ("STOP", "", "opted_out"),
     "cancel": ("cancel", "", "opted_out"),
-    "judged stop": ("please no more", "STOP", "opted_out"),
+    "classified as stop": ("please no more", "STOP", "opted_out"),
     "start": ("START", "", "opted_in"),
     "yes": ("Yes", "", "opted_in"),
-    "judged start": ("let me in", "START", "opted_in"),
+    "classified as start": ("let me in", "START", "opted_in"),
     "help": ("HELP", "HELP", "unknown"),
-    "judged otherwise": ("STOP", "HELP", "unknown"),
-    "free": ("Can I come at 10? Please don't STOP reminding me – Zoë", "", "unknown"),
+    "classified as help": ("STOP", "HELP", "unknown"),
+    "free text": ("Can I come at 10? Please don't STOP reminding me – Zoë", "", "unknown"),
 }
-
-
 _PREFIXES: Final = {"stop by rcs": "rcs:", "stop by sms": "sms:"}
-"""Before the number of who wrote, where Twilio tells the channel; it is the same number."""
+"""Channel prefix of the number in `From`; it is the same number."""
 
 
-class TwilioTeller:
-    """Twilio, as it tells about one message."""
+class TwilioEmitter:
+    """Emits Twilio's events of one message."""
 
     def __init__(self, envelope: Envelope, rng: Random) -> None:
         self._envelope = envelope
         self._rng = rng
         self.provider_message_id = f"SM{rng.randbytes(16).hex()}"
-        self.whole_id = self.provider_message_id
-        self.smtp_id = self.provider_message_id
-        self._facts = 0
+        self.id_forms: Mapping[str, str] = {}
+        self._events = 0
 
-    def tell(self, beat: Beat, start_us: int) -> list[Telling]:
-        """Return the posts of one beat; none of what Twilio doesn't tell, like a message's first status."""
-        at_us = start_us + beat.after_us
-        if beat.what == "texted":
-            return self._text(beat, start_us, at_us)
-        if beat.what == "delivered":
-            words = _Words("delivered", "delivered")
-        elif (beat.what, beat.how) in _PLAIN:
-            words = _PLAIN[beat.what, beat.how]
+    def emit(self, step: Step, start_us: int) -> list[EventDelivery]:
+        """Return the posts for one step; none if Twilio has no event for it, as for the first status of a message."""
+        at_us = start_us + step.after_us
+        if step.kind == "text_received":
+            return self._text(step, start_us, at_us)
+        if step.kind == "delivered":
+            form = _Form("delivered", "delivered")
+        elif (step.kind, step.variant) in _FORMS:
+            form = _FORMS[step.kind, step.variant]
         else:
             return []
-        said = self._callback(beat, words, at_us)
-        meaning = Meaning(
-            words.type,
-            said["To"].removeprefix("rcs:"),
-            None,  # no callback says when
-            code=said.get("ErrorCode", ""),
-            reason=said.get("ErrorMessage", ""),
-            classification=words.status,
-            sub_status=words.sub_status,
+        fields = self._callback(step, form, at_us)
+        expected = ExpectedEvent(
+            form.type,
+            fields["To"].removeprefix("rcs:"),
+            None,  # no callback has a time
+            code=fields.get("ErrorCode", ""),
+            reason=fields.get("ErrorMessage", ""),
+            classification=form.status,
+            sub_status=form.sub_status,
             provider_message_id=self.provider_message_id,
-            word=_word(said),
+            address_event=_address_event(fields),
         )
-        body = urlencode(said).encode()
-        return tellings_of(beat, start_us, self._fact(), meaning, lambda lacks: (body, self._query(lacks)), at_us=at_us)
+        body = urlencode(fields).encode()
+        return deliveries_of_event(
+            step, start_us, self._next_event_key(), expected, lambda omits: (body, self._query(omits)), at_us=at_us
+        )
 
-    def _callback(self, beat: Beat, words: _Words, at_us: int) -> dict[str, str]:
-        status = {"MessageStatus": words.status, "SmsStatus": words.status}
-        match beat.how:
+    def _callback(self, step: Step, form: _Form, at_us: int) -> dict[str, str]:
+        status = {"MessageStatus": form.status, "SmsStatus": form.status}
+        match step.variant:
             case "old name":
                 del status["MessageStatus"]
             case "two names":
                 status["SmsStatus"] = "sent"  # the two disagree: the newer name counts
-        said = {
+        fields = {
             "AccountSid": _ACCOUNT,
             "From": self._envelope.sender,
-            "To": _spelled(self._envelope.to.key, beat.how),
+            "To": _spelled(self._envelope.to.key, step.variant),
             "MessageSid": self.provider_message_id,
             "SmsSid": self.provider_message_id,
             **status,
-            **{name: value for name, value in words.said.items() if value},
+            **{name: value for name, value in form.fields.items() if value},
             "ApiVersion": "2010-04-01",
         }
-        if words.status in ("delivered", "undelivered") and beat.how != "without code":
-            # The carrier's clock has no zone, and may be earlier than the request.
+        if form.status in ("delivered", "undelivered") and step.variant != "without code":
+            # The carrier's time has no zone, and may be before the request.
             clock = at_us - self._rng.randrange(90 * MINUTE)
-            said["RawDlrDoneDate"] = strftime("%y%m%d%H%M", gmtime(clock // SECOND))
+            fields["RawDlrDoneDate"] = strftime("%y%m%d%H%M", gmtime(clock // SECOND))
         if self._rng.random() < 0.3:
-            said["MessagingServiceSid"] = _SERVICE
-        if beat.how == "21610, no sender":
-            said = {name: value for name, value in said.items() if name not in ("From", "MessagingServiceSid")}
-        return said
+            fields["MessagingServiceSid"] = _SERVICE
+        if step.variant == "21610, no sender":
+            fields = {name: value for name, value in fields.items() if name not in ("From", "MessagingServiceSid")}
+        return fields
 
-    def _text(self, beat: Beat, start_us: int, at_us: int) -> list[Telling]:
-        """Return a text from the recipient. It names no message, wherever it is posted to."""
-        text, judged, type_ = _TEXTS[beat.how]
+    def _text(self, step: Step, start_us: int, at_us: int) -> list[EventDelivery]:
+        """Return an incoming text of the recipient. It names no message, even if the URL has our ids."""
+        text, opt_out_type, type_ = _INCOMING_TEXTS[step.variant]
         sid = f"SM{self._rng.randbytes(16).hex()}"
-        said = {
+        fields = {
             "ToCountry": "US",
             "SmsMessageSid": sid,
             "NumMedia": "0",
@@ -165,47 +167,54 @@ class TwilioTeller:
             "NumSegments": "1",
             "MessageSid": sid,
             "AccountSid": _ACCOUNT,
-            "From": _PREFIXES.get(beat.how, "") + self._envelope.to.key,
+            "From": _PREFIXES.get(step.variant, "") + self._envelope.to.key,
             "ApiVersion": "2010-04-01",
         }
-        if judged:
-            said["OptOutType"] = judged
-        word = Word(type_, senders=(said["To"], _SERVICE)) if type_ != "unknown" else None
-        meaning = Meaning(
-            type_, self._envelope.to.key, None, classification="received", provider_message_id=sid, word=word
+        if opt_out_type:
+            fields["OptOutType"] = opt_out_type
+        address_event = AddressEvent(type_, senders=(fields["To"], _SERVICE)) if type_ != "unknown" else None
+        expected = ExpectedEvent(
+            type_,
+            self._envelope.to.key,
+            None,
+            classification="received",
+            provider_message_id=sid,
+            address_event=address_event,
         )
-        body = urlencode(said).encode()
-        # One number's URL has our ids in it, by mistake: they say nothing about what somebody wrote.
-        query = self._query(()) if beat.how == "cancel" else ""
-        stranger = beat._replace(lacks=("ours",), again=tuple(a._replace(lacks=("ours",)) for a in beat.again))
-        return tellings_of(stranger, start_us, self._fact(), meaning, lambda _: (body, query), at_us=at_us)
+        body = urlencode(fields).encode()
+        # One number's URL has our ids by mistake: they say nothing about an incoming text.
+        query = self._query(()) if step.variant == "cancel" else ""
+        without_ids = step._replace(omits=("our_ids",), again=tuple(a._replace(omits=("our_ids",)) for a in step.again))
+        return deliveries_of_event(
+            without_ids, start_us, self._next_event_key(), expected, lambda _: (body, query), at_us=at_us
+        )
 
-    def _fact(self) -> str:
-        self._facts += 1
-        return f"{self._envelope.number}.{self._facts}"
+    def _next_event_key(self) -> str:
+        self._events += 1
+        return f"{self._envelope.number}.{self._events}"
 
-    def _query(self, lacks: tuple[str, ...]) -> str:
-        if "ours" in lacks:
+    def _query(self, omits: tuple[str, ...]) -> str:
+        if "our_ids" in omits:
             return ""
         ids = {"sl_account": self._envelope.account_id, "sl_message": self._envelope.message_id}
-        if "half_of_ours" in lacks:
+        if "one_of_our_ids" in omits:
             del ids["sl_account"]
-        elif "valid_ours" in lacks:
+        elif "our_ids_invalid" in omits:
             ids["sl_message"] = ids["sl_message"].replace("-", "")
         return urlencode(ids)
 
 
-def _spelled(key: str, how: str) -> str:
-    """The number as a callback spells it. An SMS has no CC: it is the To's, however it is spelled."""
-    if how == "by rcs" and key.startswith("+"):
+def _spelled(key: str, variant: str) -> str:
+    """Return the number as a callback writes it. An SMS has no CC: it is the To, in any spelling."""
+    if variant == "by rcs" and key.startswith("+"):
         return f"rcs:{key}"
-    return key.replace("+", "") if how == "without the plus" else key
+    return key.replace("+", "") if variant == "without the plus" else key
 
 
-def _word(said: Mapping[str, str]) -> Word | None:
-    """What a status says of the number that it was sent to."""
-    code = said.get("ErrorCode", "")
+def _address_event(fields: Mapping[str, str]) -> AddressEvent | None:
+    """Return the effect of a status on the number."""
+    code = fields.get("ErrorCode", "")
     if code == _OPTED_OUT:
-        senders = (said.get("From", ""), said.get("MessagingServiceSid", ""))
-        return Word("opted_out", senders=tuple(sender for sender in senders if sender))
-    return Word("bounce") if code in _GONE else None
+        senders = (fields.get("From", ""), fields.get("MessagingServiceSid", ""))
+        return AddressEvent("opted_out", senders=tuple(sender for sender in senders if sender))
+    return AddressEvent("bounce") if code in _PERMANENT_CODES else None

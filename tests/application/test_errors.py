@@ -1,4 +1,4 @@
-"""The errors of the application: their codes, what they tell, and that the layer stands without HTTP and a terminal."""
+"""The errors of the application: their codes and texts, and that the layer needs neither HTTP nor a terminal."""
 
 import ast
 import subprocess
@@ -10,17 +10,20 @@ import pytest
 
 from application import deadlines
 from application.errors import MAX_FAULTS, FieldsInvalid, ValidationFault
-from application.writing import Written, write
+from application.writing import OutgoingRecord, write
 from schemas.errors import RequestError, TimedOut
 from schemas.topics import SENDS_REQUESTED
 from tests.application.building import FakeKafka
 
 ROOT = Path(__file__).parents[2]
-CODES = {"idempotency-conflict", "invalid-body", "no-such-account", "no-such-record", "scope-not-allowed", "too-large"}
+CODES = {
+    *("another-operator", "idempotency-conflict", "invalid-body", "no-such-account", "no-such-event"),
+    *("no-such-letter", "no-such-record", "record-gone", "scope-not-allowed", "too-large"),
+}
 
 
 def codes() -> Iterator[str]:
-    """Every code that the application gives an error."""
+    """Every code that the application raises an error with."""
     for path in (ROOT / "application").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             for keyword in node.keywords if isinstance(node, ast.Call) else ():
@@ -32,7 +35,7 @@ def test_the_codes_are_these() -> None:
     assert {*codes(), FieldsInvalid([]).code} == CODES
 
 
-def test_as_many_faults_are_told_as_somebody_reads() -> None:
+def test_the_number_of_listed_faults_is_limited() -> None:
     faults = [ValidationFault("x" * 1_000, "must be text", {"index": n}) for n in range(MAX_FAULTS + 1)]
     error = FieldsInvalid(faults, lines=101)
     assert (len(error.faults), len(error.faults[0].field), error.more["lines"]) == (MAX_FAULTS, 100, 101)
@@ -48,8 +51,8 @@ def test_an_error_says_what_where_and_the_mend() -> None:
 
 async def test_after_the_deadline_nothing_is_written() -> None:
     kafka = FakeKafka()
-    with deadlines.begun(0), pytest.raises(TimedOut):
-        await write(kafka, [Written.by("jo", SENDS_REQUESTED, "k", b"{}")])
+    with deadlines.limit(0), pytest.raises(TimedOut):
+        await write(kafka, [OutgoingRecord.by_actor("jo", SENDS_REQUESTED, "k", b"{}")])
     assert kafka.sent == []
 
 

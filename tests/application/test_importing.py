@@ -1,10 +1,10 @@
-"""A file of addresses: a command for each line, or none."""
+"""Importing a file of addresses: a command for each line, or none at all."""
 
 import pytest
 
 from application.errors import FieldsInvalid
 from application.import_files import is_ndjson
-from application.importing import Import, import_commands, read_import
+from application.importing import ParsedImport, import_commands, parse_import
 from schemas.errors import RequestError
 from tests.application.building import NOW_US, FakeKafka, a_principal, records
 
@@ -12,8 +12,8 @@ GOOD = b"address,reason\nann@example.com,asked\n+14155550100,asked\n"
 BAD = b"address,reason\nann@example.com,asked\nnobody,asked\n"
 
 
-def read(body: bytes, *accounts: str) -> Import:
-    return read_import(body, ndjson=is_ndjson(body), principal=a_principal(*accounts or ["*"]), now_us=NOW_US)
+def read(body: bytes, *accounts: str) -> ParsedImport:
+    return parse_import(body, ndjson=is_ndjson(body), principal=a_principal(*accounts or ["*"]), now_us=NOW_US)
 
 
 async def test_a_command_for_each_line_is_in_the_log() -> None:

@@ -1,4 +1,4 @@
-"""Policies and preferences: whole records into the log, and the latest back."""
+"""Policies and preferences: complete records are written, and the latest one is read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,8 @@ import pytest
 from application.errors import FieldsInvalid
 from application.policies import policy_of, preference_of, set_policy, set_preference
 from projections.store import Store
+from schemas.decoding.times import SECOND_US, rfc3339
 from schemas.errors import RequestError
-from schemas.times import SECOND_US, rfc3339
 from tests.application.building import NOW_US, FakeKafka, a_principal, records
 
 
@@ -48,7 +48,7 @@ async def test_a_preference_is_in_the_log_whole() -> None:
         pytest.param({"colour": "red"}, "colour", id="an unknown field"),
     ],
 )
-async def test_what_can_not_be_names_its_field_and_is_not_written(fields: dict[str, Any], named: str) -> None:
+async def test_an_invalid_record_names_its_field_and_is_not_written(fields: dict[str, Any], named: str) -> None:
     kafka = FakeKafka()
     with pytest.raises(FieldsInvalid) as raised:
         await set_policy(kafka, a_principal(), "acme", fields, NOW_US)

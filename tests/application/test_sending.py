@@ -1,4 +1,4 @@
-"""Sending: what is in the log, what a repeat with another content is told, and the decisions for who waits."""
+"""Sending: the records in Kafka, the error for a repeat with other content, and the decisions for callers that wait."""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -10,12 +10,12 @@ import pytest
 from application.decisions import DecisionListener, DecisionRecord, Waiter
 from application.errors import FieldsInvalid
 from application.principals import Principal
-from application.send_requests import Asking, Pair, Send, read_sends
+from application.send_requests import MessageKey, PreparedSend, SendContext, parse_sends
 from application.sending import Sending, ids_of
+from schemas.decoding.sends import decode_decision
+from schemas.decoding.times import rfc3339
 from schemas.errors import BrokerError, RequestError
-from schemas.facts import decode_decision
 from schemas.records import MAX_CONTENT_BYTES
-from schemas.times import rfc3339
 from tests.application.building import (
     NOW_US,
     NOWHERE,
@@ -26,30 +26,30 @@ from tests.application.building import (
     records,
     unanswered,
 )
-from tests.building import a_place
+from tests.building import a_source_position
 
 ACME = a_principal()
 POLICIES = [f"policy:{account}@{rfc3339(NOW_US)}" for account in ("acme", "globex")]
 
 
 class Knowing(DecisionListener):
-    """A listener that has these decisions at once; without any, one that can't read."""
+    """A listener that has these decisions immediately; without any, one that can't read the topic."""
 
     def __init__(self, *decisions: dict[str, Any]) -> None:
         super().__init__("127.0.0.1:1")
         self._known = list(map(orjson.dumps, decisions))
 
     @asynccontextmanager
-    async def watching(self, pairs: Collection[Pair]) -> AsyncIterator[Waiter | None]:
-        waiter = Waiter(pairs)
+    async def subscribe(self, message_keys: Collection[MessageKey]) -> AsyncIterator[Waiter | None]:
+        waiter = Waiter(message_keys)
         for value in self._known:
-            decision = decode_decision(value, a_place(received_us=2**60))
-            waiter.take(Pair(decision.account_id, decision.message_id), DecisionRecord(value, decision))
+            decision = decode_decision(value, a_source_position(received_us=2**60))
+            waiter.deliver(MessageKey(decision.account_id, decision.message_id), DecisionRecord(value, decision))
         yield waiter if self._known else None
 
 
-def read(body: object, principal: Principal = ACME, key: str | None = None) -> list[Send]:
-    return read_sends(body, Asking(principal, key, NOW_US, decision_days=30))
+def read(body: object, principal: Principal = ACME, key: str | None = None) -> list[PreparedSend]:
+    return parse_sends(body, SendContext(principal, key, NOW_US, decision_days=30))
 
 
 def a_decision(request: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ async def test_a_key_that_was_used_for_another_request_is_a_conflict() -> None:
     assert (raised.value.code, len(kafka.sent)) == ("idempotency-conflict", 1)
 
 
-async def test_who_waits_gets_the_decision_without_the_evidence_of_others() -> None:
+async def test_a_waiting_caller_gets_the_decision_without_evidence_of_others() -> None:
     request = a_send()
     sending = Sending(FakeKafka(), Knowing(a_decision(request)), NOWHERE)
     decisions = await sending.send_and_wait(read(request), ACME, unanswered)
@@ -92,7 +92,7 @@ async def test_who_waits_gets_the_decision_without_the_evidence_of_others() -> N
     assert await sending.send_and_wait(read(request), a_principal("*")) == [orjson.dumps(a_decision(request))]
 
 
-async def test_who_waits_where_decisions_can_not_be_read_has_sent_all_the_same() -> None:
+async def test_if_decisions_can_not_be_read_the_requests_are_still_written() -> None:
     kafka = FakeKafka()
     assert await Sending(kafka, Knowing(), NOWHERE).send_and_wait(read(a_send()), ACME) is None
     assert len(records(kafka, "sends.requested")) == 1
@@ -106,7 +106,7 @@ async def test_a_repeat_with_another_content_is_a_conflict_that_names_the_ids() 
     assert raised.value.more["items"] == [{"account_id": "acme", "message_id": a_message_id()}]
 
 
-async def test_a_kafka_that_is_away_is_told_as_such() -> None:
+async def test_an_unreachable_kafka_is_a_broker_error() -> None:
     kafka = FakeKafka()
     kafka.fails = True
     with pytest.raises(BrokerError):
@@ -123,7 +123,7 @@ async def test_a_kafka_that_is_away_is_told_as_such() -> None:
         pytest.param(a_send(template={"id": "t", "x": 1}), "invalid-body", ["template.x"], id="a nested field"),
     ],
 )
-def test_what_can_not_be_sent_has_a_code_and_names_its_field(body: object, code: str, fields: list[str]) -> None:
+def test_an_invalid_request_has_a_code_and_names_its_field(body: object, code: str, fields: list[str]) -> None:
     with pytest.raises(FieldsInvalid) as raised:
         read(body)
     assert (raised.value.code, [fault.field for fault in raised.value.faults][:1]) == (code, fields)

@@ -1,8 +1,8 @@
-"""The reference pages that follow from code: settings, topics, records, metrics, problems, commands, and AsyncAPI.
+"""Generates the reference pages: settings, topics, records, metrics, problems, HTTP, commands, and AsyncAPI.
 
-In:  `schemas` and the command line, as they are.
-Out: `docs/reference/{settings,topics,records,metrics,problems,cli}.md` and `asyncapi.json` beside them. `python -m
-tests.docs.generate` writes them; a test fails while one of them is stale.
+In:  `schemas`, the OpenAPI document, the command line and the Makefile.
+Out: `docs/reference/{settings,topics,records,metrics,problems,http,cli}.md`, and `asyncapi.json` in the same folder.
+`python -m tests.docs.generate` writes them; a test fails while one of them is stale.
 """
 
 import re
@@ -24,7 +24,7 @@ from schemas.examples import EXAMPLES
 from schemas.headers import REASONS
 from schemas.json_schemas import HEADERS, RECORDS, definitions
 from schemas.telemetry import CATALOGUE, PREFIX
-from tests.docs.http import http_document, http_sections
+from tests.docs.http import http_document, http_sections, sentence
 
 __all__ = ["PAGES", "REFERENCE", "ROOT", "commands"]
 
@@ -34,7 +34,7 @@ REFERENCE: Final = ROOT / "docs" / "reference"
 READERS: Final[dict[str, type[settings.Settings]]] = {
     "migrate": settings.MigrateSettings,
     "status": settings.StoreSettings,
-    "explain": settings.StoreSettings,
+    "explain": settings.RawEventSettings,
     "lag": settings.ReadersSettings,
     "topics": settings.TopicSettings,
     "worker ledger": settings.LedgerSettings,
@@ -45,28 +45,33 @@ READERS: Final[dict[str, type[settings.Settings]]] = {
     "release": settings.CommandSettings,
     "opt-in": settings.CommandSettings,
     "suppressions": settings.StoreSettings,
+    "incident release": settings.IncidentSettings,
+    "incident undo": settings.IncidentSettings,
+    "incident list": settings.StoreSettings,
+    "incident refused": settings.IncidentSettings,
     "simulate": settings.SimulatorSettings,
     "verify": settings.VerifySettings,
+    "rebuild": settings.RebuildSettings,
 }
-"""Which settings each command reads. `up` makes or takes over all of them; `doctor` looks at all of them."""
+"""Which settings each command reads. `up` sets all of them; `doctor` checks all of them."""
 
 _MAKE_VERB: Final = re.compile(r"^([a-z-]+):[^#\n]*## (.+)$", re.M)
-_MADE_AT_START: Final = {"instance": "the host's name and `-0`"}
+_COMPUTED_DEFAULTS: Final = {"instance": "the host's name and `-0`"}
 
 _GENERATED: Final = "<!-- Made by `python -m tests.docs.generate`: change the code, not this page. -->"
 
 _SETTINGS: Final = """\
 # Settings
 
-Every setting is a variable of the environment, read once at the start. A program reports all that is missing or wrong
-at once, by name, and ends with exit code 3. Secrets are never shown. Several keys are separated by commas.
-`sendledger doctor` looks at all of them, and at what they lead to.
+Every setting is an environment variable, read once at the start. A program reports all missing and wrong settings at
+once, by name, and ends with exit code 3. Secrets are never shown. Several keys are separated by commas.
+`sendledger doctor` checks all settings, and the servers and keys that they name.
 
 `sendledger up` writes `dev.env` into its data directory: every setting of its stack, defaults included. At the next
-start it takes only the secrets from there. The commands that are used beside it (`status`, `suppress`, `lag`, `doctor`,
-`verify`, `simulate`, `token create` and so on) take from `.data/dev.env` below the current folder what the environment
-lacks, and say so on stderr. The programs of an installation, `gateway`, `worker`, `migrate` and
-`topics`, go by the environment alone. For another folder's stack, or for a program, read the file into the shell:
+start it takes only the secrets from there. Commands for people (`status`, `suppress`, `lag`, `doctor`, `verify`,
+`simulate`, `token create` and so on) read settings that the environment lacks from `.data/dev.env` in the current
+folder, and say so on stderr. The programs of an installation, `gateway`, `worker`, `migrate` and `topics`, use the
+environment only. For another folder's stack, or for a program, load the file into the shell:
 `set -a; . D/dev.env; set +a`.
 
 Settings in the environment of `up` override its own defaults; where `SENDLEDGER_KAFKA_BOOTSTRAP` or
@@ -76,71 +81,73 @@ Settings in the environment of `up` override its own defaults; where `SENDLEDGER
 _DEV_ENV: Final = """\
 ## Only in dev.env
 
-`up` makes these for development. Of the programs none reads them; `up` itself reads the last two, by which it knows the
-servers of a stack whose `dev.env` the shell has read.
+`up` creates these for development. No program reads them; `up` itself reads the last two, to recognise the servers of
+a stack whose `dev.env` was loaded into the shell.
 
 | variable | is |
 | --- | --- |
 | `SENDLEDGER_DEV_TOKEN_PUBLISHER`, `SENDLEDGER_DEV_TOKEN_VIEWER` | tokens for the account `demo` |
 | `SENDLEDGER_DEV_TOKEN_SUPPORT`, `SENDLEDGER_DEV_TOKEN_OPERATOR` | tokens for all accounts |
 | `SENDLEDGER_DEV_CLICKHOUSE_PASSWORD` | the password of the local endpoint's user; kept at the next start |
-| `SENDLEDGER_DEV_PORT_BASE` | the first of the stack's ports |
+| `SENDLEDGER_DEV_PORT_BASE` | the first port of the stack |
 """
 
 _TOPICS: Final = """\
 # Topics
 
-Order is promised within one topic and key, and nowhere else. Names never change. `sendledger topics` makes what is
-missing, with the partitions and replication of the [settings](settings.md), and leaves what exists as it is;
-`sendledger doctor` says where that differs from this page. Times of records are the log's (`LogAppendTime`). A record
-has at most 8 MiB.
+Order is guaranteed within one topic and key only. Names never change. `sendledger topics` creates missing topics, with
+the partitions and replication of the [settings](settings.md), and does not change existing ones; `sendledger doctor`
+reports where these differ from this page. The timestamps of records are the broker's (`LogAppendTime`). A record has at
+most 8 MiB.
 
-The same for programs: [asyncapi.json](asyncapi.json), which `sendledger schemas --format asyncapi` prints too.
+In machine-readable form: [asyncapi.json](asyncapi.json), which `sendledger schemas --format asyncapi` prints, too.
 """
 
 _INTERNAL: Final = """\
-## Topics of the gate's own
+## Internal topics of the gate
 
-`sendledger topics` makes these, too. They carry the gate's work from one of its parts to the next and hold its state;
-their records may change with any release, so read nothing there. Their partition counts are fixed when they are made.
+`sendledger topics` creates these, too. They transport records between the parts of the gate, and have its state. Their
+records may change with any release: do not read them. Their partition counts can't be changed once they are created.
 """
 
 _HEADERS: Final = """\
 ## Headers of a webhook
 
-With them and the body, the signature can be checked again years later. Unused headers are empty strings.
+With them and the body, the signature can be verified again at any later time. Unused headers are empty strings.
 """
 
 _LETTERS: Final = """\
 ## Headers of a dead letter
 
-Those of the source stand beside them unchanged. Where one element of a post is bad, the value is that element; the rest
-of the post is applied. A value at the very limit of size leaves no room for headers: it is parked empty, and
-`dlq.topic`, `dlq.partition` and `dlq.offset` say where its bytes are. Where the source's own headers or key fill that
-room, they are left out as well. A record without key and value has an empty value as a letter.
+The headers of the source record are kept unchanged beside these. If one element of a post is bad, the value is that
+element; the rest of the post is applied. If a value of the maximum size leaves no room for the headers, the dead letter
+has an empty value: its bytes are in the source record, which `dlq.topic`, `dlq.partition` and `dlq.offset` identify. If
+the source's headers or key are too large, they are left out as well. The dead letter of a record without key and value
+has an empty value.
 """
 
 _REASONS: Final = """\
 ## Why a record is parked
 
-The ledger parks for `webhooks.*` and `sends.*`, the gate for commands, policies and preferences; the ledger reads
-those, too, and passes over what it can't read. What each provider's adapter refuses:
+The ledger parks records of `webhooks.*` and `sends.*`, and the gate those of commands, policies and preferences; the
+ledger reads these topics, too, and skips what it can't read. What each provider's adapter rejects:
 [SendGrid](providers/sendgrid.md), [Twilio](providers/twilio.md), [Postmark](providers/postmark.md).
 """
 
 _LIMIT: Final = """\
-More than 100 records of `store_refused` and `code_failed` together in 5 minutes end the worker; letters from before a
-restart count. `code_failed` and `output_too_large` are parked by whoever failed, whatever the topic. Where nothing of a
-topic goes through, [none is parked](../explanation/delivery-guarantees.md#whose-fault).
+A worker ends after more than 100 records of `store_refused` and `code_failed` together within 5 minutes; dead letters
+from before a restart count. Records of `code_failed` and `output_too_large` are parked by the worker that failed,
+whatever the topic. If no record of a topic can be processed,
+[none is parked](../explanation/delivery-guarantees.md#error-handling).
 """
 
 _RECORDS: Final = """\
 # Records
 
-What flows in our own [topics](topics.md): UTF-8 JSON objects. Unknown fields are ignored. A field that is neither
-required nor has a default may be left out, or be null. A record that lacks a required field, or has one of another
-type, is parked as a dead letter. Times are RFC 3339 and kept to the microsecond; none may be more than a day ahead of
-the record's own time in the log.
+The records of our own [topics](topics.md) are UTF-8 JSON objects. Unknown fields are ignored. A field that is neither
+required nor has a default may be left out or null. A record that lacks a required field, or has a field of a wrong
+type, becomes a dead letter. Times are RFC 3339 and kept with microseconds; none may be more than a day ahead of the
+record's Kafka timestamp.
 
 As JSON Schema: `sendledger schemas --format json`.
 """
@@ -149,8 +156,8 @@ _METRICS: Final = """\
 # Metrics
 
 For Prometheus: the gateway shows its own at `/metrics` (keep that off the internet), a worker on
-`SENDLEDGER_METRICS_PORT`. Labels are bounded: never an id, an address or a text from outside. A metric appears when it
-first has something to say.
+`SENDLEDGER_METRICS_PORT`. Labels have few values: never an id, an address or a text from outside. A metric appears
+once it has a value.
 """
 
 _PROBLEMS: Final = """\
@@ -159,55 +166,56 @@ _PROBLEMS: Final = """\
 Every error of the HTTP API is `application/problem+json` (RFC 9457). Beside `title`, `status`, `detail` and `instance`
 it has
 
-- `code`: one of those below. Codes are never renamed, so a client may act on them; words may change.
+- `code`: one of the codes below. Codes are never renamed, so a client may act on them; texts may change.
 - `type`: `/problems#` and the code. Every gateway serves that page.
-- `request_id`: the same as the header `request-id` of the answer. Each line that the gateway logs about the request has
-  it too, so name it when you report something.
+- `request_id`: the same as the header `request-id` of the response. Each log line of the gateway about the request has
+  it, too, so include it in a report.
 - `errors`, where fields of a body are wrong: the first 100, each with `field`, `problem` and its `index` or `line`.
 
-A 500 or 503 is logged by the gateway in one line, `request.failed`, with what failed, where, and the mend; it counts in
-`sendledger_errors_total`. An upload that its client breaks off is neither: it counts in `sendledger_requests_total`
-with status 499.
+The gateway logs each 500 and 503 in one line, `request.failed`, with what failed, where, and how to mend it; it counts
+in `sendledger_errors_total`. An upload that its client aborts counts only in `sendledger_requests_total`, with status
+499.
 """
 
 _HTTP: Final = """\
 # HTTP
 
-The API of the gateway. A program reads the same at `/openapi.json`, which needs no token, nor do `/healthz`, `/readyz`
-and `/metrics`.
+The API of the gateway. The same as an OpenAPI document is at `/openapi.json`. It needs no token; neither do `/healthz`,
+`/readyz` and `/metrics`.
 
 - **Tokens**: `Authorization: Bearer TOKEN`. A token names its subject, its accounts (`*` for all) and one role:
   `publisher`, `viewer`, `support` or `operator`. `sendledger token create` makes one.
-- **Accounts**: a token of several accounts names one with `account`, or all of them with `account=*`. An account that a
-  token does not cover answers as one that does not exist: 404.
-- **Bodies** are JSON in UTF-8. What is no JSON is 400; a field that is unknown, missing or wrong is 422, and nothing
-  was written. `errors` names the first 100 faults; such an answer has at most 256 KiB.
-- **Parameters** that are unknown, given twice, or have a value that can't be, are 400.
-- **Lists** answer `{"items": [...], "next": ...}`. Give `next` as `cursor` for the next page; it is null at the end. A
-  cursor holds for the same filters and the same order only. Rows that arrive meanwhile make no row appear twice, or not
-  at all.
-- **Addresses** may be written in any way; a `+` in a query string is `%2B`. They have at most 320 characters, and no
-  CR, LF or NUL.
-- **Times** are RFC 3339; in a query string a date will do, and means midnight in UTC. `from` is included, `to` is not.
-- **Errors** are [problems](problems.md): act on `code`. Every answer has a `request-id`, which the log has, too.
-- **HEAD** works where GET does. After a 429 or 503, do the same again after `Retry-After` seconds.
+- **Accounts**: a token of several accounts names one with `account`, or all of them with `account=*`. An account that
+  the token does not cover is 404, like one that does not exist.
+- **Bodies** are JSON in UTF-8. A body that is not JSON is 400; a field that is unknown, missing or wrong is 422, and
+  nothing was written. `errors` names the first 100 errors; such a response has at most 256 KiB.
+- **Parameters** that are unknown, given twice, or have an invalid value are 400.
+- **Lists** return `{"items": [...], "next": ...}`. Send `next` as `cursor` for the next page; it is null at the end. A
+  cursor is valid only for the same filters and the same order. Rows that arrive meanwhile cause no row to be repeated
+  or left out.
+- **Addresses** may be written in any spelling; a `+` in a query string is `%2B`. They have at most 320 characters, and
+  no CR, LF or NUL.
+- **Times** are RFC 3339; in a query string a date is accepted, too, and means midnight in UTC. `from` is included, `to`
+  is not.
+- **Errors** are [problems](problems.md): act on `code`. Every response has a `request-id`, which is also in the log.
+- **HEAD** works where GET does. After a 429 or 503, repeat the request after `Retry-After` seconds.
 
-In the examples `$API` is the gateway's address and `$TOKEN` a token.
+In the examples `$API` is the gateway's URL and `$TOKEN` a token.
 """
 
 _COMMANDS: Final = """\
 # Commands
 
-`make setup` puts `sendledger` into `.venv/bin`. Data goes to stdout, progress and logs to stderr. With `--json`, a
-command prints one object a line.
+`make setup` installs `sendledger` in `.venv/bin`. Data goes to stdout, progress and logs to stderr. With `--json`, a
+command prints one object per line.
 
 | exit code | means |
 | --- | --- |
 | 0 | done |
-| 1 | wrong: no such message or group, something that `doctor` tells; a crash, a worker's stop that took too long |
+| 1 | no such message or group; a finding of `doctor` or `verify`; a crash; a worker that did not stop in time |
 | 2 | usage: an argument is wrong |
 | 3 | configuration: a setting is missing or wrong, a port is taken, an applied migration has changed |
-| 4 | Kafka or ClickHouse is away |
+| 4 | Kafka or ClickHouse is unreachable |
 """
 
 
@@ -224,7 +232,7 @@ def settings_page() -> str:
             f"`{settings.PREFIX}{name.upper()}`",
             _default(name, field),
             ", ".join(readers[name]),
-            _sentence(field.description or "") + _bounds(field),
+            sentence(field.description or "") + _bounds(field),
         )
         for name, field in sorted(fields.items())
     )
@@ -242,7 +250,7 @@ def topics_page() -> str:
             topic.written_by,
             "yes" if topic in topics.LEDGER_INPUTS else "",
         )
-        for topic in topics.ALL
+        for topic in topics.ALL_TOPICS
     )
     head = ("topic", "key", "value", "kept", "written by", "read by the ledger")
     internal = [
@@ -270,7 +278,7 @@ def topics_page() -> str:
 
 
 def records_page() -> str:
-    """Every record: what it is, its fields, an example; then what stands inside several."""
+    """Every record: what it is, its fields, an example; then the objects inside records."""
     parts = [name for name in definitions("") if name not in {**RECORDS, **HEADERS}]
     sections = []
     for name in (*RECORDS, *sorted(parts)):
@@ -285,40 +293,40 @@ _SCHEMAS: Final = definitions("{model}")
 
 
 def _fields(name: str) -> str:
-    """The fields of a record or of headers, as its schema says them."""
+    """The fields of a record or of headers, by its schema."""
     schema = _SCHEMAS[name]
     rows = (
         (
             f"`{field}`",
-            _type(said),
-            "required" if field in schema["required"] else _fallback(said),
-            _sentence(said.get("description", "")),
+            _type(content),
+            "required" if field in schema["required"] else _fallback(content),
+            sentence(content.get("description", "")),
         )
-        for field, said in schema["properties"].items()
+        for field, content in schema["properties"].items()
     )
     return _table(("field", "is", "default", "meaning"), rows)
 
 
-def _type(said: dict[str, Any]) -> str:
-    if "$ref" in said:
-        return f"[{said['$ref']}](#{said['$ref'].lower()})"
-    if "anyOf" in said:  # a type or null
-        return _type(next(option for option in said["anyOf"] if option.get("type") != "null"))
-    if "enum" in said:
-        return ", ".join(f"`{value}`" for value in said["enum"])
-    if said["type"] == "array":
-        return f"list of {_type(said['items'])}"
-    if said["type"] == "object":
-        return f"object of {_type(said['additionalProperties'])}"
-    if said.get("format") == "date-time":
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return f"[{schema['$ref']}](#{schema['$ref'].lower()})"
+    if "anyOf" in schema:  # a type or null
+        return _type(next(option for option in schema["anyOf"] if option.get("type") != "null"))
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        return f"list of {_type(schema['items'])}"
+    if schema["type"] == "object":
+        return f"object of {_type(schema['additionalProperties'])}"
+    if schema.get("format") == "date-time":
         return "time"
-    if isinstance(said["type"], list):  # an id, which may be a number
-        return " or ".join("text" if name == "string" else name for name in said["type"])
-    return "text" if said["type"] == "string" else str(said["type"])
+    if isinstance(schema["type"], list):  # an id, which may be a number
+        return " or ".join("text" if name == "string" else name for name in schema["type"])
+    return "text" if schema["type"] == "string" else str(schema["type"])
 
 
-def _fallback(said: dict[str, Any]) -> str:
-    default = said.get("default")
+def _fallback(schema: dict[str, Any]) -> str:
+    default = schema.get("default")
     return "" if default is None else f"`{orjson.dumps(default).decode()}`"
 
 
@@ -330,7 +338,12 @@ def asyncapi_page() -> str:
 def metrics_page() -> str:
     """Every metric of the catalogue."""
     rows = (
-        (f"`{PREFIX}{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.help)
+        (
+            f"`{PREFIX}{metric.name}`",
+            metric.collector.__name__.lower(),
+            ", ".join(f"`{label}`" for label in metric.labels),
+            metric.help,
+        )
         for metric in CATALOGUE.values()
     )
     return _page(_METRICS, _table(("metric", "kind", "labels", "meaning"), rows))
@@ -346,18 +359,18 @@ def problems_page() -> str:
 
 
 def http_page() -> str:
-    """Every route: its parameters, its body, its answers, an example."""
+    """Every route: its parameters, its body, its responses, an example."""
     return _page(_HTTP, *http_sections(http_document(), _table))
 
 
 def cli_page() -> str:
     """Every command: what it does, an example, its parameters."""
     verbs = _MAKE_VERB.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
-    make = _table(("verb", "does"), ((f"`make {verb}`", said) for verb, said in verbs))
+    make = _table(("verb", "does"), ((f"`make {verb}`", text) for verb, text in verbs))
     parts = [_COMMANDS, "## make\n", make]
     for name, command in commands():
-        said, _, example = (command.help or "").partition("\n\nExample: ")
-        parts.append(f"## sendledger {name}\n\n{said}\n")
+        text, _, example = (command.help or "").partition("\n\nExample: ")
+        parts.append(f"## sendledger {name}\n\n{text}\n")
         if example:
             parts.append(f"```sh\n{example}\n```\n")
         if command.params:
@@ -400,12 +413,12 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
         default = "" if parameter.default in (None, False) else f"`{parameter.default}`"
     low, high = parameter.min, parameter.max
     bounds = f" From {low} to {high}." if high is not None else f" At least {low}." if low is not None else ""
-    return f"`{name}`", default, _sentence(parameter.help or "") + bounds
+    return f"`{name}`", default, sentence(parameter.help or "") + bounds
 
 
 def _default(name: str, field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return _MADE_AT_START[name]
+        return _COMPUTED_DEFAULTS[name]
     if field.default is PydanticUndefined:
         return "required"
     value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
@@ -413,16 +426,12 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    said = {name: getattr(m, name) for m in field.metadata for name in ("ge", "gt", "le") if hasattr(m, name)}
-    if "ge" in said and "le" in said:
-        return f" From {said['ge']} to {said['le']}."
-    if "ge" in said:
-        return f" At least {said['ge']}."
-    return f" More than {said['gt']}." if "gt" in said else ""
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") or not text else f"{text}."
+    limits = {name: getattr(m, name) for m in field.metadata for name in ("ge", "gt", "le") if hasattr(m, name)}
+    if "ge" in limits and "le" in limits:
+        return f" From {limits['ge']} to {limits['le']}."
+    if "ge" in limits:
+        return f" At least {limits['ge']}."
+    return f" More than {limits['gt']}." if "gt" in limits else ""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The reference page of the HTTP API, made of the OpenAPI document that every gateway serves.
+"""The reference page of the HTTP API, generated from the OpenAPI document that every gateway serves.
 
 In:  the document. Out: `docs/reference/http.md`: an overview, a section for each operation, the models of the answers.
 """
@@ -14,12 +14,19 @@ from gateway.openapi import PROBLEM_JSON, REF
 from projections.store import Store
 from schemas.settings import GatewaySettings, read
 from schemas.telemetry import Telemetry
+from tests.fakes import FakeKafka
 
-__all__ = ["http_document", "http_sections"]
+__all__ = ["http_document", "http_sections", "sentence"]
 
 _CODE_IN_ANSWER: Final = re.compile(r"\(`([a-z-]+)`\)")
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_IN_PATHS: Final = {"account_id": "acme", "email_id": "$ID", "channel": "email", "address": "ann@example.com"} | {
+_IN_PATHS: Final = {
+    "account_id": "acme",
+    "email_id": "$ID",
+    "event_id": "$EVENT_ID",
+    "letter": "3:17",
+    "channel": "email",
+    "address": "ann@example.com",
     "recipient_kind": "client",
     "recipient_id": "c-17",
 }
@@ -28,47 +35,47 @@ _MEDIA: Final = {"application/json": "JSON", "text/csv": "CSV", "application/x-n
 Table = Any
 
 
-class _NoKafka:
-    """A producer that is never started: the document needs none."""
-
-    healthy = True
-
-
 def http_document() -> dict[str, Any]:
     """Return the OpenAPI document."""
     settings = read(
         GatewaySettings, token_secret="x" * 40, kafka_bootstrap="127.0.0.1:1", clickhouse_url="http://127.0.0.1:1"
     )
-    made: dict[str, Any] = create_app(settings, Store("http://127.0.0.1:1"), _NoKafka(), Telemetry()).openapi()  # type: ignore[arg-type]
-    return made
+    document: dict[str, Any] = create_app(settings, Store("http://127.0.0.1:1"), FakeKafka(), Telemetry()).openapi()
+    return document
 
 
 def http_sections(document: Mapping[str, Any], table: Table) -> Iterator[str]:
-    """Yield the parts of the page behind its head; `table` makes a table of a head and rows."""
+    """Yield the sections of the page; `table` makes a table of a head and rows."""
     operations = [
-        (method.upper(), path, said) for path, methods in document["paths"].items() for method, said in methods.items()
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
     ]
     yield table(
         ("route", "does", "roles"),
         (
-            (f"[`{method} {path}`](#{said['operationId'].lower()})", _first(said), ", ".join(said["x-roles"]) or "")
-            for method, path, said in operations
+            (
+                f"[`{method} {path}`](#{operation['operationId'].lower()})",
+                _first(operation),
+                ", ".join(operation["x-roles"]) or "",
+            )
+            for method, path, operation in operations
         ),
     )
-    for method, path, said in operations:
-        yield from _operation(method, path, said, table)
-    yield "## Models\n\nFields may be added to an answer; none is renamed.\n"
+    for method, path, operation in operations:
+        yield from _operation(method, path, operation, table)
+    yield "## Models\n\nFields may be added to a response; none is renamed.\n"
     for name, schema in document["components"]["schemas"].items():
         if schema.get("type") == "object":
             yield f"### {name}\n\n{schema.get('description', '')}\n"
             yield table(("field", "is", "meaning"), _fields(schema))
 
 
-def _operation(method: str, path: str, said: Mapping[str, Any], table: Table) -> Iterator[str]:
-    yield f"## {said['operationId']}\n\n`{method} {path}`\n\n{said['description']}\n"
-    if parameters := said.get("parameters"):
+def _operation(method: str, path: str, operation: Mapping[str, Any], table: Table) -> Iterator[str]:
+    yield f"## {operation['operationId']}\n\n`{method} {path}`\n\n{operation['description']}\n"
+    if parameters := operation.get("parameters"):
         yield table(("parameter", "in", "is", "default", "meaning"), map(_parameter, parameters))
-    content = said.get("requestBody", {}).get("content", {})
+    content = operation.get("requestBody", {}).get("content", {})
     for media, body in content.items():
         schema = body["schema"].get("oneOf", [body["schema"]])[0]
         if schema.get("properties"):
@@ -76,13 +83,13 @@ def _operation(method: str, path: str, said: Mapping[str, Any], table: Table) ->
             yield table(("field", "is", "", "meaning"), _body_fields(schema))
         elif "description" in schema:
             yield f"Body, `{media}`: {schema['description'][0].lower()}{schema['description'][1:]}.\n"
-    yield from _example(method, path, said, content)
-    yield table(("status", "answers", "means"), _answers(said["responses"]))
+    yield from _example(method, path, operation, content)
+    yield table(("status", "body", "means"), _responses(operation["responses"]))
 
 
-def _example(method: str, path: str, said: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
-    """How to call it with curl."""
-    if not said["x-roles"]:
+def _example(method: str, path: str, operation: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    """The call with curl."""
+    if not operation["x-roles"]:
         return
     filled = _PATH_PARAMETER.sub(lambda match: _IN_PATHS[match[1]], path)
     call = f'curl -s -H "Authorization: Bearer $TOKEN" "$API{filled}"'
@@ -94,9 +101,9 @@ def _example(method: str, path: str, said: Mapping[str, Any], content: Mapping[s
     yield f"```sh\n{call}\n```\n"
 
 
-def _first(said: Mapping[str, Any]) -> str:
+def _first(operation: Mapping[str, Any]) -> str:
     """The first sentence of a description."""
-    text = " ".join(said["description"].partition("\n\n")[0].split())
+    text = " ".join(operation["description"].partition("\n\n")[0].split())
     return text.partition(". ")[0].rstrip(".:")
 
 
@@ -108,61 +115,64 @@ def _parameter(parameter: Mapping[str, Any]) -> tuple[str, ...]:
     )
     bounds = f" From {schema['minimum']} to {schema['maximum']}." if "maximum" in schema else ""
     name = f"`{parameter['name']}`"
-    return name, parameter["in"], _type(schema), shown, _sentence(parameter["description"]) + bounds
+    return name, parameter["in"], _type(schema), shown, sentence(parameter["description"]) + bounds
 
 
-def _answers(responses: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for status, answer in responses.items():
-        content = answer.get("content", {})
+def _responses(responses: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for status, response in responses.items():
+        content = response.get("content", {})
         if PROBLEM_JSON in content:
-            said = _CODE_IN_ANSWER.sub(lambda match: f"([`{match[1]}`](problems.md#{match[1]}))", answer["description"])
-            yield status, "[Problem](#problem)", said
+            text = _CODE_IN_ANSWER.sub(
+                lambda match: f"([`{match[1]}`](problems.md#{match[1]}))", response["description"]
+            )
+            yield status, "[Problem](#problem)", text
             continue
         kinds = [
             _type(media["schema"]) if "$ref" in media["schema"] else _MEDIA.get(kind, kind)
             for kind, media in content.items()
         ]
-        yield status, " or ".join(kinds), answer["description"]
+        yield status, " or ".join(kinds), response["description"]
 
 
 def _body_fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ...]]:
     required = schema.get("required", ())
-    for name, said in schema["properties"].items():
-        inner = _object(said)
+    for name, field in schema["properties"].items():
+        inner = _object(field)
         needed = "required" if name in required else ""
-        kind = "object" if inner else _type(said)
-        yield f"`{prefix}{name}`", kind, needed, _sentence(said.get("description", ""))
+        kind = "object" if inner else _type(field)
+        yield f"`{prefix}{name}`", kind, needed, sentence(field.get("description", ""))
         if inner:
             yield from _body_fields(inner, f"{prefix}{name}.")
 
 
-def _object(said: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _object(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The object that a field is, or is if it is not null."""
-    options: Iterable[Mapping[str, Any]] = said.get("anyOf", [said])
+    options: Iterable[Mapping[str, Any]] = schema.get("anyOf", [schema])
     return next((option for option in options if "properties" in option), None)
 
 
 def _fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for name, said in schema["properties"].items():
-        yield f"`{name}`", _type(said), _sentence(said.get("description", ""))
+    for name, field in schema["properties"].items():
+        yield f"`{name}`", _type(field), sentence(field.get("description", ""))
 
 
-def _type(said: Mapping[str, Any]) -> str:
-    if "$ref" in said:
-        name = said["$ref"].removeprefix(REF)
+def _type(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix(REF)
         return f"[{name}](#{name.lower()})"
-    if "anyOf" in said:
-        return " or ".join(_type(option) for option in said["anyOf"])
-    if "enum" in said or "const" in said:
-        return ", ".join(f"`{value}`" if value else "blank" for value in said.get("enum", [said.get("const")]))
-    kinds: Sequence[str] = said["type"] if isinstance(said.get("type"), list) else [said.get("type", "")]
+    if "anyOf" in schema:
+        return " or ".join(_type(option) for option in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" if value else "blank" for value in schema.get("enum", [schema.get("const")]))
+    kinds: Sequence[str] = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type", "")]
     if "array" in kinds:
-        return f"list of {_type(said['items'])}"
-    if said.get("format") == "date-time":
+        return f"list of {_type(schema['items'])}"
+    if schema.get("format") == "date-time":
         return "time"
     names = {"string": "text", "integer": "number", "boolean": "true or false", "object": "object"}
     return " or ".join(names.get(kind, kind) for kind in kinds)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return the text with a full stop."""
     return text if text.endswith(".") or not text else f"{text}."

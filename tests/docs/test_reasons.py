@@ -10,7 +10,7 @@ import pytest
 from schemas.headers import REASONS
 from tests.docs.generate import ROOT
 
-_MAKERS: Final = {"Bad", "_bad", "_Unreadable", "RecordInvalid"}
+_MAKERS: Final = {"Rejection", "_rejected", "_Unreadable", "RecordInvalid"}
 """What takes a reason as its first argument."""
 
 

@@ -82,14 +82,15 @@ def test_every_command_has_an_example() -> None:
     assert [name for name, command in commands() if f"sendledger {name}" not in (command.help or "")] == []
 
 
-@pytest.mark.parametrize("words", [[], ["worker"], ["token"]], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["worker"], ["token"], ["incident"]], ids=" ".join)
 def test_the_help_of_a_group_of_commands_shows_an_example(words: list[str]) -> None:
     shown = CliRunner().invoke(app, [*words, "--help"], env={"TERMINAL_WIDTH": "200"})
     assert re.search(rf"Example: .*{' '.join(['sendledger', *words])} \w+", shown.stdout), shown.output
 
 
 def test_no_group_of_commands_is_forgotten() -> None:
-    assert {name.split(" ")[0] for name, _ in commands() if " " in name} == {"worker", "token"}
+    groups = {name.split(" ")[0] for name, _ in commands() if " " in name}
+    assert groups == {"worker", "token", "dead-letters", "incident"}
 
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
@@ -150,7 +151,7 @@ def test_the_readme_shows_the_whole_house() -> None:
 
 @pytest.mark.parametrize("question", ["a provider", "a column", "a topic", "a setting", "a metric", "a migration"])
 def test_the_readme_answers_where_to_add(question: str) -> None:
-    assert f"| {question} |" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"| add {question} |" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def select_list(body: str) -> list[str]:
@@ -174,7 +175,7 @@ def select_list(body: str) -> list[str]:
 def views() -> dict[str, list[str]]:
     """The views and their columns, as the newest file that makes each says."""
     found = {}
-    for migration in (*migrate.known(), *migrate.views()):
+    for migration in (*migrate.migrations(), *migrate.views()):
         for statement in migration.statements:
             if match := _VIEW.match(statement):
                 found[match[1]] = select_list(match[2])

@@ -1,4 +1,4 @@
-"""A broker of one test's own, to be stopped and killed."""
+"""A separate broker for one test, which may stop and kill it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PrivateBroker:
             cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         async with asyncio.timeout(60):
-            while not await answers_metadata(self.port):  # noqa: ASYNC110 - Java sets no event
+            while not await answers_metadata(self.port):  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.1)
 
     def send(self, number: signal.Signals) -> None:

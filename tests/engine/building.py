@@ -1,17 +1,19 @@
-"""Batches without a broker."""
+"""Batches, a consumer, an app and a clock without a broker; `tests/contracts/test_engine.py` has their contracts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 
-from processors.engine import TP, RecordBatch
+from processors.engine import TP, Clock, GroupWriter, RecordBatch
 from processors.engine.batch import MANY_BYTES, Inflight, Owner
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A record that was never in Kafka."""
+class StubRecord:
+    """A record that does not come from Kafka."""
 
     offset: int
     topic: str = "events"
@@ -31,12 +33,12 @@ def a_batch(
     owner: Owner | None = None,
     value: bytes = b"x",
 ) -> RecordBatch:
-    records = [Made(first + i, topic, partition, value=value) for i in range(size)]
+    records = [StubRecord(first + i, topic, partition, value=value) for i in range(size)]
     return RecordBatch(TP(topic, partition), records, owner)
 
 
-class Account:
-    """An owner that does nothing but keep the account, as the consumer does."""
+class FakeOwner:
+    """An owner that only tracks batches, as the consumer does."""
 
     def __init__(
         self,
@@ -68,5 +70,54 @@ class Account:
     def holds(self, batch: RecordBatch) -> bool:
         return self.inflight.holds(batch)
 
-    def upto(self, batch: RecordBatch) -> int:
-        return self.inflight.upto(batch)
+    def commit_offset(self, batch: RecordBatch) -> int:
+        return self.inflight.commit_offset(batch)
+
+
+class FakeClock:
+    """A clock that stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeApp:
+    """What writers and partition processors need of an app; records the calls."""
+
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self.clock = clock
+        self.stopping = asyncio.Event()
+        self.crash_reason: BaseException | None = None
+        self.has_crashed = asyncio.Event()
+        self.stall_timer_pauses = 0
+        self.recorded_offsets: list[int] = []
+        self.writers: list[GroupWriter] = []
+
+    @property
+    def crashed(self) -> bool:
+        return self.has_crashed.is_set()
+
+    def pause_stall_timer(self) -> None:
+        self.stall_timer_pauses += 1
+
+    def recorded(self, tp: TP, offset: int) -> None:
+        self.recorded_offsets.append(offset)
+
+    async def crash(self, reason: BaseException) -> None:
+        self.crash_reason = reason
+        self.has_crashed.set()
+
+    def register_writer(self, writer: GroupWriter) -> None:
+        self.writers.append(writer)
+
+
+async def turns_until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - tasks that set no event
+            await asyncio.sleep(0)
+
+
+async def acked(*batches: RecordBatch) -> None:
+    await turns_until(lambda: all(batch.acked for batch in batches))

@@ -1,4 +1,4 @@
-"""Kafka as the engine's tests see it, and workers that never outlive their test."""
+"""Kafka for the engine's tests, and worker processes that are killed after their test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.engine.broker import PrivateBroker, free_ports
 from tests.engine.counting import Counting
 from tests.engine.processes import KeyedWorker, Worker
 from tests.engine.topics import Topics
-from tests.engine.worker import Orders
+from tests.engine.worker import WorkerConfig
 
 NewWorker = Callable[..., Worker]
 NewKeyedWorker = Callable[..., KeyedWorker]
@@ -29,17 +29,17 @@ def topics(kafka_bootstrap: str) -> Topics:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A name for this test's topic and group, unused so far."""
+    """A unique name for this test's topic and group."""
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', request.node.name)[:60]}-{uuid4().hex[:8]}"
 
 
 @pytest.fixture
 async def new_worker(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> AsyncIterator[NewWorker]:
-    """Make workers of one group that read the test's topic; the oracle is the worker's own."""
+    """Create workers of one group that read the test's topic; each has its own oracle file."""
     made: list[Worker] = []
     numbers = count()
 
-    def make(**orders: Any) -> Worker:
+    def make(**config: Any) -> Worker:
         number = next(numbers)
         defaults: dict[str, Any] = {
             "group": name,
@@ -47,9 +47,9 @@ async def new_worker(request: pytest.FixtureRequest, tmp_path: Path, name: str) 
             "datadir": tmp_path / f"data-{number}",
             "oracle": tmp_path / f"oracle-{number}",
         }
-        if "broker" not in orders:
+        if "broker" not in config:
             defaults["broker"] = request.getfixturevalue("kafka_bootstrap")
-        made.append(Worker(Orders(**{**defaults, **orders})))
+        made.append(Worker(WorkerConfig(**{**defaults, **config})))
         return made[-1]
 
     yield make
@@ -59,7 +59,7 @@ async def new_worker(request: pytest.FixtureRequest, tmp_path: Path, name: str) 
 
 @pytest.fixture
 def counting(topics: Topics, name: str) -> Counting:
-    """One keyed topic, its changelog and its output, of this test."""
+    """A keyed topic with its changelog and its output."""
     return Counting(topics, name)
 
 
@@ -67,11 +67,11 @@ def counting(topics: Topics, name: str) -> Counting:
 async def new_keyed_worker(
     tmp_path: Path, name: str, counting: Counting, request: pytest.FixtureRequest
 ) -> AsyncIterator[NewKeyedWorker]:
-    """Make workers of one group that count the records of the test's keyed topic."""
+    """Create workers of one group that count the records of the test's keyed topic."""
     made: list[KeyedWorker] = []
     numbers = count()
 
-    def make(**orders: Any) -> KeyedWorker:
+    def make(**config: Any) -> KeyedWorker:
         number = next(numbers)
         defaults: dict[str, Any] = {
             "broker": counting.topics.bootstrap,
@@ -80,13 +80,13 @@ async def new_keyed_worker(
             "datadir": tmp_path / f"keyed-data-{number}",
             "oracle": tmp_path / f"keyed-oracle-{number}",
         }
-        made.append(KeyedWorker(keyed_worker.Orders(**{**defaults, **orders})))
+        made.append(KeyedWorker(keyed_worker.WorkerConfig(**{**defaults, **config})))
         return made[-1]
 
     yield make
     for worker in made:
         await worker.kill()
-        print(worker.complaints())  # shown where the test fails
+        print(worker.complaints())  # shown if the test fails
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the counting workers must have written, worked out from the source alone, and what they did write."""
+"""Compare what the counting workers wrote with what follows from the source."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from processors.engine import changelog_config
-from processors.engine.changelog import POSITION_KEY
+from processors.engine.changelog import POSITION_KEY, changelog_config
 from tests.engine.keyed_worker import Stage
 from tests.engine.topics import Topics
 
 KEYS = 40
 
-Said = tuple[int | None, int, int]
-"""A count (None: forgotten), and the partition and offset of the record that it followed from."""
+OutputRow = tuple[int | None, int, int]
+"""A count (None: deleted), and the partition and offset of the source record."""
 
 
 class Counting:
-    """One stage's topics. Everything is read back as a `read_committed` consumer sees it."""
+    """The topics of one stage. Everything is read with `read_committed`."""
 
     def __init__(self, topics: Topics, name: str, partitions: int = 4, source: str | None = None) -> None:
         self.topics, self.group, self.partitions = topics, name, partitions
         self.stage = Stage(source=source or f"{name}.in", changelog=f"{name}.log", output=f"{name}.out")
 
     async def make(self, partitions: int | None = None, **changelog: str) -> None:
-        """Make the topics that don't exist; `changelog` overrides its configuration."""
+        """Create the topics that don't exist; `changelog` overrides its configuration."""
         self.partitions = partitions or self.partitions
         config = {key.replace(".", "_"): value for key, value in changelog_config().items()} | changelog
         existing = await self.topics.names()
@@ -36,7 +35,7 @@ class Counting:
                 await self.topics.make(name, self.partitions, **settings)
 
     async def send(self, count: int, *, keys: int = KEYS, forget_every: int = 7) -> None:
-        """Write records, spread over the keys; each so-manieth tells to forget its key."""
+        """Write records, spread over the keys; every n-th one deletes its key."""
         async with self.topics.producer() as producer:
             sent = [
                 await producer.send(
@@ -47,21 +46,21 @@ class Counting:
             await asyncio.gather(*sent)
 
     async def done(self) -> None:
-        """Wait until nothing lags."""
+        """Wait until there is no lag."""
         await self.topics.until_no_lag(
             self.group, await self.topics.ends(self.stage.source, self.partitions), self.stage.source
         )
 
     async def check(self) -> None:
-        """Assert that each record had its effect once, in order, and that state, position and offset agree."""
-        wanted_says, wanted_states = await self._wanted()
-        assert await self._said() == wanted_says
-        states, positions = await self.kept()
-        assert states == wanted_states
+        """Assert that each record took effect once, in order, and that state, position and offset agree."""
+        expected_outputs, expected_states = await self._expected()
+        assert await self._written_outputs() == expected_outputs
+        states, positions = await self.changelog_content()
+        assert states == expected_states
         assert positions == await self.topics.ends(self.stage.source, self.partitions)
 
-    async def kept(self) -> tuple[dict[tuple[int, str], int], dict[tuple[str, int], int]]:
-        """Return what the changelog holds: the count of each partition's keys, and how far the source was read."""
+    async def changelog_content(self) -> tuple[dict[tuple[int, str], int], dict[tuple[str, int], int]]:
+        """Return the content of the changelog: the count of each key by partition, and the position in the source."""
         states: dict[tuple[int, str], int] = {}
         positions: dict[tuple[str, int], int] = {}
         for row in await self.topics.records(self.stage.changelog, self.partitions):
@@ -73,8 +72,8 @@ class Counting:
                 states[row.partition, row.key.decode()] = int(row.value)
         return states, positions
 
-    async def _wanted(self) -> tuple[dict[str, list[Said]], dict[tuple[int, str], int]]:
-        says: dict[str, list[Said]] = defaultdict(list)
+    async def _expected(self) -> tuple[dict[str, list[OutputRow]], dict[tuple[int, str], int]]:
+        outputs: dict[str, list[OutputRow]] = defaultdict(list)
         states: dict[tuple[int, str], int] = {}
         for record in await self.topics.records(self.stage.source, self.partitions):
             key = record.key.decode()
@@ -82,16 +81,16 @@ class Counting:
                 states.pop((record.partition, key), None)
             else:
                 states[record.partition, key] = states.get((record.partition, key), 0) + 1
-            says[key].append((states.get((record.partition, key)), record.partition, record.offset))
-        return says, states
+            outputs[key].append((states.get((record.partition, key)), record.partition, record.offset))
+        return outputs, states
 
-    async def _said(self) -> dict[str, list[Said]]:
-        says: dict[str, list[Said]] = defaultdict(list)
+    async def _written_outputs(self) -> dict[str, list[OutputRow]]:
+        outputs: dict[str, list[OutputRow]] = defaultdict(list)
         for record in await self.topics.records(self.stage.output, self.partitions):
-            said: dict[str, Any] = json.loads(record.value)
-            assert record.key.decode() == said["key"]
-            says[said["key"]].append((said["count"], *said["from"]))
-        return says
+            row: dict[str, Any] = json.loads(record.value)
+            assert record.key.decode() == row["key"]
+            outputs[row["key"]].append((row["count"], *row["from"]))
+        return outputs
 
 
 def _key(number: int) -> bytes:

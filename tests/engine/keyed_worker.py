@@ -1,9 +1,9 @@
-"""A worker process for the tests that owns state: it counts the records of each key, and says every count.
+"""A worker process with state for tests: it counts the records of each key, and writes every count.
 
     python -m tests.engine.keyed_worker '{"broker": …, "group": …, "stages": […], "datadir": …, "oracle": …}'
 
 Each stage writes, for a record, one output `{"key": …, "count": …, "from": [partition, offset]}` under the same key.
-A record of value `forget` makes it forget the key. What happened is in Kafka; the oracle file holds control lines only.
+A record with the value `forget` deletes the key. The results are in Kafka; the oracle file has control lines only.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pydantic import BaseModel
 
 from processors.engine import (
     TP,
-    Bounds,
-    Codec,
     KeyedAgent,
     MicroBatchApp,
-    Moment,
     Output,
     Phase,
+    PhaseEvent,
     Record,
-    Step,
+    StateCodec,
     StepFunction,
+    StepResult,
+    TransactionLimits,
     run_app,
 )
-from processors.engine.app import Isolation
+from processors.engine.interfaces import Isolation
 from tests.engine.worker import Oracle
 
-COUNTS: Codec[int] = Codec(encode=lambda count: b"%d" % count, decode=int)
+COUNTS: StateCodec[int] = StateCodec(encode=lambda count: b"%d" % count, decode=int)
 
 
 class Stage(BaseModel):
@@ -47,8 +47,8 @@ class Stage(BaseModel):
     output: str
 
 
-class Orders(BaseModel):
-    """What a test tells its worker to do."""
+class WorkerConfig(BaseModel):
+    """The configuration of a worker."""
 
     broker: str
     group: str
@@ -68,7 +68,7 @@ class Orders(BaseModel):
     halt_at: Phase | None = None
     """Send itself `halt_with` in this phase…"""
     halt_on: int = 1
-    """…the so-manieth time that it comes there…"""
+    """…the n-th time that it is reached…"""
     halt_stage: int = 0
     """…in this stage."""
     halt_with: int = signal.SIGKILL
@@ -78,7 +78,7 @@ class Orders(BaseModel):
 def counting(output: str) -> StepFunction[int]:
     """Return the step of a stage that writes to `output`."""
 
-    def step(states: Mapping[bytes, int], records: Sequence[Record]) -> Step[int]:
+    def step(states: Mapping[bytes, int], records: Sequence[Record]) -> StepResult[int]:
         outputs: list[Output] = []
         changed: dict[bytes, int | None] = {}
         for record in records:
@@ -89,67 +89,67 @@ def counting(output: str) -> StepFunction[int]:
             changed[key] = now = None if record.value == b"forget" else (before or 0) + 1
             said = {"key": key.decode(), "count": now, "from": [record.partition, record.offset]}
             outputs.append(Output(output, key, json.dumps(said).encode(), [("before", b"%d" % (before or 0))]))
-        return Step(outputs, changed)
+        return StepResult(outputs, changed)
 
     return step
 
 
 class Watcher:
-    """Is told of every phase: counts the keys in memory, and halts the process where a test wants it."""
+    """Receives every phase event: counts the keys in memory, and halts the process where a test wants it."""
 
-    def __init__(self, orders: Orders, oracle: Oracle) -> None:
-        self._orders, self._oracle = orders, oracle
-        self._source = orders.stages[orders.halt_stage].source
+    def __init__(self, config: WorkerConfig, oracle: Oracle) -> None:
+        self._config, self._oracle = config, oracle
+        self._source = config.stages[config.halt_stage].source
         self._came = 0
         self.keys: dict[TP, int] = {}
 
-    def __call__(self, moment: Moment) -> None:
-        if moment.phase is Phase.APPLIED:
-            self.keys[moment.tp] = moment.count
-        if moment.tp.topic == self._source and moment.phase == self._orders.halt_at:
+    def __call__(self, event: PhaseEvent) -> None:
+        if event.phase is Phase.APPLIED:
+            self.keys[event.tp] = event.count
+        if event.tp.topic == self._source and event.phase == self._config.halt_at:
             self._came += 1
-            if self._came == self._orders.halt_on:
+            if self._came == self._config.halt_on:
                 self._oracle.note("# halt")
-                os.kill(os.getpid(), self._orders.halt_with)
+                os.kill(os.getpid(), self._config.halt_with)
 
 
-def make_app(orders: Orders, watcher: Watcher) -> MicroBatchApp:
+def make_app(config: WorkerConfig, watcher: Watcher) -> MicroBatchApp:
     app = MicroBatchApp(
-        orders.group,
-        broker=f"kafka://{orders.broker}",
-        instance=orders.instance,
-        datadir=orders.datadir,
-        stall=orders.stall,
-        isolation=orders.isolation,
-        metadata_max_age=orders.metadata_max_age,
-        broker_max_poll_records=orders.max_poll_records,
-        broker_session_timeout=orders.session,
+        config.group,
+        broker=f"kafka://{config.broker}",
+        instance=config.instance,
+        datadir=config.datadir,
+        stall=config.stall,
+        isolation=config.isolation,
+        metadata_max_age=config.metadata_max_age,
+        broker_max_poll_records=config.max_poll_records,
+        broker_session_timeout=config.session,
     )
-    for stage in orders.stages:
+    for stage in config.stages:
         KeyedAgent(
             app,
             source=stage.source,
             changelog=stage.changelog,
             step=counting(stage.output),
             codec=COUNTS,
-            outputs=[] if orders.undeclared else [stage.output],
-            bounds=Bounds(records=orders.records),
+            outputs=[] if config.undeclared else [stage.output],
+            limits=TransactionLimits(records=config.records),
             on_phase=watcher,
         )
     return app
 
 
-async def main(orders: Orders) -> int:
-    oracle = Oracle(orders.oracle)
-    watcher = Watcher(orders, oracle)
-    code = await run_app(make_app(orders, watcher), ready=lambda: oracle.note("# ready"), grace=orders.grace)
+async def main(config: WorkerConfig) -> int:
+    oracle = Oracle(config.oracle)
+    watcher = Watcher(config, oracle)
+    code = await run_app(make_app(config, watcher), ready=lambda: oracle.note("# ready"), grace=config.grace)
     oracle.note(f"# keys {sum(watcher.keys.values())}", f"# exit {code}")
     return code
 
 
 if __name__ == "__main__":
-    told = Orders.model_validate(json.loads(sys.argv[1]))
+    config = WorkerConfig.model_validate(json.loads(sys.argv[1]))
     logging.basicConfig(
-        level=told.log_level, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+        level=config.log_level, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
     )
-    sys.exit(asyncio.run(main(told)))
+    sys.exit(asyncio.run(main(config)))

@@ -1,4 +1,4 @@
-"""Worker processes, and what they wrote down."""
+"""Worker processes, and what they wrote to their files."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from typing import Generic, Protocol, Self, TypeVar
 from tests.engine import keyed_worker, worker
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 150.0  # a guard against hanging, not a bound: another program may have the machine
-"""How long a test waits for what must come; no claim about speed."""
+PATIENCE_SECONDS = 150.0  # against hanging; the machine may be busy with other programs
+"""How long a test waits for something that must happen. It says nothing about speed."""
 
 RECORD_LINE = re.compile(r"(?P<topic>[^#:]+):(?P<partition>\d+):(?P<offset>\d+)")
 
 Record = tuple[str, int, int]
-Told = TypeVar("Told", bound="Orders")
+Config = TypeVar("Config", bound="WorkerConfig")
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that another process brings about."""
+    """Wait for something that another process does."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():  # noqa: ASYNC110 - nothing here could set an event
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"waited in vain for {what}") from None
+        raise AssertionError(f"timed out waiting for {what}") from None
 
 
-class Orders(Protocol):
-    """What every worker is told, among the rest."""
+class WorkerConfig(Protocol):
+    """What the configuration of every worker has."""
 
     datadir: Path
     oracle: Path
@@ -43,32 +43,32 @@ class Orders(Protocol):
     def model_dump_json(self) -> str: ...
 
 
-class Process(Generic[Told]):
-    """A process that was given orders. Its file outlives it, so that several lives can share one."""
+class Process(Generic[Config]):
+    """A worker process. Its file outlives it, so that several restarts can share one."""
 
-    def __init__(self, module: str, orders: Told) -> None:
-        self.orders = orders
+    def __init__(self, module: str, config: Config) -> None:
+        self.config = config
         self._module = module
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> Self:
         with self.errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._module, self.orders.model_dump_json(),
-                cwd=self.orders.datadir.parent, env={"PYTHONPATH": str(ROOT)}, stderr=errors,
+                sys.executable, "-m", self._module, self.config.model_dump_json(),
+                cwd=self.config.datadir.parent, env={"PYTHONPATH": str(ROOT)}, stderr=errors,
             )  # fmt: skip
         return self
 
     @property
     def errors(self) -> Path:
-        return self.orders.oracle.with_suffix(".log")
+        return self.config.oracle.with_suffix(".log")
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
 
     async def ended(self) -> int:
-        """Wait for its end, and return the exit code (negative: the signal)."""
+        """Wait until it has ended, and return the exit code (negative: the signal)."""
         assert self._process is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._process.wait()
@@ -78,15 +78,15 @@ class Process(Generic[Told]):
         return await self.ended()
 
     async def kill(self) -> None:
-        """Leave nothing running."""
+        """Kill the process if it runs."""
         if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):  # it has just ended by itself
+            with suppress(ProcessLookupError):  # it has just ended
                 self.send(signal.SIGKILL)
             await self._process.wait()
 
     def lines(self) -> list[str]:
-        """Whole lines: the last one may be in the writing."""
-        text = self.orders.oracle.read_text() if self.orders.oracle.exists() else ""
+        """The complete lines: the last one may be partly written."""
+        text = self.config.oracle.read_text() if self.config.oracle.exists() else ""
         return text[: text.rfind("\n") + 1].splitlines()
 
     def notes(self, note: str) -> int:
@@ -96,17 +96,17 @@ class Process(Generic[Told]):
         await until(lambda: self.notes("# ready") >= times, f"{times} assignments; {self.complaints()}")
 
     def complaints(self) -> str:
-        return self.errors.read_text()[-2000:] if self.errors.exists() else "it said nothing"
+        return self.errors.read_text()[-2000:] if self.errors.exists() else "no error output"
 
 
-class Worker(Process[worker.Orders]):
-    """A worker that notes what it has processed."""
+class Worker(Process[worker.WorkerConfig]):
+    """A worker that writes down what it has processed."""
 
-    def __init__(self, orders: worker.Orders) -> None:
-        super().__init__("tests.engine.worker", orders)
+    def __init__(self, config: worker.WorkerConfig) -> None:
+        super().__init__("tests.engine.worker", config)
 
     def processed(self) -> list[Record]:
-        """What it wrote, in order. A line that kill -9 tore is no record."""
+        """What it wrote, in order. A line that kill -9 cut off is not a record."""
         found = [RECORD_LINE.fullmatch(line) for line in self.lines()]
         return [(m["topic"], int(m["partition"]), int(m["offset"])) for m in found if m]
 
@@ -120,12 +120,12 @@ class Worker(Process[worker.Orders]):
         await until(lambda: len(self.processed()) > count, f"more than {count} records; {self.complaints()}")
 
 
-class KeyedWorker(Process[keyed_worker.Orders]):
-    """A worker that owns state; what it did is in Kafka."""
+class KeyedWorker(Process[keyed_worker.WorkerConfig]):
+    """A worker with state; its results are in Kafka."""
 
-    def __init__(self, orders: keyed_worker.Orders) -> None:
-        super().__init__("tests.engine.keyed_worker", orders)
+    def __init__(self, config: keyed_worker.WorkerConfig) -> None:
+        super().__init__("tests.engine.keyed_worker", config)
 
     async def halted(self) -> None:
-        """Wait until it is about to stop or kill itself, as it was told to."""
+        """Wait until it is about to stop or kill itself, as configured."""
         await until(lambda: self.notes("# halt") > 0, f"a halt; {self.complaints()}")

@@ -1,4 +1,4 @@
-"""What a group assigns, and when a member asks it to assign anew. No broker."""
+"""Assignments of a group, and when a member requests a reassignment. No broker."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.engine.assignment import Assignor, Counts, Fit, OwnTopics, misfits
+from processors.engine.assignment import Assignor, PartitionCounts, ReassignmentRequests, SubscribedTopics, is_outdated
 
 TOPICS = ["a", "b", "c"]
-AGAIN = 60.0
+INTERVAL = 60.0
 
 
-class Knows(ClusterMetadata):  # type: ignore[misc]  # aiokafka is untyped
-    """What a client knows of topics."""
+class FakeMetadata(ClusterMetadata):  # type: ignore[misc]  # aiokafka is untyped
+    """The metadata of a client."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: PartitionCounts) -> None:
         super().__init__()
         self._counts = counts
 
@@ -29,14 +29,16 @@ class Knows(ClusterMetadata):  # type: ignore[misc]  # aiokafka is untyped
         return set(range(self._counts[topic])) if topic in self._counts else None
 
 
-def knowing(counts: Counts) -> Assignor:
+def assignor(counts: PartitionCounts) -> Assignor:
     return Assignor(lambda topics: {topic: counts[topic] for topic in topics if topic in counts})
 
 
-def assigned(leader: Counts, members: Mapping[str, tuple[Iterable[str], Counts]]) -> dict[str, list[TopicPartition]]:
-    """What each member gets where one that knows `leader` assigns, and that it is told what of."""
-    metadata = {name: knowing(counts).metadata(topics) for name, (topics, counts) in members.items()}
-    assignments = knowing(leader).assign(Knows(leader), metadata)
+def assigned(
+    leader: PartitionCounts, members: Mapping[str, tuple[Iterable[str], PartitionCounts]]
+) -> dict[str, list[TopicPartition]]:
+    """The partitions of each member if a leader that knows the counts `leader` assigns."""
+    metadata = {name: assignor(counts).metadata(topics) for name, (topics, counts) in members.items()}
+    assignments = assignor(leader).assign(FakeMetadata(leader), metadata)
     return {name: assignment.partitions() for name, assignment in assignments.items()}
 
 
@@ -50,7 +52,7 @@ some_members = st.dictionaries(
 
 @given(some_counts, some_members)
 def test_each_partition_that_any_member_knows_of_is_assigned_once(
-    leader: Counts, members: dict[str, tuple[set[str], Counts]]
+    leader: PartitionCounts, members: dict[str, tuple[set[str], PartitionCounts]]
 ) -> None:
     got = assigned(leader, members)
     wanted = {
@@ -64,32 +66,36 @@ def test_each_partition_that_any_member_knows_of_is_assigned_once(
 
 
 @given(some_counts, some_members)
-def test_an_assignment_fits_whoever_knew_as_much(leader: Counts, members: dict[str, tuple[set[str], Counts]]) -> None:
-    metadata = {name: knowing(counts).metadata(sorted(topics)) for name, (topics, counts) in members.items()}
-    for name, assignment in knowing(leader).assign(Knows(leader), metadata).items():
-        member = knowing(members[name][1])
+def test_an_assignment_is_up_to_date_for_members_with_the_same_counts(
+    leader: PartitionCounts, members: dict[str, tuple[set[str], PartitionCounts]]
+) -> None:
+    metadata = {name: assignor(counts).metadata(sorted(topics)) for name, (topics, counts) in members.items()}
+    for name, assignment in assignor(leader).assign(FakeMetadata(leader), metadata).items():
+        member = assignor(members[name][1])
         member.on_assignment(assignment)
-        assert member.made_of is not None
+        assert member.based_on is not None
         topics = members[name][0]
-        assert not misfits({t: c for t, c in member.made_of.items() if t in topics}, member.made_of, foreign=False)
+        assert not is_outdated(
+            {t: c for t, c in member.based_on.items() if t in topics}, member.based_on, has_unsubscribed=False
+        )
 
 
 def test_a_member_of_another_version_can_be_in_the_group() -> None:
-    """Then what it assigns is not said to be made of anything, and what it is assigned is plain round robin."""
+    """Its assignments contain no counts, and it gets a plain round-robin assignment."""
     plain = RoundRobinPartitionAssignor.metadata(["a"])
-    mine = knowing({"a": 3}).metadata(["a"])
-    assert knowing({}).name == RoundRobinPartitionAssignor.name
-    ours = knowing({"a": 2}).assign(Knows({"a": 2}), {"old": plain, "new": mine})
+    mine = assignor({"a": 3}).metadata(["a"])
+    assert assignor({}).name == RoundRobinPartitionAssignor.name
+    ours = assignor({"a": 2}).assign(FakeMetadata({"a": 2}), {"old": plain, "new": mine})
     assert sorted(tp.partition for one in ours.values() for tp in one.partitions()) == [0, 1, 2]
-    theirs = RoundRobinPartitionAssignor.assign(Knows({"a": 2}), {"old": plain, "new": mine})
-    member = knowing({"a": 2})
+    theirs = RoundRobinPartitionAssignor.assign(FakeMetadata({"a": 2}), {"old": plain, "new": mine})
+    member = assignor({"a": 2})
     member.on_assignment(theirs["new"])
-    assert member.made_of is None
+    assert member.based_on is None
 
 
-def test_a_request_changes_what_the_group_is_told() -> None:
-    """Kafka assigns anew for a member whose metadata is another one, and for nothing else that it may say."""
-    member = knowing({"a": 2})
+def test_a_reassignment_request_changes_the_member_metadata() -> None:
+    """Kafka reassigns only if the metadata of a member has changed."""
+    member = assignor({"a": 2})
     before = member.metadata(["a"]).encode()
     assert member.metadata(["a"]).encode() == before
     member.request()
@@ -97,44 +103,53 @@ def test_a_request_changes_what_the_group_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "made_of", "foreign", "another"),
+    ("counts", "based_on", "has_unsubscribed", "another"),
     [
         ({"a": 2}, {"a": 2}, False, False),
         ({"a": 2}, {"a": 2, "b": 3}, False, False),
-        ({}, {"a": 2}, False, False),  # nothing is known of topics just now
+        ({}, {"a": 2}, False, False),  # the counts are unknown at the moment
         ({"a": 3}, {"a": 2}, False, True),
         ({"a": 2, "b": 1}, {"a": 2}, False, True),
         ({"a": 1}, {"a": 2}, False, True),
         ({"a": 2}, None, False, True),
         ({"a": 2}, {"a": 2}, True, True),
     ],
-    ids=["same", "others read more", "unknown", "grown", "new topic", "made anew", "of an older version", "taken away"],
+    ids=[
+        "same",
+        "others read more",
+        "unknown",
+        "grown",
+        "new topic",
+        "recreated",
+        "by an older version",
+        "unsubscribed",
+    ],
 )
-def test_when_an_assignment_should_be_another_one(
-    counts: Counts, made_of: Counts | None, foreign: bool, another: bool
+def test_when_an_assignment_is_outdated(
+    counts: PartitionCounts, based_on: PartitionCounts | None, has_unsubscribed: bool, another: bool
 ) -> None:
-    assert misfits(counts, made_of, foreign=foreign) == another
+    assert is_outdated(counts, based_on, has_unsubscribed=has_unsubscribed) == another
 
 
-def test_a_group_that_can_not_do_better_is_not_asked_all_the_time() -> None:
+def test_a_reassignment_is_requested_once_per_interval_for_the_same_counts() -> None:
     now = 0.0
-    fit = Fit(AGAIN, lambda: now)
-    assert fit.may_ask({"a": 3}, {"a": 2})
-    fit.asked({"a": 3})
-    assert not fit.may_ask({"a": 3}, {"a": 2})
-    assert fit.may_ask({"a": 4}, {"a": 2})
-    now = AGAIN
-    assert fit.may_ask({"a": 3}, {"a": 2})
-    assert not fit.may_ask({"a": 3}, None)
-    fit.fits()
-    assert fit.may_ask({"a": 3}, None)
+    requests = ReassignmentRequests(INTERVAL, lambda: now)
+    assert requests.may_request({"a": 3}, {"a": 2})
+    requests.requested({"a": 3})
+    assert not requests.may_request({"a": 3}, {"a": 2})
+    assert requests.may_request({"a": 4}, {"a": 2})
+    now = INTERVAL
+    assert requests.may_request({"a": 3}, {"a": 2})
+    assert not requests.may_request({"a": 3}, None)
+    requests.reset()
+    assert requests.may_request({"a": 3}, None)
 
 
-async def test_of_an_assignment_only_own_topics_are_taken() -> None:
-    subscription = OwnTopics()
+async def test_assigned_partitions_of_unsubscribed_topics_are_ignored() -> None:
+    subscription = SubscribedTopics()
     subscription.subscribe({"a"})
     subscription.assign_from_subscribed([TopicPartition("a", 0), TopicPartition("gone", 0)])
     assert subscription.assigned_partitions() == {TopicPartition("a", 0)}
-    assert subscription.foreign
+    assert subscription.has_unsubscribed
     subscription.assign_from_subscribed([TopicPartition("a", 0)])
-    assert not subscription.foreign
+    assert not subscription.has_unsubscribed

@@ -1,4 +1,4 @@
-"""The in-flight account: what may be committed, what has room, what has stalled."""
+"""The in-flight tracker: what may be committed, what has room, what has stalled."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.engine import TP, BatchLost
-from tests.engine.building import Account, a_batch
+from processors.engine import TP
+from processors.engine.errors import BatchLost
+from tests.engine.building import FakeOwner, a_batch
 
 P0 = TP("events", 0)
 
@@ -19,14 +20,14 @@ P0 = TP("events", 0)
 def test_a_commit_never_passes_the_first_unacknowledged_record(
     runs: list[tuple[int, int]], data: st.DataObject
 ) -> None:
-    account, offset, batches = Account(limit=99), 0, []
+    owner, offset, batches = FakeOwner(limit=99), 0, []
     for hole, size in runs:
-        batches.append(account.open(offset + hole, size))
+        batches.append(owner.open(offset + hole, size))
         offset += hole + size
     for batch in data.draw(st.permutations(batches)):
         assert batch.ack()
         unacknowledged = [record.offset for other in batches if not other.acked for record in other]
-        committable = account.inflight.committable().get(P0, 0)
+        committable = owner.inflight.committable().get(P0, 0)
         assert all(committable <= offset for offset in unacknowledged)
 
 
@@ -34,186 +35,186 @@ def test_a_commit_never_passes_the_first_unacknowledged_record(
 def test_with_all_acknowledged_the_commit_reaches_the_position(
     sizes: list[int], markers: int, data: st.DataObject
 ) -> None:
-    account, offset, batches = Account(limit=99), 0, []
+    owner, offset, batches = FakeOwner(limit=99), 0, []
     for size in sizes:
-        batches.append(account.open(offset, size))
+        batches.append(owner.open(offset, size))
         offset += size
-    account.inflight.reached(P0, offset + markers)  # transaction markers take offsets and are no records
+    owner.inflight.reached(P0, offset + markers)  # transaction markers take offsets and are not records
     for batch in data.draw(st.permutations(batches)):
         batch.ack()
-    assert account.inflight.committable() == {P0: offset + markers}
+    assert owner.inflight.committable() == {P0: offset + markers}
 
 
 def test_only_what_moved_is_committed() -> None:
-    account = Account()
-    account.open(0, 3).ack()
-    account.inflight.committed({P0: 3})
-    assert account.inflight.committable() == {}
+    owner = FakeOwner()
+    owner.open(0, 3).ack()
+    owner.inflight.committed({P0: 3})
+    assert owner.inflight.committable() == {}
 
 
-def test_what_is_reached_safely_is_below_the_first_unacknowledged_record() -> None:
-    account = Account()
-    account.inflight.resumed({P0: 7, TP("events", 1): None})
-    assert account.inflight.reached_safely() == {P0: 7}
-    first, second = account.open(7, 3), account.open(10, 5)
+def test_the_low_watermark_is_below_the_first_unacknowledged_record() -> None:
+    owner = FakeOwner()
+    owner.inflight.resumed({P0: 7, TP("events", 1): None})
+    assert owner.inflight.low_watermarks() == {P0: 7}
+    first, second = owner.open(7, 3), owner.open(10, 5)
     second.ack()
-    assert account.inflight.reached_safely() == {P0: 7}
+    assert owner.inflight.low_watermarks() == {P0: 7}
     first.ack()
-    assert account.inflight.reached_safely() == {P0: 15}
+    assert owner.inflight.low_watermarks() == {P0: 15}
 
 
 def test_a_partition_that_starts_over_commits_nothing_by_itself() -> None:
-    account = Account()
-    account.inflight.resumed({P0: 7})
-    account.inflight.reached(P0, 7)
-    assert account.inflight.committable() == {}
+    owner = FakeOwner()
+    owner.inflight.resumed({P0: 7})
+    owner.inflight.reached(P0, 7)
+    assert owner.inflight.committable() == {}
 
 
-def test_a_topic_that_commits_itself_is_left_out_of_commits() -> None:
-    account = Account(self_committing={"events"})
-    account.open(0, 3).ack()
-    account.open(0, 5, topic="others").ack()
-    assert account.inflight.committable() == {TP("others", 0): 5}
+def test_a_self_committing_topic_is_left_out_of_commits() -> None:
+    owner = FakeOwner(self_committing={"events"})
+    owner.open(0, 3).ack()
+    owner.open(0, 5, topic="others").ack()
+    assert owner.inflight.committable() == {TP("others", 0): 5}
 
 
-def test_a_topic_that_commits_itself_owes_a_position_only_while_nothing_is_out() -> None:
-    account = Account(self_committing={"events"})
-    batch = account.open(0, 3)
-    account.inflight.reached(P0, 4)  # a transaction marker
-    assert account.inflight.owed() == {}
+def test_a_self_committing_topic_has_an_idle_position_only_while_nothing_is_in_flight() -> None:
+    owner = FakeOwner(self_committing={"events"})
+    batch = owner.open(0, 3)
+    owner.inflight.reached(P0, 4)  # a transaction marker
+    assert owner.inflight.idle_positions() == {}
     batch.ack()
-    assert account.inflight.owed() == {P0: 4}
-    account.inflight.committed({P0: 4})
-    assert account.inflight.owed() == {}
+    assert owner.inflight.idle_positions() == {P0: 4}
+    owner.inflight.committed({P0: 4})
+    assert owner.inflight.idle_positions() == {}
 
 
-def test_a_batch_may_be_committed_up_to_the_next_one_or_the_position() -> None:
-    account = Account()
-    first, second = account.open(0, 3), account.open(5, 2)  # a hole between them
-    account.inflight.reached(P0, 9)
-    assert (first.upto, second.upto) == (5, 9)
-    account.inflight.forget()
-    assert (first.upto, second.upto) == (3, 7)
+def test_the_commit_offset_of_a_batch_is_the_next_batch_or_the_position() -> None:
+    owner = FakeOwner()
+    first, second = owner.open(0, 3), owner.open(5, 2)  # a gap between them
+    owner.inflight.reached(P0, 9)
+    assert (first.commit_offset, second.commit_offset) == (5, 9)
+    owner.inflight.forget()
+    assert (first.commit_offset, second.commit_offset) == (3, 7)
 
 
 def test_a_full_partition_has_no_room_until_its_head_is_acknowledged() -> None:
-    account = Account(limit=2)
-    head, second = account.open(0), account.open(1)
-    assert not account.inflight.has_room(P0)
+    owner = FakeOwner(limit=2)
+    head, second = owner.open(0), owner.open(1)
+    assert not owner.inflight.has_room(P0)
     second.ack()
-    assert not account.inflight.has_room(P0)
+    assert not owner.inflight.has_room(P0)
     head.ack()
-    assert account.inflight.has_room(P0)
+    assert owner.inflight.has_room(P0)
 
 
-def test_batches_that_are_small_together_fill_no_partition() -> None:
-    account = Account(limit=1, small_bytes=4)
-    account.open(0, size=3)
-    assert account.inflight.has_room(P0)
-    account.open(3, size=1)
-    assert not account.inflight.has_room(P0)
+def test_batches_that_are_small_in_total_do_not_fill_a_partition() -> None:
+    owner = FakeOwner(limit=1, small_bytes=4)
+    owner.open(0, size=3)
+    assert owner.inflight.has_room(P0)
+    owner.open(3, size=1)
+    assert not owner.inflight.has_room(P0)
 
 
-def test_while_much_is_out_a_partition_gets_no_second_batch_but_its_first() -> None:
-    account = Account(limit=2, many_bytes=3)
-    head = account.open(0, size=2)
-    assert account.inflight.has_room(P0)
-    others = account.open(0, size=1, partition=1)
-    assert not account.inflight.has_room(P0)
-    assert account.inflight.has_room(TP("events", 2))
+def test_over_the_byte_limit_a_partition_gets_a_first_batch_but_no_second() -> None:
+    owner = FakeOwner(limit=2, many_bytes=3)
+    head = owner.open(0, size=2)
+    assert owner.inflight.has_room(P0)
+    others = owner.open(0, size=1, partition=1)
+    assert not owner.inflight.has_room(P0)
+    assert owner.inflight.has_room(TP("events", 2))
     others.ack()
-    assert account.inflight.has_room(P0)
-    account.open(2, size=9)
-    account.inflight.forget()
-    account.open(0, size=2)
-    assert account.inflight.has_room(P0)
+    assert owner.inflight.has_room(P0)
+    owner.open(2, size=9)
+    owner.inflight.forget()
+    owner.open(0, size=2)
+    assert owner.inflight.has_room(P0)
     assert not head.ack()
 
 
 def test_a_late_acknowledgement_is_refused() -> None:
-    account = Account()
-    batch = account.open(0, 3)
-    account.inflight.forget()
+    owner = FakeOwner()
+    batch = owner.open(0, 3)
+    owner.inflight.forget()
     assert not batch.ack()
-    assert account.inflight.committable() == {}
+    assert owner.inflight.committable() == {}
 
 
 def test_a_late_acknowledgement_does_not_count_for_the_same_records_read_again() -> None:
-    account = Account()
-    before = account.open(0, 3)
-    account.inflight.forget()
-    account.open(0, 3)
+    owner = FakeOwner()
+    before = owner.open(0, 3)
+    owner.inflight.forget()
+    owner.open(0, 3)
     assert not before.ack()
-    assert account.inflight.committable() == {P0: 0}
+    assert owner.inflight.committable() == {P0: 0}
 
 
 def test_a_second_acknowledgement_is_refused() -> None:
-    account = Account()
-    batch = account.open(0)
+    owner = FakeOwner()
+    batch = owner.open(0)
     assert batch.ack()
     assert not batch.ack()
 
 
-def test_a_batch_that_the_machinery_skipped_is_noticed_when_the_next_one_is_begun() -> None:
-    account = Account()
-    account.open(0)
-    later = account.open(1)
+def test_a_skipped_batch_is_detected_when_the_next_one_is_begun() -> None:
+    owner = FakeOwner()
+    owner.open(0)
+    later = owner.open(1)
     with pytest.raises(BatchLost, match=r"events-0 \[0, 1\)"):
-        account.inflight.begun(later)
+        owner.inflight.begun(later)
 
 
-def test_a_batch_of_an_assignment_that_is_over_says_nothing_about_this_one() -> None:
-    account = Account()
-    before = account.open(0)
-    account.inflight.forget()
-    account.open(0)
-    account.inflight.begun(before)
+def test_a_batch_of_a_previous_assignment_is_ignored_when_it_is_begun() -> None:
+    owner = FakeOwner()
+    before = owner.open(0)
+    owner.inflight.forget()
+    owner.open(0)
+    owner.inflight.begun(before)
 
 
 def test_only_begun_batches_are_worth_waiting_for() -> None:
-    account = Account()
-    batch = account.open(0)
-    assert not account.inflight.worth_waiting()
-    account.inflight.begun(batch)
-    assert account.inflight.worth_waiting()
+    owner = FakeOwner()
+    batch = owner.open(0)
+    assert not owner.inflight.worth_waiting()
+    owner.inflight.begun(batch)
+    assert owner.inflight.worth_waiting()
     batch.abandon()
-    assert not account.inflight.worth_waiting()
+    assert not owner.inflight.worth_waiting()
 
 
 def test_a_batch_that_nobody_acknowledges_has_stalled() -> None:
-    account = Account()
-    batch = account.open(0)
-    account.now = 121
-    assert account.inflight.stalled(120) is batch
+    owner = FakeOwner()
+    batch = owner.open(0)
+    owner.now = 121
+    assert owner.inflight.stalled(120) is batch
 
 
-def test_a_slow_sink_is_no_stall() -> None:
-    account = Account()
-    head = account.open(0)
-    account.open(1)
-    account.now = 100
+def test_a_slow_sink_is_not_a_stall() -> None:
+    owner = FakeOwner()
+    head = owner.open(0)
+    owner.open(1)
+    owner.now = 100
     head.ack()
-    account.now = 200
-    assert account.inflight.stalled(120) is None
+    owner.now = 200
+    assert owner.inflight.stalled(120) is None
 
 
-def test_another_topics_acknowledgements_hide_no_stall() -> None:
-    account = Account()
-    stuck = account.open(0)
-    fine = account.open(0, topic="others")
-    account.now = 100
+def test_acknowledgements_of_another_topic_do_not_hide_a_stall() -> None:
+    owner = FakeOwner()
+    stuck = owner.open(0)
+    fine = owner.open(0, topic="others")
+    owner.now = 100
     fine.ack()
-    account.now = 200
-    assert account.inflight.stalled(120) is stuck
+    owner.now = 200
+    assert owner.inflight.stalled(120) is stuck
 
 
-def test_a_wait_for_the_world_is_no_stall() -> None:
-    account = Account()
-    account.open(0)
-    account.now = 100
-    account.inflight.excuse()
-    account.now = 200
-    assert account.inflight.stalled(120) is None
+def test_retries_are_not_a_stall() -> None:
+    owner = FakeOwner()
+    owner.open(0)
+    owner.now = 100
+    owner.inflight.pause_stall_timer()
+    owner.now = 200
+    assert owner.inflight.stalled(120) is None
 
 
 def test_a_batch_knows_its_offsets_and_bytes() -> None:

@@ -1,4 +1,4 @@
-"""State that is written and read back: a table restored from its rows is the table that wrote them."""
+"""A table that is restored from its changelog rows equals the table that wrote them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.engine import TP, StateUnreadable, changelog_config, keyed_topics, partition_of
-from processors.engine.changelog import POSITION_KEY, Table, rows_of
-from tests.engine.building import Made
+from processors.engine import TP, keyed_topics
+from processors.engine.changelog import POSITION_KEY, Table, changelog_config, rows_of
+from processors.engine.errors import StateUnreadable
+from processors.engine.transactions import partition_of
+from tests.engine.building import StubRecord
 from tests.engine.keyed_worker import COUNTS
 
 P2 = TP("events", 2)
@@ -18,13 +20,13 @@ changes = st.dictionaries(keys, st.one_of(st.none(), st.integers(0, 9)))
 
 
 @given(st.lists(changes, max_size=8))
-def test_what_was_applied_is_what_is_restored(batches: list[dict[bytes, int | None]]) -> None:
+def test_a_restored_table_equals_the_applied_one(batches: list[dict[bytes, int | None]]) -> None:
     live, restored = Table[int](P2), Table[int](P2)
     for position, changed in enumerate(batches, start=1):
         rows = rows_of(changed, COUNTS, changelog="log", source=P2, position=position, partitions=4)
         live.apply(changed, position)
         for row in rows:
-            restored.take(Made(0, key=row.key, value=row.value), COUNTS)
+            restored.take(StubRecord(0, key=row.key, value=row.value), COUNTS)
     assert (restored.rows, restored.position) == (live.rows, live.position)
 
 
@@ -38,7 +40,7 @@ def test_compaction_changes_nothing(batches: list[dict[bytes, int | None]]) -> N
             latest.pop(row.key, None)
             latest[row.key] = row.value
     for key, value in latest.items():
-        restored.take(Made(0, key=key, value=value), COUNTS)
+        restored.take(StubRecord(0, key=key, value=value), COUNTS)
     assert (restored.rows, restored.position) == (live.rows, live.position)
 
 
@@ -51,22 +53,22 @@ def test_every_row_goes_to_the_partition_of_its_source() -> None:
     ]
 
 
-def test_the_partition_count_at_birth_is_kept() -> None:
+def test_the_initial_partition_count_is_kept() -> None:
     table = Table[int](P2)
     for row in rows_of({}, COUNTS, changelog="log", source=P2, position=0, partitions=4):
-        table.take(Made(0, key=row.key, value=row.value), COUNTS)
-    assert table.born_with == 4
+        table.take(StubRecord(0, key=row.key, value=row.value), COUNTS)
+    assert table.initial_partitions == 4
 
 
-def test_a_table_that_is_read_again_begins_empty() -> None:
-    table = Table[int](P2, {b"ann": 1}, position=7, born_with=4)
+def test_a_reset_table_is_empty() -> None:
+    table = Table[int](P2, {b"ann": 1}, position=7, initial_partitions=4)
     table.reset()
     assert table == Table[int](P2)
 
 
-def test_a_row_that_cannot_be_decoded_says_where_it_is() -> None:
+def test_a_row_that_cannot_be_decoded_is_reported_with_its_position() -> None:
     with pytest.raises(StateUnreadable, match="topic log, partition 2, offset 5"):
-        Table[int](P2).take(Made(5, "log", 2, key=b"ann", value=b"many"), COUNTS)
+        Table[int](P2).take(StubRecord(5, "log", 2, key=b"ann", value=b"many"), COUNTS)
 
 
 def test_a_changelog_keeps_the_latest_of_each_key_and_nothing_by_age() -> None:
@@ -77,10 +79,10 @@ def test_a_changelog_keeps_the_latest_of_each_key_and_nothing_by_age() -> None:
 
 
 @given(st.binary(max_size=40), st.integers(1, 50))
-def test_a_key_goes_where_other_clients_put_it(key: bytes, partitions: int) -> None:
+def test_a_key_gets_the_same_partition_as_in_other_clients(key: bytes, partitions: int) -> None:
     everywhere = list(range(partitions))
     assert partition_of(key, partitions) == DefaultPartitioner()(key, everywhere, everywhere)
 
 
 def test_without_a_key_a_record_stays_in_its_partition() -> None:
-    assert partition_of(None, 4, otherwise=6) == 2
+    assert partition_of(None, 4, default_partition=6) == 2

@@ -1,4 +1,4 @@
-"""One poll: records, or a wake, whichever comes first, and never a record that is taken out and dropped."""
+"""One poll: it ends with records or a wake, whichever comes first, and never drops a record."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from processors.engine import TP, KafkaRefused, Record, transport
+from processors.engine import TP, Record, internals
 from processors.engine.batch import Inflight
-from processors.engine.transport import UNREAD_SECONDS, BatchConsumer, BatchThread, Fetched, records_or_wake
-from tests.engine.building import Made
+from processors.engine.errors import KafkaRefused
+from processors.engine.transport import UNREAD_SECONDS, BatchConsumer, BatchThread, FetchResult, records_or_wake
+from tests.engine.building import StubRecord
 
 P0 = TP("events", 0)
 LONG = 3600.0
 
 
 class Fetcher:
-    """Waits for records, then takes them out and returns them without a further wait, as aiokafka's does."""
+    """Waits for records, then removes and returns them without a further wait, as aiokafka's does."""
 
     def __init__(self) -> None:
         self.arrived = asyncio.Event()
@@ -29,7 +30,7 @@ class Fetcher:
         self.asked: list[set[TP]] = []
 
     def arrive(self) -> None:
-        self.records = {P0: [Made(0)]}
+        self.records = {P0: [StubRecord(0)]}
         self.arrived.set()
 
     async def fetched_records(
@@ -57,8 +58,8 @@ async def test_room_in_a_full_partition_ends_the_poll_early() -> None:
     assert not wake.is_set()
 
 
-async def test_with_all_partitions_full_nothing_is_asked_for() -> None:
-    """To aiokafka an empty set means every partition: back-pressure would be none."""
+async def test_with_all_partitions_full_nothing_is_requested() -> None:
+    """aiokafka takes an empty set to mean all partitions, so there would be no back-pressure."""
     fetcher, wake = Fetcher(), asyncio.Event()
     fetcher.arrive()
     wake.set()
@@ -67,7 +68,7 @@ async def test_with_all_partitions_full_nothing_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_a_wake_at_the_same_moment_drops_no_record(turns: int) -> None:
+async def test_a_simultaneous_wake_drops_no_record(turns: int) -> None:
     fetcher, wake = Fetcher(), asyncio.Event()
     poll = asyncio.create_task(records_or_wake(fetcher, wake, {P0}, LONG, None))
     await asyncio.sleep(0)
@@ -77,18 +78,18 @@ async def test_a_wake_at_the_same_moment_drops_no_record(turns: int) -> None:
         await asyncio.sleep(0)
     wake.set()
     got = await poll
-    assert bool(got) != bool(fetcher.records)  # handed out, or still there
+    assert bool(got) != bool(fetcher.records)  # returned, or still there
 
 
 class Thread:
-    """The consumer's thread: aiokafka's position is behind two records that were dropped in a rebalance."""
+    """The consumer thread: aiokafka's position is after two records that were dropped in a rebalance."""
 
     def __init__(self) -> None:
         self.position = 2
 
-    async def fetch(self, tps: set[TP], seconds: float) -> Fetched:
-        records = {P0: [Made(self.position)]} if tps else {}
-        return Fetched(records, {P0: self.position + len(records)})
+    async def fetch(self, tps: set[TP], seconds: float) -> FetchResult:
+        records = {P0: [StubRecord(self.position)]} if tps else {}
+        return FetchResult(records, {P0: self.position + len(records)})
 
     async def seek_to_committed(self, starts: Mapping[TP, int]) -> Mapping[TP, int | None]:
         self.position = 0
@@ -96,23 +97,23 @@ class Thread:
 
 
 def a_consumer(thread: Thread) -> BatchConsumer:
-    """A consumer with nothing around it."""
+    """A consumer without an app or a broker."""
     consumer = BatchConsumer.__new__(BatchConsumer)
-    consumer.app = SimpleNamespace(should_stop=False, starts=dict, flow=lambda: None)  # type: ignore[assignment]
+    consumer.app = SimpleNamespace(should_stop=False, starts=dict, resume=lambda: None)
     consumer._thread = thread  # type: ignore[assignment]
     consumer._inflight, consumer._epoch, consumer.flow_active = Inflight(2), 0, True
-    consumer._revoked, consumer._passed_over, consumer._read_offset = False, True, {}
+    consumer._revoked, consumer._seek_pending, consumer._read_offset = False, True, {}
     return consumer
 
 
-async def test_what_was_dropped_is_sought_before_anything_is_fetched() -> None:
+async def test_after_dropped_records_a_seek_precedes_the_next_fetch() -> None:
     consumer = a_consumer(Thread())
     ((batch,),) = (await consumer._getmany({P0}, LONG)).values()
     assert batch.first == 0
 
 
-async def test_where_it_can_not_be_sought_yet_nothing_is_fetched_and_it_is_sought_later() -> None:
-    """A seek that a revocation or a stop put off once counted as done: the records were never read."""
+async def test_while_a_seek_is_impossible_nothing_is_fetched_and_the_seek_happens_later() -> None:
+    """A regression: a seek that a revocation or a stop postponed counted as done, so records were never read."""
     consumer = a_consumer(Thread())
     consumer._revoked = True
     assert await consumer._getmany({P0}, LONG) == {}
@@ -121,13 +122,12 @@ async def test_where_it_can_not_be_sought_yet_nothing_is_fetched_and_it_is_sough
     assert batch.first == 0
 
 
-async def a_thread(now: list[float], monkeypatch: pytest.MonkeyPatch) -> BatchThread:
-    """A consumer thread with nothing around it, and a clock of the test's."""
-    monkeypatch.setattr(transport, "monotonic", lambda: now[0])
+async def a_thread(now: list[float]) -> BatchThread:
+    """A consumer thread without an app or a broker, and with a fake clock."""
     thread = BatchThread.__new__(BatchThread)
-    thread._read_at, thread._assignor = {}, SimpleNamespace(made_of={"events": 2})  # type: ignore[assignment]
+    thread._read_at, thread._assignor = {}, SimpleNamespace(based_on={"events": 2})  # type: ignore[assignment]
     thread._wake, thread._gather_until = asyncio.Event(), 0.0
-    thread.app = SimpleNamespace(conf=SimpleNamespace(id="group"))  # type: ignore[assignment]
+    thread.app = SimpleNamespace(conf=SimpleNamespace(id="group"), clock=lambda: now[0])
     thread.consumer = SimpleNamespace(flow_active=True)
     return thread
 
@@ -146,7 +146,7 @@ def a_kafka_consumer(fetched_at: Mapping[TP, int | None], *, full: Collection[TP
 
 async def test_a_partition_that_can_not_be_fetched_for_a_minute_is_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    thread = await a_thread(now, monkeypatch)
+    thread = await a_thread(now)
     silent, alive, full, deleted = P0, TP("events", 1), TP("more", 0), TP("deleted", 0)
     for second in range(0, 121, 10):
         now[0] = float(second)
@@ -157,14 +157,14 @@ async def test_a_partition_that_can_not_be_fetched_for_a_minute_is_unread(monkey
 
 async def test_a_partition_that_no_member_has_is_unread_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    thread = await a_thread(now, monkeypatch)
+    thread = await a_thread(now)
     thread._unread(a_kafka_consumer({}), {"events": 3, "new": 1})
     now[0] = UNREAD_SECONDS + 1
     unread = thread._unread(a_kafka_consumer({}), {"events": 3, "new": 1})
-    assert unread == {TP("events", 2), TP("new", 0)}  # the others are other members'
+    assert unread == {TP("events", 2), TP("new", 0)}  # other members have the others
 
 
-async def test_what_kafka_refuses_for_good_ends_the_worker_and_says_what_to_mend(
+async def test_a_permanent_refusal_ends_the_worker_and_says_what_to_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Refusing:
@@ -174,20 +174,20 @@ async def test_what_kafka_refuses_for_good_ends_the_worker_and_says_what_to_mend
         async def fetched_records(self, *_: object, **__: object) -> Mapping[TP, Sequence[Record]]:
             raise TopicAuthorizationFailedError("events")
 
-    thread = await a_thread([0.0], monkeypatch)
+    thread = await a_thread([0.0])
     consumer = SimpleNamespace(_fetcher=Refusing(), _closed=False, _max_poll_records=1)
     with pytest.raises(KafkaRefused, match=r"TopicAuthorizationFailedError.*events.*group group"):
         await thread._fetch(consumer, {P0}, LONG)
 
 
-async def test_a_fetching_task_that_has_died_is_noticed() -> None:
-    """aiokafka tells it to who calls its getmany(), which is not us."""
+async def test_a_dead_fetching_task_is_detected() -> None:
+    """aiokafka reports it only to callers of getmany(), which the engine does not call."""
     fetching = asyncio.get_running_loop().create_future()
     consumer: Any = SimpleNamespace(
         _fetcher=SimpleNamespace(error_future=fetching),
         _coordinator=SimpleNamespace(check_errors=lambda: None),
         _closed=False,
     )
-    assert transport._ended_by(consumer) is None
+    assert internals.end_error(consumer) is None
     fetching.set_exception(KafkaError("Unexpected error during data retrieval"))
-    assert str(transport._ended_by(consumer)) == "KafkaError: Unexpected error during data retrieval"
+    assert str(internals.end_error(consumer)) == "KafkaError: Unexpected error during data retrieval"

@@ -1,16 +1,24 @@
-"""Groups worth one write, and the one writer."""
+"""Groups of batches, and their one writer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
-from processors.engine import Backoff, Group, GroupWriter, RecordBatch, Retry, WorldFault, grouped
-from tests.engine.building import Account, a_batch
+from processors.engine import (
+    BatchGroup,
+    GroupWriter,
+    RecordBatch,
+    Retry,
+    RetryBackoff,
+    TransientDependencyError,
+    grouped,
+)
+from tests.engine.building import FakeApp, FakeOwner, a_batch, acked, turns_until
 
-AT_ONCE = Backoff(first_seconds=0.0, most_seconds=0.0)
+AT_ONCE = RetryBackoff(first_seconds=0.0, most_seconds=0.0)
 LONG = 3600.0
 
 
@@ -21,7 +29,7 @@ async def given(*batches: RecordBatch, then_wait: bool = True) -> AsyncIterator[
         await asyncio.Event().wait()
 
 
-async def first_of(groups: AsyncIterator[Group]) -> Group:
+async def first_of(groups: AsyncIterator[BatchGroup]) -> BatchGroup:
     async with asyncio.timeout(30):
         return await anext(groups)
 
@@ -42,7 +50,7 @@ async def test_groups_grow_while_they_are_full() -> None:
     assert [len(await first_of(groups)) for _ in range(5)] == [1, 2, 4, 6, 6]
 
 
-async def test_a_group_that_time_has_closed_starts_over() -> None:
+async def test_after_a_group_closed_by_time_the_size_starts_again() -> None:
     go_on = asyncio.Event()
 
     async def with_a_pause() -> AsyncIterator[RecordBatch]:
@@ -82,67 +90,38 @@ async def test_a_batch_that_comes_after_the_close_opens_the_next_group() -> None
     groups = grouped(late(), within=0.01)
     assert await first_of(groups) == [a]
     release.set()
-    with pytest.raises(StopAsyncIteration):  # the stream ends with b in an open group: unacknowledged, read again
+    with pytest.raises(
+        StopAsyncIteration
+    ):  # the stream ends with b in an open group: it stays unacknowledged and is read again
         await first_of(groups)
 
 
-class App:
-    """What a writer needs of an app, and what it did with it."""
-
-    def __init__(self) -> None:
-        self.stopping = asyncio.Event()
-        self.crashed = asyncio.Event()
-        self.reason: BaseException | None = None
-        self.excuses = 0
-        self.writers: list[GroupWriter] = []
-
-    def excuse(self) -> None:
-        self.excuses += 1
-
-    async def crash(self, reason: BaseException) -> None:
-        self.reason = reason
-        self.crashed.set()
-
-    def adopt(self, writer: GroupWriter) -> None:
-        self.writers.append(writer)
-
-
 @pytest.fixture
-async def app() -> AsyncIterator[App]:
-    app = App()
+async def app() -> AsyncIterator[FakeApp]:
+    app = FakeApp()
     yield app
     for writer in app.writers:
         await writer.close()
 
 
-class Gated:
-    """A write that lets groups through one by one."""
+class GatedWrite:
+    """A write that completes groups one at a time."""
 
     def __init__(self) -> None:
-        self.begun: asyncio.Queue[Group] = asyncio.Queue()
+        self.begun: asyncio.Queue[BatchGroup] = asyncio.Queue()
         self._gates: dict[int, asyncio.Event] = {}
 
-    async def __call__(self, group: Group) -> None:
+    async def __call__(self, group: BatchGroup) -> None:
         gate = self._gates[group[0].first] = asyncio.Event()
         await self.begun.put(group)
         await gate.wait()
 
-    def let_through(self, group: Group) -> None:
+    def let_through(self, group: BatchGroup) -> None:
         self._gates[group[0].first].set()
 
-    async def next(self) -> Group:
+    async def next(self) -> BatchGroup:
         async with asyncio.timeout(30):
             return await self.begun.get()
-
-
-async def acked(*batches: RecordBatch) -> None:
-    await turns_until(lambda: all(batch.acked for batch in batches))
-
-
-async def turns_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - tasks that set no event
-            await asyncio.sleep(0)
 
 
 async def quiescent() -> None:
@@ -151,8 +130,8 @@ async def quiescent() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_batch_is_acknowledged_after_its_write_and_not_before(app: App) -> None:
-    write = Gated()
+async def test_a_batch_is_acknowledged_after_its_write_and_not_before(app: FakeApp) -> None:
+    write = GatedWrite()
     writer = GroupWriter(app, write, records=1)
     batch = a_batch()
     await writer.put(batch)
@@ -163,8 +142,8 @@ async def test_a_batch_is_acknowledged_after_its_write_and_not_before(app: App) 
     await acked(batch)
 
 
-async def test_a_group_spans_topics(app: App) -> None:
-    write = Gated()
+async def test_a_group_spans_topics(app: FakeApp) -> None:
+    write = GatedWrite()
     writer = GroupWriter(app, write, records=2)
     a, b = a_batch(topic="webhooks.sendgrid"), a_batch(topic="webhooks.twilio")
     await writer.put(a)
@@ -172,8 +151,8 @@ async def test_a_group_spans_topics(app: App) -> None:
     assert await write.next() == [a, b]
 
 
-async def test_two_groups_are_under_way_and_never_three(app: App) -> None:
-    write = Gated()
+async def test_two_groups_are_written_concurrently_and_never_three(app: FakeApp) -> None:
+    write = GatedWrite()
     writer = GroupWriter(app, write, records=1, depth=2)
     for i in range(3):
         await writer.put(a_batch(i))
@@ -185,8 +164,8 @@ async def test_two_groups_are_under_way_and_never_three(app: App) -> None:
     write.let_through(second)
 
 
-async def test_a_busy_writer_holds_back_the_agents(app: App) -> None:
-    writer = GroupWriter(app, Gated(), records=1, depth=1)
+async def test_a_busy_writer_holds_back_the_agents(app: FakeApp) -> None:
+    writer = GroupWriter(app, GatedWrite(), records=1, depth=1)
     taken = 0
 
     async def agent() -> None:
@@ -197,82 +176,82 @@ async def test_a_busy_writer_holds_back_the_agents(app: App) -> None:
 
     feeding = asyncio.create_task(agent())
     await quiescent()
-    assert taken <= 4  # one under way, one closed, one being taken in, one waiting
+    assert taken <= 4  # one being written, one closed, one being grouped, one waiting
     feeding.cancel()
 
 
-async def test_a_later_group_may_finish_first_and_the_commit_still_waits(app: App) -> None:
-    write, account = Gated(), Account()
+async def test_a_later_group_may_finish_first_and_the_commit_still_waits(app: FakeApp) -> None:
+    write, owner = GatedWrite(), FakeOwner()
     writer = GroupWriter(app, write, records=1)
-    a, b = account.open(0), account.open(1)
+    a, b = owner.open(0), owner.open(1)
     await writer.put(a)
     await writer.put(b)
     first, second = await write.next(), await write.next()
     write.let_through(second)
     await acked(b)
-    assert account.inflight.committable() == {a.tp: 0}
+    assert owner.inflight.committable() == {a.tp: 0}
     write.let_through(first)
     await acked(a)
-    assert account.inflight.committable() == {a.tp: 2}
+    assert owner.inflight.committable() == {a.tp: 2}
 
 
-async def test_the_group_is_written_again_while_the_world_is_at_fault(app: App) -> None:
-    tries: list[Group] = []
+async def test_the_group_is_written_again_after_a_transient_error(app: FakeApp) -> None:
+    tries: list[BatchGroup] = []
     seen: list[Retry] = []
 
-    async def away_three_times(group: Group) -> None:
+    async def away_three_times(group: BatchGroup) -> None:
         tries.append(group)
         if len(tries) <= 3:
             assert not batch.acked
-            raise WorldFault
+            raise TransientDependencyError
 
     writer = GroupWriter(app, away_three_times, records=1, backoff=AT_ONCE, on_retry=seen.append)
     batch = a_batch()
     await writer.put(batch)
     await acked(batch)
     assert tries == [[batch]] * 4
-    assert len(seen) == app.excuses == 3
+    assert len(seen) == app.stall_timer_pauses == 3
 
 
-async def test_a_crash_of_the_write_crashes_the_app_and_acknowledges_nothing(app: App) -> None:
-    async def broken(group: Group) -> None:
+async def test_a_crash_of_the_write_crashes_the_app_and_acknowledges_nothing(app: FakeApp) -> None:
+    async def broken(group: BatchGroup) -> None:
         raise KeyError("total")
 
     writer = GroupWriter(app, broken, records=1)
     batch = a_batch()
     await writer.put(batch)
     async with asyncio.timeout(30):
-        await app.crashed.wait()
-    assert isinstance(app.reason, KeyError)
+        await app.has_crashed.wait()
+    assert isinstance(app.crash_reason, KeyError)
     assert not batch.acked
 
 
-async def test_a_stop_while_the_world_is_away_lets_the_batches_go(app: App) -> None:
-    async def away(group: Group) -> None:
+async def test_a_stop_during_retries_abandons_the_batches(app: FakeApp) -> None:
+    async def away(group: BatchGroup) -> None:
         app.stopping.set()
-        raise WorldFault
+        raise TransientDependencyError
 
-    account = Account()
-    batch = account.open(0)
-    account.inflight.begun(batch)
+    owner = FakeOwner()
+    batch = owner.open(0)
+    owner.inflight.begun(batch)
     await GroupWriter(app, away, records=1).put(batch)
-    await turns_until(lambda: not account.inflight.worth_waiting())
+    await turns_until(lambda: not owner.inflight.worth_waiting())
     assert not batch.acked
-    assert app.reason is None
+    assert app.crash_reason is None
 
 
-async def test_what_went_to_another_worker_is_not_written(app: App) -> None:
-    write, account = Gated(), Account()
+async def test_batches_that_moved_to_another_worker_are_not_written(app: FakeApp) -> None:
+    write, owner = GatedWrite(), FakeOwner()
     writer = GroupWriter(app, write, records=2)
-    gone, kept = account.open(0), a_batch(7)
-    account.inflight.forget()
+    gone, kept = owner.open(0), a_batch(7)
+    owner.inflight.forget()
     await writer.put(gone)
     await writer.put(kept)
     assert await write.next() == [kept]
 
 
-async def test_closing_cuts_off_what_is_under_way_unacknowledged(app: App) -> None:
-    write = Gated()
+async def test_closing_cancels_writes_unacknowledged(app: FakeApp) -> None:
+    write = GatedWrite()
     writer = GroupWriter(app, write, records=1)
     batch = a_batch()
     await writer.put(batch)
@@ -281,22 +260,22 @@ async def test_closing_cuts_off_what_is_under_way_unacknowledged(app: App) -> No
     assert not batch.acked
 
 
-async def test_what_no_waiting_mends_is_repeated_and_excuses_no_stall(app: App) -> None:
-    class Denied(WorldFault):
+async def test_errors_that_need_an_operator_are_retried_and_do_not_pause_the_stall_timer(app: FakeApp) -> None:
+    class Denied(TransientDependencyError):
         pass
 
-    outcomes: list[Exception | None] = [Denied(), WorldFault(), Denied(), None]
+    outcomes: list[Exception | None] = [Denied(), TransientDependencyError(), Denied(), None]
     seen: list[float] = []
     batch = a_batch()
 
-    async def write(_group: Group) -> None:
+    async def write(_group: BatchGroup) -> None:
         seen.append(batch.since)
         if (error := outcomes.pop(0)) is not None:
             raise error
 
-    writer = GroupWriter(app, write, records=1, backoff=AT_ONCE, lasting=(Denied,))
+    writer = GroupWriter(app, write, records=1, backoff=AT_ONCE, needs_operator=(Denied,))
     await writer.put(batch)
     await acked(batch)
-    assert app.excuses == 1  # for the one fault that passes by itself
-    # Nor does an attempt that follows on such a fault count as a sign of life.
+    assert app.stall_timer_pauses == 1  # for the one temporary error
+    # An attempt after such an error does not count as progress either.
     assert seen[0] == seen[1] < seen[2] == seen[3]

@@ -1,7 +1,7 @@
-"""Agents that own state, in whole workers on a real Kafka: whatever happens, every record has its effect once.
+"""Agents with state, in worker processes on a real Kafka: every record takes effect once, whatever happens.
 
-The oracle is Kafka itself, read as others read it (`read_committed`): `Counting.check` works out from the source what
-every output, every state and every position must be, and compares.
+The oracle is Kafka itself, read with `read_committed`: `Counting.check` computes from the source what every output,
+every state and every position must be, and compares.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.engine.topics import Topics
 
 pytestmark = pytest.mark.kafka
 
-IN_MID_WORK = [Phase.STEPPED, Phase.WRITTEN, Phase.COMMITTED, Phase.APPLIED]
-IN_A_TAKE_OVER = [Phase.FENCED, Phase.RESTORING, Phase.RESTORED]
+PROCESSING = [Phase.STEPPED, Phase.WRITTEN, Phase.COMMITTED, Phase.APPLIED]
+TAKING_OVER = [Phase.FENCED, Phase.RESTORING, Phase.RESTORED]
 
 
-async def test_every_record_has_its_effect_once_and_lag_reaches_0(
+async def test_every_record_takes_effect_once_and_lag_reaches_0(
     counting: Counting, new_keyed_worker: NewKeyedWorker
 ) -> None:
     await counting.make()
@@ -40,8 +40,8 @@ async def test_every_record_has_its_effect_once_and_lag_reaches_0(
     await counting.check()
 
 
-@pytest.mark.parametrize("phase", IN_MID_WORK)
-async def test_kill_9_in_mid_work(
+@pytest.mark.parametrize("phase", PROCESSING)
+async def test_kill_9_while_processing(
     counting: Counting, new_keyed_worker: NewKeyedWorker, name: str, phase: Phase
 ) -> None:
     await counting.make()
@@ -53,8 +53,8 @@ async def test_kill_9_in_mid_work(
     await counting.check()
 
 
-@pytest.mark.parametrize("phase", IN_A_TAKE_OVER)
-async def test_kill_9_in_a_take_over(
+@pytest.mark.parametrize("phase", TAKING_OVER)
+async def test_kill_9_while_taking_over(
     counting: Counting, new_keyed_worker: NewKeyedWorker, name: str, phase: Phase
 ) -> None:
     await counting.make()
@@ -70,12 +70,12 @@ async def test_kill_9_in_a_take_over(
     await counting.check()
 
 
-async def test_kill_9_again_and_again(counting: Counting, new_keyed_worker: NewKeyedWorker, name: str) -> None:
+async def test_repeated_kill_9(counting: Counting, new_keyed_worker: NewKeyedWorker, name: str) -> None:
     await counting.make()
     await counting.send(6_000)
-    for number, phase in enumerate([*IN_MID_WORK, *IN_A_TAKE_OVER, *IN_MID_WORK]):
+    for number, phase in enumerate([*PROCESSING, *TAKING_OVER, *PROCESSING]):
         doomed = await new_keyed_worker(
-            instance=name, max_poll_records=50, halt_at=phase, halt_on=1 + number % 3 if phase in IN_MID_WORK else 1
+            instance=name, max_poll_records=50, halt_at=phase, halt_on=1 + number % 3 if phase in PROCESSING else 1
         ).start()
         assert await doomed.ended() == -signal.SIGKILL
     await new_keyed_worker(instance=name).start()
@@ -87,28 +87,28 @@ async def test_kill_9_again_and_again(counting: Counting, new_keyed_worker: NewK
 async def test_an_owner_that_was_paused_past_its_session_writes_nothing_stale_and_ends(
     counting: Counting, new_keyed_worker: NewKeyedWorker, phase: Phase
 ) -> None:
-    """It stops with a transaction before it or half done, and wakes when its heir has gone on from there."""
+    """It is paused before or during a transaction, and resumes when the next owner has continued from there."""
     await counting.make()
     await counting.send(3_000)
     paused = await new_keyed_worker(
         max_poll_records=200, halt_at=phase, halt_on=6, halt_with=signal.SIGSTOP, grace=3.0
     ).start()
     await paused.halted()
-    heir = await new_keyed_worker().start()
+    successor = await new_keyed_worker().start()
     await counting.done()
     paused.send(signal.SIGCONT)
     assert await paused.ended() == 1
     assert "Fenced" in paused.errors.read_text()
     await counting.send(1_000)
     await counting.done()
-    assert await heir.terminate() == 0
+    assert await successor.terminate() == 0
     await counting.check()
 
 
-async def test_an_owner_that_was_paused_after_a_commit_changes_nothing_when_it_wakes(
+async def test_an_owner_that_was_paused_after_a_commit_changes_nothing_when_it_resumes(
     counting: Counting, new_keyed_worker: NewKeyedWorker
 ) -> None:
-    """Its memory is behind its own commit, and its heir's far ahead of both."""
+    """Its memory is behind its own commit, and the next owner is far ahead of both."""
     await counting.make()
     await counting.send(3_000)
     paused = await new_keyed_worker(
@@ -142,7 +142,7 @@ async def test_a_second_worker_joins_and_leaves_and_the_state_moves_with_the_par
     await counting.check()
 
 
-async def test_sigterm_in_mid_work_ends_with_0_and_the_next_worker_goes_on(
+async def test_sigterm_while_processing_ends_with_0_and_the_next_worker_continues(
     counting: Counting, new_keyed_worker: NewKeyedWorker
 ) -> None:
     await counting.make()
@@ -156,30 +156,30 @@ async def test_sigterm_in_mid_work_ends_with_0_and_the_next_worker_goes_on(
 
 
 @pytest.mark.parametrize("phase", [Phase.WRITTEN, Phase.APPLIED])
-async def test_a_broker_that_comes_back_is_gone_on_with(
+async def test_work_continues_after_a_broker_restart(
     broker: PrivateBroker, new_keyed_worker: NewKeyedWorker, name: str, phase: Phase
 ) -> None:
-    """It goes away between two transactions or in one; a worker that it fenced by then is restarted, as `up` does."""
+    """It stops between two transactions or during one; a worker that was fenced is restarted, as `up` does."""
     counting = Counting(Topics(broker.bootstrap), name)
     await counting.make()
     await counting.send(3_000)
-    orders = {"broker": broker.bootstrap, "instance": name, "max_poll_records": 200}
-    worker = await new_keyed_worker(**orders, halt_at=phase, halt_on=6, halt_with=signal.SIGSTOP).start()
+    config = {"broker": broker.bootstrap, "instance": name, "max_poll_records": 200}
+    worker = await new_keyed_worker(**config, halt_at=phase, halt_on=6, halt_with=signal.SIGSTOP).start()
     await worker.halted()
     await broker.kill()
     worker.send(signal.SIGCONT)
     await broker.start()
     await counting.send(1_000)
-    supervisor = asyncio.create_task(kept_up(worker, new_keyed_worker, orders))
+    supervisor = asyncio.create_task(kept_up(worker, new_keyed_worker, config))
     await counting.done()
     supervisor.cancel()
     await counting.check()
 
 
-async def kept_up(worker: KeyedWorker, new_keyed_worker: NewKeyedWorker, orders: dict[str, Any]) -> None:
+async def kept_up(worker: KeyedWorker, new_keyed_worker: NewKeyedWorker, config: dict[str, Any]) -> None:
     while True:
         assert await worker.ended() in (1, 4)
-        worker = await new_keyed_worker(**orders).start()
+        worker = await new_keyed_worker(**config).start()
 
 
 async def test_a_changelog_with_tombstones_is_restored_after_compaction(
@@ -194,7 +194,9 @@ async def test_a_changelog_with_tombstones_is_restored_after_compaction(
     )
     first = await new_keyed_worker(instance=name, records=20, max_poll_records=20).start()
     before: set[tuple[str, int, int]] = set()
-    while before <= (now := await counting.topics.read(counting.stage.changelog, 1)):  # until the cleaner took some
+    while before <= (
+        now := await counting.topics.read(counting.stage.changelog, 1)
+    ):  # until the cleaner has removed some
         before = now
         await counting.send(200)
         await counting.done()
@@ -205,16 +207,16 @@ async def test_a_changelog_with_tombstones_is_restored_after_compaction(
     await counting.check()
 
 
-async def test_a_strangers_open_transaction_in_the_changelog_hides_nothing(
+async def test_an_open_transaction_of_another_producer_in_the_changelog_hides_nothing(
     counting: Counting, new_keyed_worker: NewKeyedWorker, name: str
 ) -> None:
-    """What is readable would be a state of the past; and what the stranger takes back was never there."""
+    """The readable part would be an old state; and the record that the other producer aborts never counts."""
     await counting.make(1)
     first = await new_keyed_worker(instance=name).start()
     await first.ready()
-    async with counting.topics.producer(transactional_id=f"{name}-stranger") as stranger:
-        await stranger.begin_transaction()
-        await stranger.send_and_wait(counting.stage.changelog, b"999", key=first_keys(1)[0], partition=0)
+    async with counting.topics.producer(transactional_id=f"{name}-other") as other:
+        await other.begin_transaction()
+        await other.send_and_wait(counting.stage.changelog, b"999", key=first_keys(1)[0], partition=0)
         await counting.send(500)
         await counting.done()
         await first.kill()
@@ -222,7 +224,7 @@ async def test_a_strangers_open_transaction_in_the_changelog_hides_nothing(
         assert await second.ended() == 1
         assert "RestoreStalled" in second.complaints()
         third = await new_keyed_worker(instance=name).start()
-        await stranger.abort_transaction()
+        await other.abort_transaction()
         await third.ready()
     await counting.send(500)
     await counting.done()
@@ -230,7 +232,7 @@ async def test_a_strangers_open_transaction_in_the_changelog_hides_nothing(
 
 
 @pytest.mark.parametrize("outcome", ["commit", "abort"])
-async def test_a_source_of_transactions_has_no_lag_and_what_was_aborted_counts_for_nothing(
+async def test_a_transactional_source_has_no_lag_and_aborted_records_do_not_count(
     counting: Counting, new_keyed_worker: NewKeyedWorker, name: str, outcome: str
 ) -> None:
     await counting.make(2)
@@ -248,7 +250,7 @@ async def test_a_source_of_transactions_has_no_lag_and_what_was_aborted_counts_f
 
 
 @pytest.mark.parametrize("committed", [0, 17], ids=["as if expired", "moved back"])
-async def test_where_the_groups_offset_is_behind_the_state_the_state_is_right(
+async def test_the_position_of_the_state_overrides_a_lower_committed_offset(
     counting: Counting, new_keyed_worker: NewKeyedWorker, committed: int
 ) -> None:
     await counting.make()
@@ -264,18 +266,18 @@ async def test_where_the_groups_offset_is_behind_the_state_the_state_is_right(
     await counting.check()
 
 
-async def test_forgotten_keys_leave_memory_and_changelog(counting: Counting, new_keyed_worker: NewKeyedWorker) -> None:
+async def test_deleted_keys_leave_memory_and_changelog(counting: Counting, new_keyed_worker: NewKeyedWorker) -> None:
     await counting.make()
     await counting.send(400, forget_every=0)
     worker = await new_keyed_worker().start()
     await counting.done()
-    states, _ = await counting.kept()
+    states, _ = await counting.changelog_content()
     assert len(states) == KEYS
     await counting.send(KEYS, forget_every=1)
     await counting.done()
     await worker.terminate()
     assert worker.lines()[-2] == "# keys 0"
-    states, _ = await counting.kept()
+    states, _ = await counting.changelog_content()
     assert states == {}
 
 
@@ -301,7 +303,7 @@ async def test_a_chain_of_two_agents_in_one_app_survives_kill_9(
     await second.check()
 
 
-async def test_a_step_that_raises_ends_the_worker_and_its_batch_never_was(
+async def test_a_step_that_raises_ends_the_worker_without_any_output(
     counting: Counting, new_keyed_worker: NewKeyedWorker
 ) -> None:
     await counting.make(1)
@@ -310,7 +312,7 @@ async def test_a_step_that_raises_ends_the_worker_and_its_batch_never_was(
     worker = await new_keyed_worker().start()
     assert await worker.ended() == 1
     assert "told to fail" in worker.complaints()
-    assert await counting.kept() == ({}, {})
+    assert await counting.changelog_content() == ({}, {})
     assert await counting.topics.read(counting.stage.output, 1) == set()
 
 
@@ -327,7 +329,7 @@ async def test_a_changelog_with_another_partition_count_is_refused(
     assert f"{counting.stage.source} has 4 partitions, {counting.stage.changelog} has 3" in worker.complaints()
 
 
-async def test_partitions_that_were_added_to_both_topics_since_their_birth_are_refused(
+async def test_partitions_that_were_added_to_both_topics_are_refused(
     counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker
 ) -> None:
     await counting.make(2)
@@ -339,13 +341,13 @@ async def test_partitions_that_were_added_to_both_topics_since_their_birth_are_r
     await topics.grow(counting.stage.changelog, 4)
     second = await new_keyed_worker().start()
     assert await second.ended() == 3
-    assert "had 2 partitions when its state was born, and has 4" in second.complaints()
+    assert "had 2 partitions when its state was created, and has 4" in second.complaints()
 
 
 async def test_partitions_that_are_added_while_it_runs_end_the_worker(
     counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker
 ) -> None:
-    """They would bring keys whose state is in another partition."""
+    """They would get keys whose state is in another partition."""
     await counting.make(2)
     await counting.send(100)
     worker = await new_keyed_worker(metadata_max_age=1.0).start()
@@ -365,13 +367,13 @@ async def test_an_assignment_with_added_partitions_is_not_taken_over(
     await counting.done()
     await topics.grow(counting.stage.source, 4)
     await topics.grow(counting.stage.changelog, 4)
-    second = await new_keyed_worker(metadata_max_age=3600.0).start()  # its coming is what makes the group assign
+    second = await new_keyed_worker(metadata_max_age=3600.0).start()  # its join makes the group rebalance
     assert await first.ended() == 3
     assert await second.ended() == 3
     assert not [tp for tp in await topics.committed(counting.group) if tp[1] >= 2]
 
 
-async def test_a_source_that_was_made_anew_under_its_state_is_refused(
+async def test_a_recreated_source_with_an_existing_state_is_refused(
     counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker
 ) -> None:
     await counting.make(1)
@@ -380,7 +382,7 @@ async def test_a_source_that_was_made_anew_under_its_state_is_refused(
         await producer.send_and_wait(counting.stage.changelog, position, key=POSITION_KEY)
     worker = await new_keyed_worker().start()
     assert await worker.ended() == 3
-    assert "seen the source up to offset 100, but the source ends at 0" in worker.complaints()
+    assert "contains the source up to offset 100, but the source ends at 0" in worker.complaints()
 
 
 async def test_a_state_that_cannot_be_read_ends_the_worker(
@@ -404,7 +406,7 @@ async def test_a_changelog_that_is_not_compacted_is_refused(
 
 
 @pytest.mark.parametrize("missing", ["source", "changelog", "output"])
-async def test_a_missing_topic_is_refused_and_not_made(
+async def test_a_missing_topic_is_refused_and_not_created(
     counting: Counting, topics: Topics, new_keyed_worker: NewKeyedWorker, missing: str
 ) -> None:
     for role, topic in counting.stage:
@@ -434,11 +436,14 @@ async def test_one_changelog_of_two_agents_is_refused(
     other = counting.stage.model_copy(update={"source": counting.stage.output})
     worker = await new_keyed_worker(stages=[counting.stage, other]).start()
     assert await worker.ended() == 3
-    assert f"{counting.stage.changelog} is the changelog of one agent and something else" in worker.complaints()
+    assert (
+        f"{counting.stage.changelog} is the changelog of one agent and also used for something else"
+        in worker.complaints()
+    )
 
 
-async def test_reading_what_is_not_committed_is_refused(counting: Counting, new_keyed_worker: NewKeyedWorker) -> None:
+async def test_reading_uncommitted_records_is_refused(counting: Counting, new_keyed_worker: NewKeyedWorker) -> None:
     await counting.make()
     worker = await new_keyed_worker(isolation="read_uncommitted").start()
     assert await worker.ended() == 3
-    assert "what transactions took back" in worker.complaints()
+    assert "records of aborted transactions" in worker.complaints()

@@ -1,4 +1,4 @@
-"""How far a worker is behind, as it knows itself."""
+"""The lag of a worker, as it reports it itself."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from processors.broker import survey
+from processors.kafka.cluster import describe_cluster
 from tests.engine.conftest import NewWorker
 from tests.engine.topics import Topics
 
 pytestmark = pytest.mark.kafka
 
 
-async def test_a_worker_knows_how_far_it_is_behind(topics: Topics, name: str, new_worker: NewWorker) -> None:
+async def test_a_worker_knows_its_lag(topics: Topics, name: str, new_worker: NewWorker) -> None:
     await topics.make(name, partitions=1)
     wanted = await topics.fill_n(name, 2_000, partitions=1)
     worker = await new_worker(records=200, max_poll_records=100, within=0.01).start()
@@ -22,7 +22,7 @@ async def test_a_worker_knows_how_far_it_is_behind(topics: Topics, name: str, ne
     written, known = 0, []
     for line in worker.lines():
         if match := re.fullmatch(r"# lag (\d+)", line):
-            # What is written may not be acknowledged yet, what is acknowledged is written.
+            # Written records may not be acknowledged yet; acknowledged ones are written.
             assert len(wanted) - written <= int(match[1]) <= len(wanted)
             known.append(int(match[1]))
         written += not line.startswith("#")
@@ -31,20 +31,20 @@ async def test_a_worker_knows_how_far_it_is_behind(topics: Topics, name: str, ne
     assert known == sorted(known, reverse=True)
 
 
-async def test_before_its_start_a_worker_is_behind_nothing(topics: Topics, name: str) -> None:
+async def test_before_its_start_a_worker_has_no_lag(topics: Topics, name: str) -> None:
     from processors.engine import MicroBatchApp
 
     app = MicroBatchApp(name, broker=f"kafka://{topics.bootstrap}", datadir="unused")
     assert app.lag() == {}
 
 
-async def test_the_cluster_tells_which_partitions_have_a_worker(
+async def test_a_group_description_has_the_assigned_partitions(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
     await topics.make(name, partitions=3)
-    before = (await survey(topics.bootstrap, [], [name])).groups[name]
+    before = (await describe_cluster(topics.bootstrap, [], [name])).groups[name]
     assert (before.members, before.assigned) == (0, None)
     worker = await new_worker().start()
     await worker.ready()
-    found = (await survey(topics.bootstrap, [], [name])).groups[name]
+    found = (await describe_cluster(topics.bootstrap, [], [name])).groups[name]
     assert (found.members, found.assigned) == (1, frozenset((name, partition) for partition in range(3)))

@@ -1,4 +1,4 @@
-"""Records as librdkafka writes them, which is what clients in C, Go, .NET, PHP, Ruby and Rust are made of."""
+"""Records written by librdkafka, on which clients in C, Go, .NET, PHP, Ruby and Rust are based."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from confluent_kafka import KafkaError, Message, Producer
 
-from processors.history import history
+from processors.kafka.read_topic import read_topic
 from schemas.errors import SendledgerError
 from tests.engine.broker import PrivateBroker
 from tests.engine.conftest import NewWorker
@@ -26,7 +26,7 @@ Ending = Literal["commit", "abort", "leave open"]
 
 
 class Librdkafka:
-    """A producer of librdkafka; its calls block, and so run in a thread."""
+    """A producer of librdkafka. Its calls block, so they run in a thread."""
 
     def __init__(self, bootstrap: str, **settings: Any) -> None:
         self._producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0, **settings})
@@ -77,11 +77,11 @@ async def test_every_codec_is_read_in_small_and_in_large_batches(
     await worker.has(wanted)
     await topics.until_no_lag(name, await topics.ends(name, 4))
     assert await worker.terminate() == 0
-    assert Counter([r.value async for r in history(topics.bootstrap, name)]) == Counter(2 * bodies)
+    assert Counter([r.value async for r in read_topic(topics.bootstrap, name)]) == Counter(2 * bodies)
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_of_transactions_only_what_was_committed_is_read(
+async def test_only_committed_transactions_are_read(
     topics: Topics, name: str, new_worker: NewWorker, codec: str
 ) -> None:
     await topics.make(name)
@@ -97,14 +97,14 @@ async def test_of_transactions_only_what_was_committed_is_read(
     worker = await new_worker().start()
     await worker.has(committed.written)
     assert set(worker.processed()) == committed.written
-    await last.transaction(name, bodies, "commit")  # and so puts an end to what was left open
+    await last.transaction(name, bodies, "commit")  # which also aborts the open transaction
     await worker.has(committed.written | last.written)
     await topics.until_no_lag(name, await topics.ends(name, 4))
     assert set(worker.processed()) == committed.written | last.written
     assert await worker.terminate() == 0
 
 
-async def test_whatever_else_it_takes_is_read(topics: Topics, name: str, new_worker: NewWorker) -> None:
+async def test_unusual_keys_values_and_headers_are_read(topics: Topics, name: str, new_worker: NewWorker) -> None:
     await topics.make(name)
     client = Librdkafka(topics.bootstrap)
     odd: list[dict[str, Any]] = [
@@ -122,13 +122,13 @@ async def test_whatever_else_it_takes_is_read(topics: Topics, name: str, new_wor
     await worker.has(client.written)
     await topics.until_no_lag(name, await topics.ends(name, 4))
     assert await worker.terminate() == 0
-    read = [r async for r in history(topics.bootstrap, name)]
+    read = [r async for r in read_topic(topics.bootstrap, name)]
     assert {r.headers for r in read} == {(), *(tuple(more["headers"]) for more in odd if "headers" in more)}
     assert {(r.key, r.value) for r in read} >= {(None, None), (b"", b""), (b"\x00\xff\xfe", None)}
 
 
 async def test_a_header_whose_name_is_not_utf_8_is_read(topics: Topics, name: str, new_worker: NewWorker) -> None:
-    """librdkafka takes it, its Python wrapper does not. It once stopped every worker for ever."""
+    """librdkafka accepts it, its Python wrapper does not. A regression: it stopped every worker."""
     await topics.make(name)
     wanted = await topics.fill_n(name, 10)
     odd = a_batch(0, [a_record(n, b"k", b"odd", [(b"na\xffme", b"x")]) for n in range(3)])
@@ -138,11 +138,11 @@ async def test_a_header_whose_name_is_not_utf_8_is_read(topics: Topics, name: st
     await worker.has(wanted)
     await topics.until_no_lag(name, await topics.ends(name, 4))
     assert await worker.terminate() == 0
-    read = [r async for r in history(topics.bootstrap, name)]
+    read = [r async for r in read_topic(topics.bootstrap, name)]
     assert [r.headers for r in read if r.value == b"odd"] == [(("na\\xffme", b"x"),)] * 3
 
 
-async def test_a_damaged_batch_ends_the_worker_which_names_it_and_skips_nothing(
+async def test_a_damaged_batch_ends_the_worker_which_reports_it_and_skips_nothing(
     broker: PrivateBroker, name: str, new_worker: NewWorker
 ) -> None:
     topics = Topics(broker.bootstrap)
@@ -157,15 +157,15 @@ async def test_a_damaged_batch_ends_the_worker_which_names_it_and_skips_nothing(
         assert f"topic {name}, partition 0, offsets 10 to 10" in worker.complaints()
         assert set(worker.processed()) <= sound
     with pytest.raises(SendledgerError, match=f"topic {name}, partition 0, offsets 10 to 10"):
-        [r async for r in history(topics.bootstrap, name)]
-    await topics.commit(name, name, 1, 11)  # the mend that it names
+        [r async for r in read_topic(topics.bootstrap, name)]
+    await topics.commit(name, name, 1, 11)  # the fix that the error names
     mended = await new_worker(broker=broker.bootstrap).start()
     await mended.has({(name, 0, offset) for offset in range(11, 21)})
     assert await mended.terminate() == 0
 
 
 def _damage(broker: PrivateBroker, topic: str, text: bytes) -> None:
-    """Change a byte of a record on the broker's disk, as a failing disk may."""
+    """Change a byte of a record on the broker's disk."""
     (segment,) = [path for path in broker.directory.rglob(f"{topic}-0/*.log") if text in path.read_bytes()]
     with segment.open("r+b") as file:
         file.seek(segment.read_bytes().index(text))

@@ -1,4 +1,4 @@
-"""One test, at least, for each numbered pitfall of the design: what Faust and aiokafka do, and what it would cost.
+"""At least one test for each numbered pitfall of Faust and aiokafka.
 
 README.md lists them by the same numbers.
 """
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("own_agent", [True, False], ids=["an agent", "a write"])
-async def test_01_what_raises_acknowledges_nothing(
+async def test_01_an_exception_acknowledges_nothing(
     topics: Topics, name: str, new_worker: NewWorker, own_agent: bool
 ) -> None:
     await topics.make(name)
@@ -32,7 +32,7 @@ async def test_01_what_raises_acknowledges_nothing(
     assert set((await topics.committed(name)).values()) <= {0}
 
 
-async def test_01_a_rebalance_acknowledges_nothing_that_it_skips(
+async def test_01_a_rebalance_acknowledges_no_skipped_record(
     topics: Topics, name: str, new_worker: NewWorker, tmp_path: Path
 ) -> None:
     await topics.make(name)
@@ -45,7 +45,9 @@ async def test_01_a_rebalance_acknowledges_nothing_that_it_skips(
     assert set((await topics.committed(name)).values()) <= {0}
 
 
-async def test_02_a_commit_never_passes_what_was_written(topics: Topics, name: str, new_worker: NewWorker) -> None:
+async def test_02_a_commit_never_passes_a_record_that_is_not_written(
+    topics: Topics, name: str, new_worker: NewWorker
+) -> None:
     await topics.make(name)
     await topics.fill_n(name, 10_000)
     worker = await new_worker(records=100, max_poll_records=100, within=0.01, pause_seconds=0.01, fail_at=6_000).start()
@@ -55,7 +57,7 @@ async def test_02_a_commit_never_passes_what_was_written(topics: Topics, name: s
         assert {(topic, partition, offset) for offset in range(committed)} <= written
 
 
-async def test_03_a_new_group_reads_again_what_was_fetched_and_dropped(topics: Topics, name: str) -> None:
+async def test_03_a_new_group_reads_dropped_records_again(topics: Topics, name: str) -> None:
     await topics.make(name, 1)
     await topics.fill_n(name, 10, 1)
     consumer = AIOKafkaConsumer(
@@ -92,14 +94,14 @@ async def test_05_a_late_acknowledgement_after_a_revocation_is_refused(
     gate = tmp_path / "gate"
     late = await new_worker(gate=gate, drain=0.2, max_poll_records=50).start()
     await late.begun()
-    heir = await new_worker(gate=tmp_path / "closed", drain=0.2, max_poll_records=50, session=6.0).start()
+    successor = await new_worker(gate=tmp_path / "closed", drain=0.2, max_poll_records=50, session=6.0).start()
     await late.ready(times=2)
-    await heir.begun()
-    gate.touch()  # the write of both partitions returns now, and one of them is the heir's
+    await successor.begun()
+    gate.touch()  # the write of both partitions returns now, and another worker has one of them
     await late.has_more_than(199)
     assert await late.terminate() == 0
-    await heir.ready(times=2)
-    await heir.kill()
+    await successor.ready(times=2)
+    await successor.kill()
     third = await new_worker(session=6.0).start()
     await third.has(wanted - set(late.processed()))
     await topics.until_no_lag(name, await topics.ends(name, 2))
@@ -114,7 +116,7 @@ async def test_06_state_is_restored_before_the_first_batch(topics: Topics, name:
     assert lines.index("# restored") < lines.index("# begun")
 
 
-async def test_07_a_stop_ends_though_the_broker_is_gone(
+async def test_07_a_stop_ends_although_the_broker_is_unavailable(
     broker: PrivateBroker, name: str, new_worker: NewWorker, tmp_path: Path
 ) -> None:
     topics = Topics(broker.bootstrap)
@@ -125,7 +127,7 @@ async def test_07_a_stop_ends_though_the_broker_is_gone(
     await worker.begun()
     await broker.kill()
     gate.touch()
-    await worker.has_more_than(0)  # acknowledged, and nobody to commit it to
+    await worker.has_more_than(0)  # acknowledged, but no broker to commit it
     assert await worker.terminate() == 1
     assert re.search(r"the stop took longer than 3.0 s|exit guard", worker.errors.read_text()), "it crashed instead"
 
@@ -141,7 +143,7 @@ async def test_07_the_exit_guard_ends_a_process_that_a_thread_keeps_alive(
     assert "exit guard" in worker.complaints()
 
 
-async def test_07_a_broker_that_comes_back_is_gone_on_with(
+async def test_07_work_continues_after_a_broker_restart(
     broker: PrivateBroker, name: str, new_worker: NewWorker
 ) -> None:
     topics = Topics(broker.bootstrap)
@@ -157,7 +159,7 @@ async def test_07_a_broker_that_comes_back_is_gone_on_with(
     assert await worker.terminate() == 0
 
 
-async def test_07_a_broker_that_was_paused_is_gone_on_with(
+async def test_07_work_continues_after_a_broker_was_paused(
     broker: PrivateBroker, name: str, new_worker: NewWorker
 ) -> None:
     topics = Topics(broker.bootstrap)
@@ -168,14 +170,14 @@ async def test_07_a_broker_that_was_paused_is_gone_on_with(
     ).start()
     await worker.has_more_than(500)
     broker.send(signal.SIGSTOP)
-    await worker.has_more_than(len(worker.processed()))  # what it holds already
+    await worker.has_more_than(len(worker.processed()))  # what it has fetched already
     broker.send(signal.SIGCONT)
     await worker.has(wanted)
     await topics.until_no_lag(name, await topics.ends(name, 4))
     assert await worker.terminate() == 0
 
 
-async def test_07_a_broker_that_was_silent_past_the_request_timeout_is_gone_on_with(
+async def test_07_work_continues_after_a_broker_was_paused_past_the_request_timeout(
     broker: PrivateBroker, name: str, new_worker: NewWorker
 ) -> None:
     topics = Topics(broker.bootstrap)
@@ -209,7 +211,7 @@ async def test_08_two_agents_on_one_topic_are_refused(topics: Topics, name: str,
     assert f"two agents read {name}" in worker.complaints()
 
 
-async def test_09_a_missing_topic_is_refused_and_not_made(topics: Topics, name: str, new_worker: NewWorker) -> None:
+async def test_09_a_missing_topic_is_refused_and_not_created(topics: Topics, name: str, new_worker: NewWorker) -> None:
     worker = await new_worker().start()
     assert await worker.ended() == 3
     assert f"no such topic: {name}" in worker.complaints()

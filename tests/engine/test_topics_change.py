@@ -1,6 +1,6 @@
-"""What a worker reads follows from its code and from the topics as they are, not from what its group once assigned.
+"""Workers read all partitions of their topics after restarts and changes, whatever their group assigned before.
 
-Kafka gives a static member that is back within its session its former assignment: so each restart here is one.
+Kafka gives a static member that returns within its session its previous assignment. Each restart here is of that kind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SESSION = 120.0
 
 
 async def started(new_worker: NewWorker, name: str, topics: list[str], workers: int) -> list[Worker]:
-    """Start workers one by one, and wait until each has its share."""
+    """Start workers one at a time, and wait until each has its partitions."""
     made: list[Worker] = []
     for number in range(workers):
         made.append(await one(new_worker, name, topics, number))
@@ -41,8 +41,8 @@ async def killed(workers: list[Worker]) -> None:
         await worker.kill()
 
 
-LOOKS = 4
-"""A worker asks for another assignment at the second look at the latest."""
+CHECKS = 4
+"""A worker requests a reassignment at the second check at the latest."""
 
 
 def seen(*workers: Worker) -> set[tuple[str, int, int]]:
@@ -58,7 +58,7 @@ async def test_a_new_topic_is_read_after_a_quick_restart(
     wanted = await topics.fill_n(old, 40)
     await until(lambda: wanted <= seen(*before), "the old topic")
     after: list[Worker] = []
-    for number, worker in enumerate(before):  # one by one, as in a rolling deploy
+    for number, worker in enumerate(before):  # one at a time, as in a rolling deploy
         await worker.kill()
         after.append(await one(new_worker, name, [old, new], number))
         await after[-1].ready()
@@ -95,10 +95,10 @@ async def test_new_partitions_are_read_after_a_quick_restart(
         assert await worker.terminate() == 0
 
 
-async def test_new_partitions_are_read_while_a_worker_runs_that_came_back(
+async def test_new_partitions_are_read_while_a_returned_static_member_runs(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
-    """aiokafka looks at topics in the member that assigned last, and one that came back has not."""
+    """aiokafka watches topics in the member that assigned last, which a returned member is not."""
     await topics.make(name, 2)
     await killed(await started(new_worker, name, [name], 1))
     worker = await one(new_worker, name, [name], 0)
@@ -109,7 +109,7 @@ async def test_new_partitions_are_read_while_a_worker_runs_that_came_back(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_a_topic_that_was_taken_away_stops_nobody(
+async def test_a_topic_that_is_no_longer_subscribed_stops_no_worker(
     topics: Topics, name: str, new_worker: NewWorker, count: int
 ) -> None:
     """aiokafka raises on an assignment of a topic that it is not subscribed to."""
@@ -122,7 +122,7 @@ async def test_a_topic_that_was_taken_away_stops_nobody(
         await after[-1].ready()
         here = [*after, *before[number + 1 :]]
         wanted = await topics.fill_n(kept, 40)
-        if len(here) > len(after):  # who still reads it reads all of it
+        if len(here) > len(after):  # workers that still subscribe to it read all of it
             wanted |= await topics.fill_n(gone, 40)
         await until(lambda here=here, wanted=wanted: wanted <= seen(*here), "what is read")  # type: ignore[misc]
     for worker in after:
@@ -136,7 +136,7 @@ async def test_a_quick_restart_without_a_change_moves_nothing(topics: Topics, na
     assignments = second.notes("# ready")
     await first.kill()
     again = await one(new_worker, name, [name], 0)
-    await until(lambda: again.notes("# watched") > LOOKS, "it to have looked at the topics")
+    await until(lambda: again.notes("# watched") > CHECKS, "it to have checked the topics")
     wanted = await topics.fill_n(name, 400)
     await until(lambda: wanted <= seen(again, second), "all records")
     assert again.notes("# ready") == 1
@@ -146,7 +146,7 @@ async def test_a_quick_restart_without_a_change_moves_nothing(topics: Topics, na
 async def test_a_member_of_another_version_can_be_in_the_group(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
-    """It assigns without saying what of, since it came first; then it is asked to assign anew once, and no more."""
+    """It is the leader and assigns without counts. One reassignment is requested, and no more."""
     await topics.make(name)
     found: set[tuple[str, int, int]] = set()
     consumer = AIOKafkaConsumer(
@@ -162,8 +162,8 @@ async def test_a_member_of_another_version_can_be_in_the_group(
     try:
         worker = await one(new_worker, name, [name], 0)
         await worker.ready(times=2)
-        looks = worker.notes("# watched")
-        await until(lambda: worker.notes("# watched") > looks + LOOKS, "it to have looked at the topics")
+        checks = worker.notes("# watched")
+        await until(lambda: worker.notes("# watched") > checks + CHECKS, "it to have checked the topics")
         wanted = await topics.fill_n(name, 40)
         await until(lambda: wanted <= seen(worker) | found, "all records")
         assert worker.notes("# ready") == 2

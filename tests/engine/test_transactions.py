@@ -1,4 +1,4 @@
-"""What a transaction promises, of the fake and of the real thing."""
+"""The guarantees of transactions, tested on the fake and on Kafka."""
 
 from __future__ import annotations
 
@@ -9,95 +9,103 @@ from typing import Protocol
 import pytest
 from aiokafka import errors
 
-from processors.engine import TP, Fenced, KafkaRefused, Output, OutputTooLarge, ProducerBroken, WorldFault
+from processors.engine import TP, Output, TransientDependencyError
+from processors.engine.errors import Fenced, KafkaRefused, OutputTooLarge, ProducerBroken
 from processors.engine.transactions import (
     BATCH_BYTES,
     KafkaTransactions,
     Transactions,
-    _judged,
+    _classified,
     partition_of,
-    placed,
+    with_partitions,
 )
 from tests.engine.fake_transactions import FakeTransactions, Log
 from tests.engine.topics import Topics
 
 
-class World(Protocol):
+class TransactionBackend(Protocol):
     """A log with one topic of two partitions, and a source."""
 
     topic: str
     source: TP
 
     async def another(self) -> Transactions:
-        """Start transactions under the one id of this world."""
+        """Start transactions under the transactional id of this backend."""
 
     async def seen(self) -> list[Output]:
-        """Return what a `read_committed` reader finds, by partition and in order."""
+        """Return what a `read_committed` reader sees, by partition and in order."""
 
     async def offset(self) -> int | None:
         """Return the source's committed offset."""
 
 
 class TransactionsContract:
-    async def test_what_is_committed_is_seen_in_order_with_its_offset(self, world: World) -> None:
-        one = await world.another()
-        records = [Output(world.topic, b"k", b"%d" % n, [("n", b"%d" % n)], n % 2) for n in range(6)]
-        await one.write(records, world.source, 7)
+    async def test_committed_records_are_visible_in_order_with_their_offset(self, backend: TransactionBackend) -> None:
+        one = await backend.another()
+        records = [Output(backend.topic, b"k", b"%d" % n, [("n", b"%d" % n)], n % 2) for n in range(6)]
+        await one.write(records, backend.source, 7)
         await one.commit()
-        assert await world.seen() == sorted(records, key=lambda record: record.partition or 0)
-        assert await world.offset() == 7
+        assert await backend.seen() == sorted(records, key=lambda record: record.partition or 0)
+        assert await backend.offset() == 7
 
-    async def test_what_is_only_written_is_not_seen(self, world: World) -> None:
-        one = await world.another()
-        await one.write([Output(world.topic, b"k", b"v", (), 0)], world.source, 7)
-        await world.another()  # aborts it
-        assert (await world.seen(), await world.offset()) == ([], None)
+    async def test_uncommitted_records_are_not_visible(self, backend: TransactionBackend) -> None:
+        one = await backend.another()
+        await one.write([Output(backend.topic, b"k", b"v", (), 0)], backend.source, 7)
+        await backend.another()  # aborts it
+        assert (await backend.seen(), await backend.offset()) == ([], None)
 
-    async def test_what_is_closed_before_its_commit_never_was(self, world: World) -> None:
-        one = await world.another()
-        await one.write([Output(world.topic, b"k", b"v", (), 0)], world.source, 7)
+    async def test_closing_before_the_commit_aborts(self, backend: TransactionBackend) -> None:
+        one = await backend.another()
+        await one.write([Output(backend.topic, b"k", b"v", (), 0)], backend.source, 7)
         await one.close()
-        assert (await world.seen(), await world.offset()) == ([], None)
+        assert (await backend.seen(), await backend.offset()) == ([], None)
 
-    async def test_one_transaction_follows_another(self, world: World) -> None:
-        one = await world.another()
+    async def test_one_transaction_follows_another(self, backend: TransactionBackend) -> None:
+        one = await backend.another()
         for n in (1, 2, 3):
-            await one.write([Output(world.topic, b"k", b"%d" % n, (), 0)], world.source, n)
+            await one.write([Output(backend.topic, b"k", b"%d" % n, (), 0)], backend.source, n)
             await one.commit()
-        assert [record.value for record in await world.seen()] == [b"1", b"2", b"3"]
-        assert await world.offset() == 3
+        assert [record.value for record in await backend.seen()] == [b"1", b"2", b"3"]
+        assert await backend.offset() == 3
 
-    async def test_an_offset_alone_can_be_committed(self, world: World) -> None:
-        one = await world.another()
-        await one.write([], world.source, 7)
+    async def test_an_offset_alone_can_be_committed(self, backend: TransactionBackend) -> None:
+        one = await backend.another()
+        await one.write([], backend.source, 7)
         await one.commit()
-        assert await world.offset() == 7
+        assert await backend.offset() == 7
 
-    async def test_a_tombstone_is_a_record(self, world: World) -> None:
-        one = await world.another()
-        await one.write([Output(world.topic, b"k", None, (), 0)], world.source, 1)
+    async def test_records_without_a_source_are_committed(self, backend: TransactionBackend) -> None:
+        one = await backend.another()
+        await one.write([Output(backend.topic, b"k", b"1", (), 0)])
         await one.commit()
-        assert await world.seen() == [Output(world.topic, b"k", None, (), 0)]
+        assert [record.value for record in await backend.seen()] == [b"1"]
+        assert await backend.offset() is None
 
-    async def test_who_starts_later_fences_the_writes_of_the_one_before(self, world: World) -> None:
-        former = await world.another()
-        await world.another()
+    async def test_a_tombstone_is_a_record(self, backend: TransactionBackend) -> None:
+        one = await backend.another()
+        await one.write([Output(backend.topic, b"k", None, (), 0)], backend.source, 1)
+        await one.commit()
+        assert await backend.seen() == [Output(backend.topic, b"k", None, (), 0)]
+
+    async def test_a_later_start_fences_the_writes_of_the_previous_owner(self, backend: TransactionBackend) -> None:
+        former = await backend.another()
+        await backend.another()
         with pytest.raises(Fenced):
-            await former.write([Output(world.topic, b"k", b"stale", (), 0)], world.source, 7)
+            await former.write([Output(backend.topic, b"k", b"stale", (), 0)], backend.source, 7)
 
-    async def test_who_starts_later_fences_a_commit_that_is_still_to_come(self, world: World) -> None:
-        former = await world.another()
-        await former.write([Output(world.topic, b"k", b"stale", (), 0)], world.source, 7)
-        later = await world.another()
+    async def test_a_later_start_fences_a_pending_commit(self, backend: TransactionBackend) -> None:
+        former = await backend.another()
+        await former.write([Output(backend.topic, b"k", b"stale", (), 0)], backend.source, 7)
+        later = await backend.another()
         with pytest.raises(Fenced):
             await former.commit()
-        await later.write([Output(world.topic, b"k", b"fresh", (), 0)], world.source, 8)
+        await later.write([Output(backend.topic, b"k", b"fresh", (), 0)], backend.source, 8)
         await later.commit()
-        assert [record.value for record in await world.seen()] == [b"fresh"]
-        assert await world.offset() == 8
+        assert [record.value for record in await backend.seen()] == [b"fresh"]
+        assert await backend.offset() == 8
 
 
-class FakeWorld:
+class FakeBackend:
     topic, source = "out", TP("in", 0)
 
     def __init__(self) -> None:
@@ -115,7 +123,7 @@ class FakeWorld:
         return self._log.offsets.get(self.source)
 
 
-class KafkaWorld:
+class KafkaBackend:
     def __init__(self, topics: Topics, name: str, until_end: Callable[[Callable[[], Awaitable[None]]], object]) -> None:
         self._topics, self._group, self._until_end = topics, name, until_end
         self.topic, self.source = f"{name}.out", TP(f"{name}.in", 0)
@@ -137,86 +145,86 @@ class KafkaWorld:
 
 class TestFakeTransactions(TransactionsContract):
     @pytest.fixture
-    def world(self) -> FakeWorld:
-        return FakeWorld()
+    def backend(self) -> FakeBackend:
+        return FakeBackend()
 
 
 @pytest.mark.kafka
 class TestKafkaTransactions(TransactionsContract):
     @pytest.fixture
-    async def world(self, topics: Topics, name: str) -> AsyncIterator[KafkaWorld]:
+    async def backend(self, topics: Topics, name: str) -> AsyncIterator[KafkaBackend]:
         async with AsyncExitStack() as stack:
-            world = KafkaWorld(topics, name, stack.push_async_callback)
-            await topics.make(world.topic, 2, max_message_bytes=str(4 * 2**20))
-            await topics.make(world.source.topic, 1)
-            yield world
+            backend = KafkaBackend(topics, name, stack.push_async_callback)
+            await topics.make(backend.topic, 2, max_message_bytes=str(4 * 2**20))
+            await topics.make(backend.source.topic, 1)
+            yield backend
 
-    async def test_more_than_one_request_takes_keeps_its_order(self, world: KafkaWorld) -> None:
-        one = await world.another()
+    async def test_records_of_several_requests_keep_their_order(self, backend: KafkaBackend) -> None:
+        one = await backend.another()
         value = b"x" * (BATCH_BYTES // 10)
-        records = [Output(world.topic, b"%d" % n, value, (), 0) for n in range(35)]
-        await one.write(records, world.source, 1)
+        records = [Output(backend.topic, b"%d" % n, value, (), 0) for n in range(35)]
+        await one.write(records, backend.source, 1)
         await one.commit()
-        assert await world.seen() == records
+        assert await backend.seen() == records
 
-    async def test_a_record_larger_than_a_request_usually_is_goes_by_itself(self, world: KafkaWorld) -> None:
-        one = await world.another()
-        record = Output(world.topic, b"k", b"x" * (3 * 2**20), (), 0)
-        await one.write([record, record], world.source, 1)
+    async def test_a_record_larger_than_a_batch_is_sent_alone(self, backend: KafkaBackend) -> None:
+        one = await backend.another()
+        record = Output(backend.topic, b"k", b"x" * (3 * 2**20), (), 0)
+        await one.write([record, record], backend.source, 1)
         await one.commit()
-        assert await world.seen() == [record, record]
+        assert await backend.seen() == [record, record]
 
-    async def test_a_key_finds_its_partition(self, world: KafkaWorld) -> None:
-        one = await world.another()
-        await one.write([Output(world.topic, b"key-%d" % n, b"v") for n in range(20)], world.source, 1)
+    async def test_a_key_finds_its_partition(self, backend: KafkaBackend) -> None:
+        one = await backend.another()
+        await one.write([Output(backend.topic, b"key-%d" % n, b"v") for n in range(20)], backend.source, 1)
         await one.commit()
-        assert {record.partition for record in await world.seen()} == {0, 1}
+        assert {record.partition for record in await backend.seen()} == {0, 1}
 
-    async def test_an_output_that_kafka_does_not_take_ends_the_worker_and_names_its_topic(
-        self, topics: Topics, world: KafkaWorld, name: str
+    async def test_an_output_that_is_too_large_ends_the_worker_and_names_its_topic(
+        self, topics: Topics, backend: KafkaBackend, name: str
     ) -> None:
         small = await topics.make(f"{name}.small", 1, max_message_bytes="2000")
-        one = await world.another()
-        outputs = [Output(small, b"k", b"v"), Output(world.topic, b"k", b"v" * 100), Output(small, b"k", b"v" * 3000)]
-        with pytest.raises(OutputTooLarge, match=f"3001 bytes, for {small}"):
-            await one.write(outputs, world.source, 1)
-        next_life = await world.another()
-        await next_life.write([Output(world.topic, b"k", b"v", (), 0)], world.source, 1)
-        await next_life.commit()
-        assert [record.value for record in await world.seen()] == [b"v"]
+        one = await backend.another()
+        outputs = [Output(small, b"k", b"v"), Output(backend.topic, b"k", b"v" * 100), Output(small, b"k", b"v" * 3000)]
+        with pytest.raises(OutputTooLarge, match=f"3001 bytes, for topic {small}"):
+            await one.write(outputs, backend.source, 1)
+        restarted = await backend.another()
+        await restarted.write([Output(backend.topic, b"k", b"v", (), 0)], backend.source, 1)
+        await restarted.commit()
+        assert [record.value for record in await backend.seen()] == [b"v"]
 
-    async def test_a_batch_that_was_given_up_ends_the_worker_and_the_next_life_writes(
-        self, topics: Topics, world: KafkaWorld, name: str
+    async def test_a_batch_that_was_given_up_ends_the_worker_and_a_restarted_one_writes(
+        self, topics: Topics, backend: KafkaBackend, name: str
     ) -> None:
-        """Its number is lost: every later batch of the partition would be out of order, for ever."""
+        """Its sequence number is lost: every later batch of the partition would be out of order."""
         client = {"bootstrap_servers": topics.bootstrap, "request_timeout_ms": 300}
         one = KafkaTransactions(name, name, timeout_seconds=10, client=client)
         await one.start()
         cluster = one._started.client.cluster
-        await one._started.partitions_for(world.topic)
-        cluster.leader_for_partition = lambda _tp: -1  # one broker never loses a leader: its client is told so
+        await one._started.partitions_for(backend.topic)
+        cluster.leader_for_partition = lambda _tp: -1  # a single broker never loses a leader, so the client is patched
         with pytest.raises(ProducerBroken, match="LeaderNotAvailable"):
-            await one.write([Output(world.topic, b"k", b"given up", (), 0)], world.source, 1)
+            await one.write([Output(backend.topic, b"k", b"given up", (), 0)], backend.source, 1)
         await one.close()
-        next_life = await world.another()
-        await next_life.write([Output(world.topic, b"k", b"v", (), 0)], world.source, 1)
-        await next_life.commit()
-        assert [record.value for record in await world.seen()] == [b"v"]
+        restarted = await backend.another()
+        await restarted.write([Output(backend.topic, b"k", b"v", (), 0)], backend.source, 1)
+        await restarted.commit()
+        assert [record.value for record in await backend.seen()] == [b"v"]
 
-    async def test_where_a_count_is_fixed_partitions_that_were_added_get_nothing(self, world: KafkaWorld) -> None:
-        one = await world.another({world.topic: 1})
-        await one.write([Output(world.topic, b"key-%d" % n, b"v") for n in range(20)], world.source, 1)
+    async def test_with_a_fixed_count_added_partitions_get_no_records(self, backend: KafkaBackend) -> None:
+        one = await backend.another({backend.topic: 1})
+        await one.write([Output(backend.topic, b"key-%d" % n, b"v") for n in range(20)], backend.source, 1)
         await one.commit()
-        assert {record.partition for record in await world.seen()} == {0}
+        assert {record.partition for record in await backend.seen()} == {0}
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (errors.ProducerFenced(), Fenced),
-        (errors.KafkaConnectionError(), WorldFault),
-        (errors.UnknownTopicOrPartitionError(), WorldFault),
-        (errors.KafkaTimeoutError(), WorldFault),
+        (errors.KafkaConnectionError(), TransientDependencyError),
+        (errors.UnknownTopicOrPartitionError(), TransientDependencyError),
+        (errors.KafkaTimeoutError(), TransientDependencyError),
         (errors.MessageSizeTooLargeError(), OutputTooLarge),
         (errors.LeaderNotAvailableError(), ProducerBroken),
         (errors.OutOfOrderSequenceNumber(), ProducerBroken),
@@ -225,13 +233,13 @@ class TestKafkaTransactions(TransactionsContract):
         (errors.InvalidTxnState(), ProducerBroken),
     ],
 )
-def test_only_an_error_that_passes_is_waited_out(error: Exception, expected: type[Exception]) -> None:
-    judged = _judged(error, "id")
-    assert type(judged) is expected
+def test_only_temporary_errors_are_retried(error: Exception, expected: type[Exception]) -> None:
+    classified = _classified(error, "id")
+    assert type(classified) is expected
 
 
-def test_what_is_placed_goes_where_its_key_was_at_birth() -> None:
+def test_outputs_get_the_partition_of_the_initial_count() -> None:
     fixed, free = Output("fixed", b"key", b"v"), Output("free", b"key", b"v")
     chosen = Output("fixed", b"key", b"v", (), 3)
     place = partition_of(b"key", 4)
-    assert placed([fixed, free, chosen], {"fixed": 4}) == [fixed._replace(partition=place), free, chosen]
+    assert with_partitions([fixed, free, chosen], {"fixed": 4}) == [fixed._replace(partition=place), free, chosen]

@@ -31,13 +31,13 @@ async def test_kill_9_five_times_loses_nothing(topics: Topics, name: str, new_wo
         await worker.start()
         await worker.has_more_than(so_far + 500)
         await worker.kill()
-    worker.orders.pause_seconds = 0.0
+    worker.config.pause_seconds = 0.0
     await worker.start()
     await worker.has(wanted)
     assert await worker.terminate() == 0
 
 
-async def test_sigterm_in_mid_batch_exits_0_with_nothing_lost_and_nothing_twice(
+async def test_sigterm_during_a_batch_exits_0_with_no_loss_and_no_duplicates(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
     await topics.make(name)
@@ -64,7 +64,7 @@ async def test_a_crash_exits_1_and_loses_nothing(
     assert await mended.terminate() == 0
 
 
-async def test_a_second_worker_joins_and_leaves_with_nothing_lost_and_nothing_twice(
+async def test_a_second_worker_joins_and_leaves_with_no_loss_and_no_duplicates(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
     await topics.make(name)
@@ -91,22 +91,20 @@ async def test_a_worker_that_was_paused_past_its_session_loses_nothing(
     paused = await new_worker(session=6.0, records=200, max_poll_records=100, within=0.01, pause_seconds=0.05).start()
     await paused.has_more_than(500)
     paused.send(signal.SIGSTOP)
-    heir = await new_worker(session=6.0).start()
-    await heir.ready()  # once the broker has given up the paused one
-    await heir.has(wanted - processed_by(paused))
+    successor = await new_worker(session=6.0).start()
+    await successor.ready()  # once the broker has given up the paused one
+    await successor.has(wanted - processed_by(paused))
     paused.send(signal.SIGCONT)  # it wakes in mid-write, and acknowledges what is no longer its own
     await paused.ready(times=2)
     wanted |= await topics.fill_n(name, 2_000)
     await paused.has_more_than(len(paused.processed()))
     await topics.until_no_lag(name, await topics.ends(name, 4))
-    assert await heir.terminate() == 0
+    assert await successor.terminate() == 0
     assert await paused.terminate() == 0
-    assert wanted <= processed_by(paused, heir)
+    assert wanted <= processed_by(paused, successor)
 
 
-async def test_a_compacted_topic_with_holes_is_read_to_its_end(
-    topics: Topics, name: str, new_worker: NewWorker
-) -> None:
+async def test_a_compacted_topic_with_gaps_is_read_to_its_end(topics: Topics, name: str, new_worker: NewWorker) -> None:
     await topics.make(
         name,
         1,
@@ -128,24 +126,24 @@ async def test_a_compacted_topic_with_holes_is_read_to_its_end(
     assert await worker.terminate() == 0
 
 
-async def test_two_workers_under_one_name_lose_nothing_and_one_says_so_and_ends(
+async def test_two_workers_under_one_name_lose_nothing_and_one_ends_with_an_error(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
     await topics.make(name)
     wanted = await topics.fill_n(name, 1_000)
-    twins = [await new_worker(instance=f"{name}-0", session=6.0).start() for _ in range(2)]
-    ends = [asyncio.create_task(twin.ended()) for twin in twins]
+    duplicates = [await new_worker(instance=f"{name}-0", session=6.0).start() for _ in range(2)]
+    ends = [asyncio.create_task(worker.ended()) for worker in duplicates]
     done, going_on = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     assert {end.result() for end in done} == {1}
     # Which of the two it says depends on the moment at which the other one came.
-    assert any(word in twin.complaints() for twin in twins for word in ("InstanceTaken", "GroupLost"))
-    for end, twin in zip(ends, twins, strict=True):
+    assert any(word in worker.complaints() for worker in duplicates for word in ("InstanceTaken", "GroupLost"))
+    for end, worker in zip(ends, duplicates, strict=True):
         if end in going_on:
-            await twin.has(wanted - processed_by(*twins))
+            await worker.has(wanted - processed_by(*duplicates))
             with suppress(ProcessLookupError):  # the other one may have taken its place, so that it ended, too
-                twin.send(signal.SIGTERM)
+                worker.send(signal.SIGTERM)
     assert {await end for end in going_on} <= {0, 1}
-    assert wanted <= processed_by(*twins)
+    assert wanted <= processed_by(*duplicates)
 
 
 async def test_topics_with_different_partition_counts_are_all_read(
@@ -168,24 +166,24 @@ async def test_records_of_8_mib_pass(topics: Topics, name: str, new_worker: NewW
     assert await worker.terminate() == 0
 
 
-async def test_a_signal_while_it_ends_does_not_change_how_it_ends(
+async def test_a_signal_during_the_shutdown_does_not_change_the_exit_code(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
     await topics.make(name)
     await topics.fill_n(name, 100)
-    crashing = await new_worker(fail_at=1, told_at_the_end=True).start()
+    crashing = await new_worker(fail_at=1, signal_at_the_end=True).start()
     assert await crashing.ended() == 1
-    stopping = await new_worker(told_at_the_end=True).start()
+    stopping = await new_worker(signal_at_the_end=True).start()
     await stopping.ready()
     assert await stopping.terminate() == 0
 
 
-async def test_a_stop_while_the_store_is_away_exits_0_and_acknowledges_nothing(
+async def test_a_stop_while_the_store_is_unavailable_exits_0_and_acknowledges_nothing(
     topics: Topics, name: str, new_worker: NewWorker
 ) -> None:
     await topics.make(name)
     wanted = await topics.fill_n(name, 100)
-    away = await new_worker(world_away=True).start()
+    away = await new_worker(store_away=True).start()
     await away.begun()
     assert await away.terminate() == 0
     assert set((await topics.committed(name)).values()) <= {0}

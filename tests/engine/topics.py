@@ -1,4 +1,4 @@
-"""What tests do to a broker: make topics, fill them, ask what is committed."""
+"""Helpers of tests for a broker: create topics, write records, read committed offsets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Record = tuple[str, int, int]
 
 
 class Topics:
-    """A broker, seen from a test."""
+    """The topics of a broker."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -34,7 +34,7 @@ class Topics:
         return name
 
     async def grow(self, name: str, partitions: int) -> None:
-        """Add partitions, as an operator may."""
+        """Add partitions."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:
@@ -43,7 +43,7 @@ class Topics:
             await admin.close()
 
     async def commit(self, group: str, topic: str, partitions: int, offset: int) -> None:
-        """Move a group that nobody is in to `offset` in every partition, as an operator may."""
+        """Set the offset of a group without members to `offset` in every partition."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
@@ -73,7 +73,7 @@ class Topics:
             await producer.stop()
 
     async def fill(self, topic: str, values: Sequence[bytes], partitions: int = 4) -> set[Record]:
-        """Write the values, spread over the partitions, and return where they went."""
+        """Write the values, spread over the partitions, and return their positions."""
         async with self.producer() as producer:
             sent = [await producer.send(topic, value, partition=i % partitions) for i, value in enumerate(values)]
             return {(m.topic, m.partition, m.offset) for m in await asyncio.gather(*sent)}
@@ -82,7 +82,7 @@ class Topics:
         return await self.fill(topic, [b"%d" % i for i in range(count)], partitions)
 
     async def fill_raw(self, topic: str, partition: int, batch: bytes, records: int) -> set[Record]:
-        """Write a batch as it is, byte for byte, and return where its records went."""
+        """Write a batch of records byte for byte, and return the positions of its records."""
         client = AIOKafkaClient(bootstrap_servers=self.bootstrap)
         await client.bootstrap()
         try:
@@ -96,11 +96,11 @@ class Topics:
             await client.close()
 
     async def read(self, topic: str, partitions: int) -> set[Record]:
-        """Read the places of what is there, committed only."""
+        """Return the positions of all committed records."""
         return {(r.topic, r.partition, r.offset) for r in await self.records(topic, partitions)}
 
     async def records(self, topic: str, partitions: int) -> list[Any]:
-        """Read what is there, committed only, in order within a partition."""
+        """Return all committed records, in order within a partition."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
         )
@@ -124,7 +124,7 @@ class Topics:
         try:
             found = await admin.list_consumer_group_offsets(group)
         except GroupCoordinatorNotAvailableError:
-            return {}  # a broker that never had a group
+            return {}  # the broker never had a group
         else:
             return {(tp.topic, tp.partition): meta.offset for tp, meta in found.items() if meta.offset >= 0}
         finally:
@@ -140,7 +140,7 @@ class Topics:
             await consumer.stop()
 
     async def until_no_lag(self, group: str, ends: dict[tuple[str, int], int], topic: str | None = None) -> None:
-        """Wait until all that is below `ends` is committed; of all topics of the group, or of one."""
+        """Wait until the offsets of the group equal `ends`, for all its topics or for one."""
         committed: dict[tuple[str, int], int] = {}
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -149,4 +149,4 @@ class Topics:
                     found = await self.committed(group)
                     committed = {tp: offset for tp, offset in found.items() if topic in (None, tp[0])}
         except TimeoutError:
-            raise AssertionError(f"lag stays: committed {committed}, end {ends}") from None
+            raise AssertionError(f"lag does not reach 0: committed {committed}, end {ends}") from None

@@ -1,4 +1,4 @@
-"""Record batches as bytes, as another client may write them: https://kafka.apache.org/documentation/#recordbatch"""
+"""Record batches as bytes, as any client may write them: https://kafka.apache.org/documentation/#recordbatch"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sized(value: bytes | None) -> bytes:
 
 
 def a_record(delta: int, key: bytes | None, value: bytes | None, headers: Iterable[Header] = ()) -> bytes:
-    """A record as any client may write it; aiokafka's own builder takes no such headers."""
+    """A record as any client may write it; aiokafka's builder does not accept such headers."""
     listed = list(headers)
     body = b"\0" + varint(0) + varint(delta) + sized(key) + sized(value) + varint(len(listed))
     return sized(body + b"".join(sized(name) + sized(said) for name, said in listed))
@@ -43,5 +43,5 @@ def damaged(batch: bytes) -> bytes:
 
 
 def with_crc(batch: bytes) -> bytes:
-    """Return a batch that was tampered with, as if it had been written so."""
+    """Return a changed batch with the right checksum."""
     return batch[:CRC_AT] + struct.pack(">I", calc_crc32c(batch[ATTRIBUTES_AT:])) + batch[ATTRIBUTES_AT:]

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import orjson
 
-from schemas.identity import uuid7
-from schemas.times import rfc3339
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import rfc3339
 
 __all__ = ["a_command", "a_policy", "a_request", "now_us"]
 
@@ -16,7 +16,7 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def a_request(account: str, **said: Any) -> dict[str, Any]:
+def a_request(account: str, **overrides: Any) -> dict[str, Any]:
     """A SendRequest made now."""
     at_us = now_us()
     return {
@@ -27,15 +27,15 @@ def a_request(account: str, **said: Any) -> dict[str, Any]:
         "recipient": {"kind": "client", "id": "c1"},
         "to": "ann@example.com",
         "requested_at": rfc3339(at_us),
-    } | said
+    } | overrides
 
 
-def a_policy(account: str, **said: Any) -> dict[str, Any]:
+def a_policy(account: str, **overrides: Any) -> dict[str, Any]:
     """An AccountPolicy of now."""
-    return {"account_id": account, "updated_at": rfc3339(now_us())} | said
+    return {"account_id": account, "updated_at": rfc3339(now_us())} | overrides
 
 
-def a_command(action: str, address: str, **said: Any) -> dict[str, Any]:
+def a_command(action: str, address: str, **overrides: Any) -> dict[str, Any]:
     """A SuppressionCommand of now."""
     return {
         "command_id": f"cmd-{uuid4().hex}",
@@ -46,7 +46,7 @@ def a_command(action: str, address: str, **said: Any) -> dict[str, Any]:
         "reason": "asked",
         "actor": "support",
         "at": rfc3339(now_us()),
-    } | said
+    } | overrides
 
 
 def as_bytes(record: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""What docs/explanation/gate.md says to do after a loss, on a real Kafka: nothing that is still there is forgotten."""
+"""The recovery steps of docs/explanation/gate.md after a loss, on a real Kafka: what is still there is kept."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
@@ -11,13 +11,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.broker import survey
-from processors.topics import make_topics
+from processors.kafka.cluster import describe_cluster
+from processors.kafka.topics import create_topics
 from schemas.settings import TopicSettings, read
 from schemas.topics import GATE_BY_ADDRESS, GATE_INPUTS, SENDS_DECIDED, SENDS_REQUESTED, SUPPRESSIONS_CHANGED
 from tests.gate.building import a_command, a_policy, a_request, as_bytes
-from tests.gate.fire import Kafka, kafka_alone
-from tests.gate.oracle import Sent
+from tests.gate.cluster import Kafka, kafka_with_topics
+from tests.gate.oracle import SentRecord
 from tests.local.waiting import until
 from tests.stack.programs import Program, running
 
@@ -30,7 +30,7 @@ GROUP = "gate"
 
 @pytest.fixture
 async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
-    async with kafka_alone(tmp_path) as kafka:
+    async with kafka_with_topics(tmp_path) as kafka:
         yield kafka
 
 
@@ -40,7 +40,7 @@ def a_worker(kafka: Kafka, folder: Path) -> Program:
 
 
 async def write(kafka: Kafka, topic: str, key: str, record: dict[str, Any]) -> None:
-    await kafka.write([Sent(topic, key, as_bytes(record))])
+    await kafka.write([SentRecord(topic, key, as_bytes(record))])
     await kafka.settled()
 
 
@@ -51,7 +51,7 @@ async def ask(kafka: Kafka) -> dict[str, Any]:
 
 
 async def decisions(kafka: Kafka) -> dict[str, list[str]]:
-    """The outcomes of each message, in the order of telling."""
+    """The outcomes of each message, in the order of publication."""
     found: dict[str, list[str]] = {}
     for record in await kafka.records(SENDS_DECIDED.name):
         decision = orjson.loads(record.value or b"")
@@ -72,7 +72,7 @@ async def ends(kafka: Kafka, topic: str) -> dict[int, int]:
         return {tp.partition: end for tp, end in (await consumer.end_offsets(partitions)).items()}
 
 
-async def make_anew(kafka: Kafka, *topics: str) -> None:
+async def recreate(kafka: Kafka, *topics: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
@@ -80,7 +80,7 @@ async def make_anew(kafka: Kafka, *topics: str) -> None:
         await until(partial(_gone, admin, topics), "the end of the topics")
     finally:
         await admin.close()
-    await make_topics(read(TopicSettings, kafka_bootstrap=kafka.bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=kafka.bootstrap))
 
 
 async def _gone(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> bool:
@@ -88,11 +88,11 @@ async def _gone(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> bool:
 
 
 async def _left(kafka: Kafka) -> bool:
-    return (await survey(kafka.bootstrap, (), (GROUP,))).groups[GROUP].members == 0
+    return (await describe_cluster(kafka.bootstrap, (), (GROUP,))).groups[GROUP].members == 0
 
 
 async def fill(kafka: Kafka, topic: str, counts: Mapping[int, int]) -> None:
-    """Write as many records without a value into partitions."""
+    """Write that many records without a value into each partition."""
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all") as producer:
         for partition, count in counts.items():
             for _ in range(count):
@@ -100,7 +100,7 @@ async def fill(kafka: Kafka, topic: str, counts: Mapping[int, int]) -> None:
 
 
 async def read_again(kafka: Kafka, *topics: str) -> None:
-    """Set the gate's offsets of topics to their beginnings, as kafka-consumer-groups.sh does, once nobody is in it."""
+    """Set the gate's offsets to the start of topics, as kafka-consumer-groups.sh does, once it has no members."""
     await until(partial(_left, kafka), "the end of the worker's session")
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, group_id=GROUP, enable_auto_commit=False
@@ -110,16 +110,14 @@ async def read_again(kafka: Kafka, *topics: str) -> None:
         await consumer.commit({tp: OffsetAndMetadata(0, "") for tp in partitions})
 
 
-async def test_a_lost_tail_is_filled_and_neither_addresses_nor_decisions_are_forgotten(
-    kafka: Kafka, tmp_path: Path
-) -> None:
+async def test_after_a_lost_tail_is_filled_addresses_and_decisions_are_kept(kafka: Kafka, tmp_path: Path) -> None:
     async with running(a_worker(kafka, tmp_path)) as worker:
         await write(kafka, "accounts.policies", "acme", a_policy("acme"))
         first = await ask(kafka)
         await write(kafka, "suppressions.commands", KEY, a_command("suppress", ADDRESS))
         await worker.end()
     lost = await ends(kafka, GATE_BY_ADDRESS.name)
-    await make_anew(kafka, GATE_BY_ADDRESS.name)
+    await recreate(kafka, GATE_BY_ADDRESS.name)
 
     async with running(a_worker(kafka, tmp_path)) as refused:
         process = refused.process
@@ -133,26 +131,26 @@ async def test_a_lost_tail_is_filled_and_neither_addresses_nor_decisions_are_for
         second = await ask(kafka)
         await write(kafka, SENDS_REQUESTED.name, first["message_id"], first)
         await write(kafka, "suppressions.commands", KEY, a_command("release", ADDRESS))
-    told = await decisions(kafka)
-    assert told[second["message_id"]] == ["suppressed"]
-    assert set(told[first["message_id"]]) == {"approved"}, "it was decided before the suppression, and is told again"
+    outcomes = await decisions(kafka)
+    assert outcomes[second["message_id"]] == ["suppressed"]
+    assert set(outcomes[first["message_id"]]) == {"approved"}, "decided before the suppression, and published again"
     assert await versions(kafka) == [(1, True), (2, False)]
 
 
-async def test_addresses_started_over_decide_nothing_again(kafka: Kafka, tmp_path: Path) -> None:
+async def test_rebuilding_addresses_decides_nothing_again(kafka: Kafka, tmp_path: Path) -> None:
     async with running(a_worker(kafka, tmp_path)) as worker:
         await write(kafka, "accounts.policies", "acme", a_policy("acme"))
         first = await ask(kafka)
         await write(kafka, "suppressions.commands", KEY, a_command("suppress", ADDRESS))
         await worker.end()
 
-    await make_anew(kafka, GATE_BY_ADDRESS.name, GATE_BY_ADDRESS.changelog, SUPPRESSIONS_CHANGED.name)
+    await recreate(kafka, GATE_BY_ADDRESS.name, GATE_BY_ADDRESS.changelog, SUPPRESSIONS_CHANGED.name)
     facts = [topic.name for topic in GATE_INPUTS if topic.name.startswith(("webhooks.", "suppressions."))]
     await read_again(kafka, GATE_BY_ADDRESS.name, *facts)
     async with running(a_worker(kafka, tmp_path)):
         await kafka.settled()
         second = await ask(kafka)
         await write(kafka, "suppressions.commands", KEY, a_command("release", ADDRESS))
-    told = await decisions(kafka)
-    assert told == {first["message_id"]: ["approved"], second["message_id"]: ["suppressed"]}
-    assert await versions(kafka) == [(1, True), (2, False)], "versions count from 1 in a feed that was made anew"
+    outcomes = await decisions(kafka)
+    assert outcomes == {first["message_id"]: ["approved"], second["message_id"]: ["suppressed"]}
+    assert await versions(kafka) == [(1, True), (2, False)], "versions start at 1 in a recreated topic"

@@ -1,4 +1,4 @@
-"""The gate on a real Kafka, in processes that are killed, join and leave: no decision lost, doubled or changed."""
+"""The gate on a real Kafka, in processes that are killed, join and leave: no decision lost, duplicated or changed."""
 
 import random
 import signal
@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from tests.gate.building import a_command, a_policy, a_request, as_bytes, now_us
-from tests.gate.fire import Kafka, kafka_alone
-from tests.gate.oracle import Sent
+from tests.gate.cluster import Kafka, kafka_with_topics
+from tests.gate.oracle import SentRecord
 from tests.local.waiting import until
 from tests.stack.programs import Program, running
 
@@ -25,7 +25,7 @@ LIMIT = 40
 
 @dataclass(frozen=True)
 class Gate:
-    """A Kafka of the gate's own, and the workers to start."""
+    """A Kafka, and the gate workers to start on it."""
 
     kafka: Kafka
     folder: Path
@@ -39,17 +39,17 @@ class Gate:
         return Program(["worker", "gate"], env, self.folder / f"gate-{number}.log")
 
     async def write(self, topic: str, records: Sequence[tuple[str, bytes]]) -> None:
-        await self.kafka.write([Sent(topic, key, value) for key, value in records])
+        await self.kafka.write([SentRecord(topic, key, value) for key, value in records])
 
     async def read(self, topic: str) -> list[Any]:
-        """All that is committed in a topic now. A decision may be told more than once: the way in is at least once."""
+        """All committed records of a topic. A decision may be published repeatedly: the intake is at least once."""
         return [orjson.loads(record.value or b"") for record in await self.kafka.records(topic)]
 
 
 @pytest.fixture(scope="module")
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
     folder = tmp_path_factory.mktemp("gate")
-    async with kafka_alone(folder) as kafka:
+    async with kafka_with_topics(folder) as kafka:
         yield Gate(kafka, folder)
 
 
@@ -58,26 +58,26 @@ def a_bounce(address: str, number: int) -> bytes:
     return orjson.dumps([element | {"sg_message_id": f"m{number}"}])
 
 
-async def test_no_decision_is_lost_doubled_or_changed_when_workers_die(gate: Gate) -> None:
-    chance = random.Random(11)
+async def test_no_decision_is_lost_duplicated_or_changed_when_workers_are_killed(gate: Gate) -> None:
+    rng = random.Random(11)
     accounts = [f"acct{n}" for n in range(8)]
     trial = {"trial_started_at": "2020-01-01T00:00:00Z", "trial_days": 36_500, "trial_email_limit": LIMIT}
     policies = [(a, as_bytes(a_policy(a, **(trial if n % 2 else {})))) for n, a in enumerate(accounts)]
-    closed = [f"gone{n}@example.com" for n in range(5)]
-    bounces = [("post", a_bounce(address, n)) for n, address in enumerate(closed * 3)]
+    bouncing = [f"gone{n}@example.com" for n in range(5)]
+    bounces = [("post", a_bounce(address, n)) for n, address in enumerate(bouncing * 3)]
     requests = [
-        a_request(chance.choice(accounts), to=chance.choice([f"u{chance.randrange(500)}@example.com", *closed[:2]]))
+        a_request(rng.choice(accounts), to=rng.choice([f"u{rng.randrange(500)}@example.com", *bouncing[:2]]))
         for _ in range(1_500)
     ]
-    told = [*requests, *chance.sample(requests, 200)]
+    written = [*requests, *rng.sample(requests, 200)]
     async with AsyncExitStack() as programs:
         first = await programs.enter_async_context(running(gate.worker(0)))
         await gate.write("accounts.policies", policies)
         await gate.write("webhooks.sendgrid", bounces)
         await gate.kafka.settled()
         second: Program | None = None
-        for number in range(0, len(told), 170):
-            some = told[number : number + 170]
+        for number in range(0, len(written), 170):
+            some = written[number : number + 170]
             await gate.write("sends.requested", [(r["message_id"], as_bytes(r)) for r in some])
             match number // 170:
                 case 1 | 4 | 6 | 8:
@@ -98,15 +98,15 @@ async def test_no_decision_is_lost_doubled_or_changed_when_workers_die(gate: Gat
     assert {len(values) for values in by_message.values()} == {1}, "none conflicting"
     decided = {i: orjson.loads(next(iter(values))) for i, values in by_message.items()}
     for decision in decided.values():
-        assert (decision["reason"] == "bounces") == (decision["to"] in closed[:2])
+        assert (decision["reason"] == "bounces") == (decision["to"] in bouncing[:2])
     for number, account in enumerate(accounts):
-        own = [d for d in decided.values() if d["account_id"] == account and d["to"] not in closed]
+        own = [d for d in decided.values() if d["account_id"] == account and d["to"] not in bouncing]
         approved = sum(d["outcome"] == "approved" for d in own)
         assert approved == (min(LIMIT, len(own)) if number % 2 else len(own)), "the quota is exact"
         assert {d["outcome"] for d in own} <= {"approved", "quota_exceeded"}
 
 
-async def test_each_change_of_an_address_is_told_once(gate: Gate) -> None:
+async def test_each_change_of_an_address_is_published_once(gate: Gate) -> None:
     address = "loud@example.com"
     commands = [a_command("suppress", address), a_command("suppress", address), a_command("release", address)]
     key = f"email:{address}"
@@ -115,6 +115,6 @@ async def test_each_change_of_an_address_is_told_once(gate: Gate) -> None:
             await gate.write("suppressions.commands", [(key, as_bytes(command))] * 2)
         await gate.kafka.settled()
         changes = [c for c in await gate.read("suppressions.changed") if c["address"] == address]
-    told = [(c["version"], c["scopes"][0]["suppressed"], c["scopes"][0]["reason"]) for c in changes]
-    assert told == [(1, True, "manual"), (2, False, "manual")]
+    published = [(c["version"], c["scopes"][0]["suppressed"], c["scopes"][0]["reason"]) for c in changes]
+    assert published == [(1, True, "manual"), (2, False, "manual")]
     assert changes[1]["scopes"][0]["released"]["actor"] == "support"

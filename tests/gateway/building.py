@@ -1,4 +1,4 @@
-"""What the tests of the ways in share: tokens, and an ASGI application over a fake Kafka."""
+"""Helpers of the gateway's tests: tokens, and a client of an ASGI application over a fake Kafka."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,15 +6,17 @@ from typing import Any
 
 import httpx
 
+from application.raw_events import ReadRecord
 from gateway.app import create_app
 from gateway.tokens import issue
 from projections.store import Store
 from schemas.telemetry import Telemetry
 from tests.application.building import NOW_US, a_message_id, a_send, records
+from tests.fakes import FakeKafka
 from tests.gateway.conforming import HOOKS
-from tests.gateway.test_webhooks import FakeKafka, settings
+from tests.gateway.test_webhooks import settings
 
-__all__ = ["NOW_US", "a_caller", "a_message_id", "a_send", "a_token", "records", "told"]
+__all__ = ["NOW_US", "a_caller", "a_message_id", "a_send", "a_token", "records", "without_request_id"]
 
 
 def a_token(*accounts: str, role: str = "publisher", subject: str = "booking") -> dict[str, str]:
@@ -25,10 +27,14 @@ def a_token(*accounts: str, role: str = "publisher", subject: str = "booking") -
 
 @asynccontextmanager
 async def a_caller(
-    kafka: FakeKafka, headers: dict[str, str] | None = None, store: Store | None = None
+    kafka: FakeKafka,
+    headers: dict[str, str] | None = None,
+    store: Store | None = None,
+    read_one: ReadRecord | None = None,
+    **overrides: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gateway that writes into `kafka` and reads from `store`; its token is `headers`, else acme's."""
-    app = create_app(settings(), store or Store("http://127.0.0.1:1"), kafka, Telemetry())
+    """A client of a gateway that writes to `kafka` and reads from `store`; by default with acme's token."""
+    app = create_app(settings(**overrides), store or Store("http://127.0.0.1:1"), kafka, Telemetry(), read_one=read_one)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url="http://inside",
@@ -38,7 +44,7 @@ async def a_caller(
         yield client
 
 
-def told(answer: httpx.Response) -> dict[str, Any]:
-    """What a problem says, but for the id of its request."""
-    said: dict[str, Any] = answer.json()
-    return {name: value for name, value in said.items() if name != "request_id"}
+def without_request_id(answer: httpx.Response) -> dict[str, Any]:
+    """The fields of a problem without the request id."""
+    problem: dict[str, Any] = answer.json()
+    return {name: value for name, value in problem.items() if name != "request_id"}

@@ -1,4 +1,4 @@
-"""Every answer of the API that a test gets is held against the OpenAPI document: its status, its type, its model."""
+"""Checks every response that a test gets against the OpenAPI document: its status, media type and model."""
 
 import re
 from functools import lru_cache
@@ -7,13 +7,14 @@ from typing import Any
 import httpx
 from pydantic import TypeAdapter
 
-from gateway import answers
+from gateway.api import models
 from gateway.app import create_app
 from gateway.openapi import PROBLEM_JSON, REF
 from projections.store import Store
 from schemas import policies
 from schemas.telemetry import Telemetry
-from tests.gateway.test_webhooks import FakeKafka, settings
+from tests.fakes import FakeKafka
+from tests.gateway.test_webhooks import settings
 
 __all__ = ["HOOKS", "conforms", "document", "operation_of"]
 
@@ -34,14 +35,14 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
-    """What the document says of a request; None where it has no such route."""
+    """The operation of a request; None if the document has no such route."""
     method = "get" if method == "HEAD" else method.lower()
     found = (document()["paths"][name].get(method) for pattern, name in _patterns() if pattern.fullmatch(path))
     return next((said for said in found if said), None)
 
 
 async def conforms(answer: httpx.Response) -> None:
-    """Assert that an answer is one that the document promises."""
+    """Assert that the document declares this response."""
     operation = operation_of(answer.request.method, answer.request.url.path)
     if operation is None:
         return
@@ -57,9 +58,9 @@ async def conforms(answer: httpx.Response) -> None:
     if kind == PROBLEM_JSON:
         assert answer.json()["code"] in media["examples"], f"{where} is {answer.json()['code']}"
     name = media["schema"]["$ref"].removeprefix(REF)
-    model = getattr(answers, name, None) or getattr(policies, name)
+    model = getattr(models, name, None) or getattr(policies, name)
     TypeAdapter(model).validate_json(answer.content)
 
 
 HOOKS = {"response": [conforms]}
-"""For a client: each of its answers must conform."""
+"""A hook for a client: each of its responses must conform."""

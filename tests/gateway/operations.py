@@ -58,7 +58,7 @@ class Operation(NamedTuple):
     takes_token: bool
     parameters: Sequence[Place]
     bodies: Sequence[Body | None]
-    """None stands for no body."""
+    """None: no body."""
 
     @property
     def has_cursor(self) -> bool:
@@ -91,14 +91,14 @@ def _body(media: str, content: Mapping[str, Any]) -> Body:
     assert media in _ENCODERS, f"tests/gateway/operations.py can't write {media}: add it to _ENCODERS"
     if media == "application/json":
         return Body(media, content["example"], list(_fields(content["schema"], ())))
-    # A line of a file has the fields of one suppression; the document tells them in words.
+    # A line of a file has the fields of one suppression; the document only describes them in prose.
     one = document()["paths"]["/v1/suppressions"]["post"]["requestBody"]["content"]["application/json"]
     places = [place for place in _fields(one["schema"], ()) if place.name in COLUMNS]
     return Body(media, one["example"], places)
 
 
 def _fields(schema: Mapping[str, Any], path: Path) -> Iterator[Place]:
-    """Every field that is no object and no list."""
+    """Every field that is neither an object nor a list."""
     if options := schema.get("anyOf") or schema.get("oneOf"):
         for option in options:
             yield from _fields(option, path)

@@ -1,4 +1,4 @@
-"""A gateway that listens on a port of this machine, with limits of a test."""
+"""A gateway that listens on a local port, with the limits that a test sets."""
 
 import asyncio
 import socket
@@ -10,10 +10,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from gateway.app import create_app
-from gateway.serving import a_config
+from gateway.server import server_config
 from projections.store import Store
 from schemas.telemetry import Telemetry
-from tests.gateway.test_webhooks import FakeKafka, settings
+from tests.fakes import FakeKafka
+from tests.gateway.test_webhooks import settings
 
 __all__ = ["Connection", "Served", "served"]
 
@@ -35,12 +36,12 @@ class Connection:
         await self._writer.drain()
 
     async def all_that_comes(self) -> bytes:
-        """Everything until the gateway closes."""
+        """Return everything until the gateway closes the connection."""
         async with asyncio.timeout(60):
             return await self._reader.read()
 
     async def head(self) -> str:
-        """The next answer, up to the end of its headers."""
+        """Return the next response, up to the end of its headers."""
         async with asyncio.timeout(60):
             return (await self._reader.readuntil(b"\r\n\r\n")).decode()
 
@@ -68,12 +69,12 @@ class Served:
 
 
 @asynccontextmanager
-async def served(store: Store | None = None, **said: Any) -> AsyncIterator[Served]:
-    """A gateway over a fake Kafka. Settings as they are said."""
+async def served(store: Store | None = None, *, at_port: int = 0, **said: Any) -> AsyncIterator[Served]:
+    """A gateway over a fake Kafka, with these settings. It listens at `at_port`; 0 for a free one."""
     telemetry, kafka, wanted = Telemetry(), FakeKafka(), settings(**said)
     app = create_app(wanted, store or Store("http://127.0.0.1:1"), kafka, telemetry)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = _Server(a_config(app, wanted, telemetry))
+    with socket.create_server(("127.0.0.1", at_port)) as listening:
+        server = _Server(server_config(app, wanted, telemetry))
         running = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             yield Served(listening.getsockname()[1], telemetry, kafka, app)

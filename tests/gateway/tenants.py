@@ -10,16 +10,18 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from processors.ledger.reading import read_records
-from processors.ledger.writing import tables_of
+from processors.engine import Record
+from processors.ledger.decode import read_records
+from processors.ledger.write import tables_of
 from projections.bounces.columns import bounces_table
 from projections.store import Store
-from schemas.identity import uuid7
-from schemas.times import SECOND_US, rfc3339
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import SECOND_US, rfc3339
+from schemas.events import Event
 from tests.building import FakeRecord
 from tests.gateway.building import NOW_US, a_message_id
 
-__all__ = ["ACME", "GLOBEX", "SHARED", "UNKNOWN", "Tenant", "fill", "markers"]
+__all__ = ["ACME", "GLOBEX", "SHARED", "UNKNOWN", "Tenant", "a_webhook", "event_id", "fill", "markers", "read_webhook"]
 
 
 class Tenant(NamedTuple):
@@ -53,7 +55,7 @@ class Tenant(NamedTuple):
 
 
 def _tenant(account: str, word: str, number: int) -> Tenant:
-    """A tenant whose texts all have its `word` in them; its ids have its `number`."""
+    """A tenant whose texts all contain its `word`, and whose ids contain its `number`."""
     return Tenant(
         account=account,
         email_id=a_message_id(0.5, number),
@@ -98,7 +100,7 @@ def fill(store: Store) -> None:
     """Write the rows of both accounts, made of records by the ledger's own decoders and column builders."""
     ids = {tenant.account: _event_ids(tenant) for tenant in (ACME, GLOBEX)}
     evidence = [*ids["acme"], *ids["globex"], ACME.command_ids[0], GLOBEX.command_ids[0]]
-    _insert(store, _webhooks())
+    _insert(store, [a_webhook()])
     for tenant in (ACME, GLOBEX):
         _insert(store, [_record(topic, value) for topic, value in _facts(tenant, evidence)])
     _insert(store, [_record("suppressions.changed", state) for state in _states(ids)])
@@ -118,19 +120,36 @@ _HEADERS: Final = [
 ]
 
 
-def _webhooks() -> list[FakeRecord]:
-    return [_record("webhooks.sendgrid", list(_events(tenant)), offset) for offset, tenant in enumerate((ACME, GLOBEX))]
+@lru_cache
+def a_webhook() -> FakeRecord:
+    """One post of SendGrid with the events of both: it neither knows our accounts nor keeps them apart."""
+    return _record("webhooks.sendgrid", [*_events(ACME), *_events(GLOBEX)])
 
 
-def _record(topic: str, value: object, offset: int = 0) -> FakeRecord:
-    return FakeRecord(topic, orjson.dumps(value), headers=_HEADERS, offset=offset, timestamp=NOW_US // 1000)
+async def read_webhook(topic: str, partition: int, offset: int) -> Record | None:
+    """Return the post, as Kafka does."""
+    post = a_webhook()
+    return post if (topic, partition, offset) == (post.topic, post.partition, post.offset) else None
+
+
+def _record(topic: str, value: object) -> FakeRecord:
+    return FakeRecord(topic, orjson.dumps(value), headers=_HEADERS, timestamp=NOW_US // 1000)
 
 
 @lru_cache
 def _event_ids(tenant: Tenant) -> Sequence[str]:
     """The ids of the account's provider events."""
-    events = read_records(_webhooks(), decision_days=30).events
-    return [event.event_id for event in events if event.account_id == tenant.account]
+    return [event.event_id for event in _provider_events() if event.account_id == tenant.account]
+
+
+def event_id(tenant: Tenant) -> str:
+    """The id of an event of the tenant's message; one that no event has, if there is none."""
+    of_message = (e for e in _provider_events() if (e.account_id, e.message_id) == (tenant.account, tenant.email_id))
+    return next((event.event_id for event in of_message), "0" * 32)
+
+
+def _provider_events() -> Sequence[Event]:
+    return read_records([a_webhook()], decision_days=30).events
 
 
 def _insert(store: Store, records: Sequence[FakeRecord]) -> None:
@@ -167,7 +186,7 @@ def _events(tenant: Tenant) -> Iterator[dict[str, Any]]:
 
 
 def _facts(tenant: Tenant, evidence: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """The records of our own topics. The refused message was refused on the evidence of both accounts."""
+    """The records of our own topics. The refused message was refused with evidence of both accounts."""
     account = {"account_id": tenant.account}
     policy = account | {"disabled_templates": [tenant.template_id], "updated_at": _AT}
     yield "accounts.policies", policy | {"blocked": {"reason": tenant.reason, "since": _AT}}
@@ -242,7 +261,7 @@ def _state(address: str, scopes: Sequence[str], evidence: Sequence[str]) -> dict
                 "reason": "complaint" if scope == "*" else "manual",
                 "since": _AT,
                 "evidence": evidence if scope == "*" else tenants[scope].command_ids,
-                # Whoever released an address of the whole platform is nobody of the account's.
+                # A platform-wide release was made by somebody outside the account.
                 "released": {"at": _AT, "actor": tenants.get(scope, GLOBEX).actor},
             }
             for scope in scopes

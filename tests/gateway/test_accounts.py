@@ -1,4 +1,4 @@
-"""Policies and preferences, which are written whole; and which accounts a token sees."""
+"""Policies and preferences, which are replaced completely; and which accounts a token sees."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -7,16 +7,16 @@ import httpx
 import orjson
 import pytest
 
-from projections.accounts.columns import StatedPolicy, StatedPreference, policies_table, preferences_table
+from projections.accounts.columns import PolicyRow, PreferenceRow, policies_table, preferences_table
 from projections.messages.columns import events_table, state_table
 from projections.store import Store
-from schemas.gate_facts import decode_policy, decode_preference
-from schemas.identity import uuid7
+from schemas.decoding.gate_inputs import decode_policy, decode_preference
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import DAY_US, rfc3339, rfc3339_us
 from schemas.policies import AccountPolicy, RecipientPreference
-from schemas.times import DAY_US, rfc3339, rfc3339_us
-from tests.building import a_place, a_request, an_event
+from tests.building import a_request, a_source_position, an_event
+from tests.fakes import FakeKafka
 from tests.gateway.building import NOW_US, a_caller, a_token, records
-from tests.gateway.test_webhooks import FakeKafka
 from tests.stores import fresh_store
 
 POLICY = "/v1/accounts/acme/policy"
@@ -37,7 +37,7 @@ async def client(kafka: FakeKafka) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-async def test_a_policy_is_written_whole_and_answered_as_it_stands(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_a_policy_is_written_completely_and_returned(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     said = {"trial_started_at": "2026-01-01T00:00:00Z", "disabled_templates": ["t1"], "updated_at": AT}
     answer = await client.put(POLICY, json=said)
     whole = {
@@ -68,20 +68,20 @@ async def test_a_preference_is_written_under_the_recipient(client: httpx.AsyncCl
     assert records(kafka, "recipients.preferences") == [("acme/client/c-17", whole)]
 
 
-async def test_what_is_written_the_gate_takes(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_a_written_record_is_accepted_by_the_gate(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     await client.put(POLICY, json={"blocked": {"reason": "fraud", "since": AT}, "billing_entered_at": None})
     await client.put(PREFERENCE.replace("c-17", "%C3%A4%2F%20b"), json={})
     [(_, _, policy, by), (_, key, preference, _)] = kafka.sent
     AccountPolicy.model_validate_json(policy)
     RecipientPreference.model_validate_json(preference)
-    assert decode_policy(policy, a_place(received_us=2**60)).blocked_reason == "fraud"
-    assert decode_preference(preference, a_place(received_us=2**60)).recipient_id == "ä/ b"
+    assert decode_policy(policy, a_source_position(received_us=2**60)).blocked_reason == "fraud"
+    assert decode_preference(preference, a_source_position(received_us=2**60)).recipient_id == "ä/ b"
     assert (key.decode(), by) == ("acme/client/ä/ b", {"actor": b"jo"})
 
 
 @pytest.mark.parametrize("said", [{}, {"updated_at": None}], ids=["left out", "null"])
 @pytest.mark.parametrize("path", [POLICY, PREFERENCE])
-async def test_it_is_of_now_unless_it_says_when(client: httpx.AsyncClient, path: str, said: dict[str, Any]) -> None:
+async def test_updated_at_defaults_to_now(client: httpx.AsyncClient, path: str, said: dict[str, Any]) -> None:
     updated_us = rfc3339_us((await client.put(path, json=said)).json()["updated_at"])
     assert updated_us is not None
     assert updated_us >= NOW_US
@@ -128,7 +128,9 @@ async def test_a_bad_field_is_named_and_nothing_is_written(
 
 @pytest.mark.parametrize("path", [POLICY, PREFERENCE])
 @pytest.mark.parametrize(("body", "status"), [(b"", 400), (b"[]", 422), (b"x", 400), (b" " * (1 << 21), 413)])
-async def test_what_is_no_object_is_no_record(client: httpx.AsyncClient, path: str, body: bytes, status: int) -> None:
+async def test_a_body_that_is_not_an_object_is_not_a_record(
+    client: httpx.AsyncClient, path: str, body: bytes, status: int
+) -> None:
     assert (await client.put(path, content=body)).status_code == status
 
 
@@ -150,7 +152,7 @@ async def test_another_account_answers_as_one_that_does_not_exist(kafka: FakeKaf
 
 
 @pytest.mark.parametrize("path", [POLICY, PREFERENCE])
-async def test_without_acknowledgement_nothing_is_promised(
+async def test_without_acknowledgement_the_answer_is_503(
     client: httpx.AsyncClient, kafka: FakeKafka, path: str
 ) -> None:
     kafka.fails = True
@@ -163,7 +165,7 @@ NAMES = ("acme", "Acme-2", "globex")
 
 @pytest.fixture(scope="module")
 def store(clickhouse_url: str) -> Iterator[Store]:
-    """Two messages for each account, a second apart, the second only asked for; and a log row of no account."""
+    """Two messages for each account, a second apart, the second only requested; and a platform-wide row."""
     with fresh_store(clickhouse_url) as store:
         for account in (*NAMES, "*"):
             event = an_event(account_id=account, message_id=uuid7(NOW_US - 1_000_000, b"0123456789"))
@@ -223,7 +225,7 @@ async def test_pages_neither_repeat_nor_skip_an_account(store: Store, accounts: 
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "cursor=%C3%A9", "cursor=AAAA", "cursor=", "account=acme"])
-async def test_a_parameter_that_can_not_be_is_refused(query: str) -> None:
+async def test_an_invalid_parameter_is_refused(query: str) -> None:
     async with a_caller(FakeKafka(), a_token("*", role="viewer")) as client:
         answer = await client.get(f"/v1/accounts?{query}")
     assert (answer.status_code, query.partition("=")[0] in orjson.loads(answer.content)["detail"]) == (400, True)
@@ -231,7 +233,7 @@ async def test_a_parameter_that_can_not_be_is_refused(query: str) -> None:
 
 @pytest.fixture(scope="module")
 def records_store(clickhouse_url: str) -> Iterator[Store]:
-    """The tables with what was written: a policy twice, the later one first; a preference with a slash in its id."""
+    """The tables with written records: two policies, the later one first; a preference with a slash in its id."""
     with fresh_store(clickhouse_url) as store:
         policies: list[dict[str, Any]] = [
             {"trial_days": 7, "updated_at": "2026-01-02T03:04:06Z", "colour": "red"},
@@ -239,12 +241,12 @@ def records_store(clickhouse_url: str) -> Iterator[Store]:
         ]
         for said in policies:
             value = orjson.dumps({"account_id": "acme"} | said)
-            stated = StatedPolicy(decode_policy(value, a_place(received_us=2**60)), value.decode())
+            stated = PolicyRow(decode_policy(value, a_source_position(received_us=2**60)), value.decode())
             store.insert("policies", policies_table([stated]))
         value = orjson.dumps(
             {"account_id": "acme", "recipient_kind": "client", "recipient_id": "c/17", "updated_at": AT}
         )
-        wish = StatedPreference(decode_preference(value, a_place(received_us=2**60)), value.decode())
+        wish = PreferenceRow(decode_preference(value, a_source_position(received_us=2**60)), value.decode())
         store.insert("preferences", preferences_table([wish]))
         yield store
 
@@ -256,7 +258,7 @@ async def read(store: Store, path: str, account: str, role: str = "viewer") -> h
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize(("account", "role"), [("acme", "viewer"), ("*", "operator"), ("*", "support")])
-async def test_a_policy_is_read_back_as_it_stands(records_store: Store, account: str, role: str) -> None:
+async def test_a_policy_is_read_as_it_was_written(records_store: Store, account: str, role: str) -> None:
     answer = await read(records_store, POLICY, account, role)
     assert (answer.status_code, answer.json()) == (
         200,
@@ -274,7 +276,7 @@ async def test_a_policy_is_read_back_as_it_stands(records_store: Store, account:
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize(("account", "role"), [("acme", "publisher"), ("acme", "viewer"), ("*", "operator")])
-async def test_a_preference_is_read_back_as_it_stands(records_store: Store, account: str, role: str) -> None:
+async def test_a_preference_is_read_as_it_was_written(records_store: Store, account: str, role: str) -> None:
     answer = await read(records_store, PREFERENCE.replace("c-17", "c%2F17"), account, role)
     assert (answer.status_code, answer.json()) == (
         200,
@@ -291,13 +293,13 @@ async def test_a_preference_is_read_back_as_it_stands(records_store: Store, acco
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize("path", [POLICY.replace("acme", "globex"), PREFERENCE])
-async def test_what_nobody_has_written_is_404(records_store: Store, path: str) -> None:
+async def test_a_record_that_was_never_written_is_404(records_store: Store, path: str) -> None:
     answer = await read(records_store, path, "*", "operator")
     assert (answer.status_code, answer.json()["code"]) == (404, "no-such-record")
 
 
 @pytest.mark.parametrize("path", [POLICY, PREFERENCE])
-async def test_a_record_of_another_account_answers_as_that_of_none(path: str) -> None:
+async def test_a_record_of_another_account_is_answered_like_none(path: str) -> None:
     async with a_caller(FakeKafka(), a_token("globex", role="viewer")) as client:
         there, nowhere = [await client.get(path.replace("acme", name)) for name in ("acme", "nobody")]
     assert (there.status_code, there.json()["code"]) == (404, "no-such-account")

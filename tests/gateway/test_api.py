@@ -1,4 +1,4 @@
-"""The API's manners: who may see what, what is refused, and how errors look. The store here answers from a list."""
+"""The API: who may see what, what is refused, and the form of errors."""
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -13,13 +13,13 @@ from gateway.app import create_app
 from gateway.tokens import issue
 from projections.messages.columns import events_table, state_table
 from projections.store import Store
-from schemas.identity import uuid7
+from schemas.decoding.ids import uuid7
 from schemas.settings import GatewaySettings, read
 from schemas.telemetry import Telemetry
 from tests.building import an_event
-from tests.gateway.building import told
+from tests.fakes import FakeKafka
+from tests.gateway.building import without_request_id
 from tests.gateway.conforming import HOOKS
-from tests.gateway.test_webhooks import FakeKafka
 from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
@@ -123,7 +123,7 @@ async def test_one_message_and_its_timeline(api: httpx.AsyncClient) -> None:
         pytest.param(token("acme", expires_in=-1), id="past its time"),
     ],
 )
-async def test_who_shows_no_good_token_gets_401(api: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_a_request_without_a_valid_token_gets_401(api: httpx.AsyncClient, headers: dict[str, str]) -> None:
     answer = await get(api, "/v1/messages", headers)
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
 
@@ -136,10 +136,10 @@ async def test_another_account_answers_as_one_that_does_not_exist(api: httpx.Asy
     there = await get(api, "/v1/messages", token("acme"), account="globex")
     nowhere = await get(api, "/v1/messages", token("acme"), account="nobody")
     assert there.status_code == nowhere.status_code == 404
-    assert told(there) == told(nowhere)
+    assert without_request_id(there) == without_request_id(nowhere)
 
 
-async def test_a_message_of_another_account_answers_as_none(api: httpx.AsyncClient, store: Store) -> None:
+async def test_a_message_of_another_account_is_answered_like_none(api: httpx.AsyncClient, store: Store) -> None:
     event = an_event(account_id="initech", message_id=uuid7(NOW_US - 10**9, uuid4().bytes))
     store.insert("message_state", state_table(events_table([event])))
     assert (await get(api, f"/v1/messages/{event.message_id}", token("initech"))).status_code == 200
@@ -184,13 +184,15 @@ async def test_an_id_that_two_accounts_share_asks_for_the_account(api: httpx.Asy
         ({"cursor": "é"}, "cursor"),
     ],
 )
-async def test_what_can_not_be_is_refused_by_name(api: httpx.AsyncClient, query: dict[str, str], named: str) -> None:
+async def test_an_invalid_parameter_is_refused_by_name(
+    api: httpx.AsyncClient, query: dict[str, str], named: str
+) -> None:
     answer = await get(api, "/v1/messages", token("acme"), **query)
     assert answer.status_code == 400
     assert named in answer.json()["detail"]
 
 
-async def test_the_path_of_nothing_is_a_problem_too(api: httpx.AsyncClient) -> None:
+async def test_an_unknown_path_is_a_problem(api: httpx.AsyncClient) -> None:
     answer = await get(api, "/v1/nothing", token("acme"))
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
@@ -200,7 +202,7 @@ async def test_health_needs_no_token(api: httpx.AsyncClient, path: str) -> None:
     assert (await get(api, path, {})).status_code == 200
 
 
-async def test_hostile_text_is_bound_and_never_run(api: httpx.AsyncClient) -> None:
+async def test_hostile_text_is_passed_as_a_parameter_and_never_executed(api: httpx.AsyncClient) -> None:
     hostile = "x'--{account:String}@example.com".replace(":", "")
     answer = await get(api, "/v1/messages", token("acme"), address=hostile)
     assert (answer.status_code, answer.json()["items"]) == (200, [])

@@ -1,4 +1,4 @@
-"""Bodies: where they are checked."""
+"""Bodies: in which thread they are checked."""
 
 import asyncio
 import threading
@@ -9,17 +9,17 @@ import pytest
 
 from application import deadlines
 from application.errors import FieldsInvalid, ValidationFault
-from gateway import sends
-from gateway.bodies import off_the_loop
+from gateway.api import sends
+from gateway.api.suppressions import command_routes
+from gateway.bodies import run_off_loop
 from gateway.problems import Problem
-from gateway.suppressions import routes as suppressions
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_caller, a_token
-from tests.gateway.test_webhooks import FakeKafka
 
 
 @pytest.mark.parametrize(("size", "in_place"), [(1, True), (64 * 1024, True), (64 * 1024 + 1, False)])
 async def test_a_large_body_is_checked_in_a_thread(size: int, in_place: bool) -> None:
-    ran_in = await off_the_loop(size, threading.get_ident)
+    ran_in = await run_off_loop(size, threading.get_ident)
     assert (ran_in == threading.get_ident()) == in_place
 
 
@@ -28,32 +28,32 @@ async def test_what_a_thread_finds_wrong_is_raised() -> None:
         raise FieldsInvalid([])
 
     with pytest.raises(FieldsInvalid):
-        await off_the_loop(1 << 20, wrong)
+        await run_off_loop(1 << 20, wrong)
 
 
-async def test_a_large_body_waits_for_a_thread_no_longer_than_its_request_may_take() -> None:
+async def test_a_large_body_waits_for_a_thread_until_its_deadline() -> None:
     hold = threading.Event()
     async with asyncio.TaskGroup() as others:
         for _ in range(2):
-            others.create_task(off_the_loop(1 << 20, hold.wait))
+            others.create_task(run_off_loop(1 << 20, hold.wait))
         await anyio.wait_all_tasks_blocked()
         try:
-            with deadlines.begun(0.01), pytest.raises(Problem) as raised:
-                await off_the_loop(1 << 20, threading.get_ident)
+            with deadlines.limit(0.01), pytest.raises(Problem) as raised:
+                await run_off_loop(1 << 20, threading.get_ident)
         finally:
             hold.set()
     assert (raised.value.kind.code, raised.value.headers) == ("timed-out", {"Retry-After": "5"})
-    assert await off_the_loop(1 << 20, threading.get_ident) != threading.get_ident()
+    assert await run_off_loop(1 << 20, threading.get_ident) != threading.get_ident()
 
 
 @pytest.mark.parametrize(
     ("path", "module", "reads"),
-    [("/v1/sends", sends, "read_sends"), ("/v1/suppressions/import", suppressions, "read_import")],
+    [("/v1/sends", sends, "parse_sends"), ("/v1/suppressions/import", command_routes, "parse_import")],
 )
 async def test_a_route_reads_a_large_body_off_the_loop(
     path: str, module: ModuleType, reads: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """10,000 lines once held the loop, and so everybody, for 0.4 s."""
+    """10,000 lines once blocked the event loop, and so all requests, for 0.4 s."""
     read_in: list[int] = []
 
     def reading(*_: object, **__: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.responses import Response, StreamingResponse
 
-from gateway import serving
+from gateway import server
 from tests.gateway.building import a_token
 from tests.gateway.serving import served
 
@@ -50,7 +50,7 @@ async def test_headers_within_the_limit_are_taken_each_time() -> None:
             assert (await connection.head()).startswith("HTTP/1.1 200 ")
 
 
-async def test_what_is_no_http_is_told_so_as_a_problem() -> None:
+async def test_what_is_not_http_is_answered_with_a_problem() -> None:
     async with served(**LONG) as gateway, gateway.connection() as connection:
         await connection.send(b"\x16\x03\x01\x02\x00\r\n\r\n")
         answer = (await connection.all_that_comes()).decode()
@@ -59,12 +59,12 @@ async def test_what_is_no_http_is_told_so_as_a_problem() -> None:
     assert '"instance":""' in answer
 
 
-async def test_a_connection_that_says_nothing_is_closed() -> None:
+async def test_an_idle_connection_is_closed() -> None:
     async with served(header_seconds=0.05) as gateway, gateway.connection() as connection:
         assert await connection.all_that_comes() == b""
 
 
-async def test_headers_that_do_not_end_are_closed() -> None:
+async def test_a_connection_with_endless_headers_is_closed() -> None:
     async with served(header_seconds=0.05) as gateway, gateway.connection() as connection:
         await connection.send("GET /healthz HTTP/1.1\r\nHost:")
         assert (await connection.all_that_comes()).startswith(b"HTTP/1.1 408 ")
@@ -77,7 +77,7 @@ async def test_headers_that_do_not_end_are_closed() -> None:
         request("POST", "/webhooks/twilio", f"X-Twilio-Signature: {PLAUSIBLE}", "Content-Length: 10"),
     ],
 )
-async def test_a_body_that_does_not_end_is_told_so(head: str) -> None:
+async def test_an_incomplete_body_is_answered_with_408(head: str) -> None:
     async with served(body_seconds=0.05) as gateway, gateway.connection() as connection:
         await connection.send(head + "123")
         assert (await connection.head()).startswith("HTTP/1.1 408 ")
@@ -96,13 +96,13 @@ async def test_a_body_that_does_not_end_is_told_so(head: str) -> None:
         pytest.param(request("POST", "/v1/sends", "Content-Length: 4194304"), id="no token"),
     ],
 )
-async def test_who_may_not_send_is_refused_before_the_body_comes(head: str) -> None:
+async def test_an_unauthorised_request_is_refused_before_its_body(head: str) -> None:
     async with served(**LONG) as gateway, gateway.connection() as connection:
         await connection.send(head)
         assert (await connection.head()).startswith("HTTP/1.1 401 ")
 
 
-async def test_more_connections_than_are_taken_get_503() -> None:
+async def test_connections_over_the_limit_get_503() -> None:
     async with (
         served(max_connections=2, **LONG) as gateway,
         gateway.connection() as first,
@@ -117,7 +117,7 @@ async def test_more_connections_than_are_taken_get_503() -> None:
         assert (await first.head()).startswith("HTTP/1.1 200 ")
 
 
-async def test_head_says_the_length_and_sends_no_body() -> None:
+async def test_head_has_the_length_and_no_body() -> None:
     async with served(**LONG) as gateway, gateway.connection() as connection:
         await connection.send(request("HEAD", "/healthz") + request("GET", "/healthz"))
         without, answer = await connection.head(), await connection.head()
@@ -126,7 +126,7 @@ async def test_head_says_the_length_and_sends_no_body() -> None:
         assert await connection.exactly(18) == b'{"status":"alive"}'
 
 
-async def test_an_upload_that_breaks_off_leaves_no_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_aborted_upload_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     counted = {"route": "/v1/sends", "status": "499"}
     with caplog.at_level(logging.WARNING):
         async with served(**LONG) as gateway, gateway.connection() as connection:
@@ -139,7 +139,7 @@ async def test_an_upload_that_breaks_off_leaves_no_line(caplog: pytest.LogCaptur
     assert gateway.telemetry.registry.get_sample_value("sendledger_requests_total", counted) == 1
 
 
-async def test_a_stream_that_fails_is_cut_so_that_it_shows(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_stream_breaks_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     async def rows() -> AsyncIterator[bytes]:
         yield b"a,b\r\n"
         raise ZeroDivisionError
@@ -157,13 +157,13 @@ async def test_a_stream_that_fails_is_cut_so_that_it_shows(caplog: pytest.LogCap
     assert of_the_server(caplog) == []  # uvicorn says nothing: our own line has
 
 
-async def test_who_does_not_read_an_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_WRITE_SECONDS", 0.05)
+async def test_a_client_that_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_WRITE_SECONDS", 0.05)
     ended = asyncio.Event()
 
     async def rows() -> AsyncIterator[bytes]:
         while True:
-            yield b"row" * 10_000_000  # more than the kernel's buffers at both ends hold
+            yield b"row" * 10_000_000  # more than fits into the kernel's buffers at both ends
 
     class Endless(StreamingResponse):
         async def __call__(self, *asgi: Any) -> None:
@@ -184,7 +184,7 @@ async def test_who_does_not_read_an_answer_is_cut_off(monkeypatch: pytest.Monkey
                 await ended.wait()  # the test never reads
 
 
-async def test_all_bodies_together_hold_no_more_than_their_budget() -> None:
+async def test_all_bodies_together_stay_within_the_memory_budget() -> None:
     mib = 1 << 20
     async with served(body_bytes=16 * mib, **LONG) as gateway:
         async with gateway.connection() as first, gateway.connection() as second:
@@ -198,7 +198,7 @@ async def test_all_bodies_together_hold_no_more_than_their_budget() -> None:
             await third.send(request("POST", "/v1/sends", f"Authorization: {AUTH}", f"Content-Length: {12 * mib}"))
             await third.send(b" " * (12 * mib))
             assert (await third.head()).startswith("HTTP/1.1 400 ")  # blanks are no JSON
-    assert gateway.app.state.uploads.held == 0
+    assert gateway.app.state.uploads.buffered_bytes == 0
 
 
 def of_the_server(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -206,7 +206,7 @@ def of_the_server(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def refused(*connections: object) -> None:
-    """One of the connections gets 503, with a time to come again."""
+    """One of the connections gets 503, with Retry-After."""
     waiting = [asyncio.create_task(connection.head()) for connection in connections]  # type: ignore[attr-defined]
     done, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for other in others:

@@ -1,4 +1,4 @@
-"""What an account sees of the evidence behind decisions and suppressions, of opt-outs, and of what people asked for."""
+"""What an account sees of the evidence of decisions and suppressions, of opt-outs, and of commands."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,18 +9,18 @@ import pytest
 
 from application import sending
 from application.decisions import DecisionListener, DecisionRecord, Waiter
-from application.evidence import own_evidence
-from processors.ledger.reading import read_records
-from processors.ledger.writing import tables_of
+from application.evidence import visible_evidence
+from processors.ledger.decode import read_records
+from processors.ledger.write import tables_of
 from projections.messages.columns import events_table, state_table
 from projections.store import Store
-from schemas.facts import decode_decision
-from schemas.identity import uuid7
-from schemas.times import rfc3339
-from tests.building import NOW_US, FakeRecord, a_place, an_event
+from schemas.decoding.ids import uuid7
+from schemas.decoding.sends import decode_decision
+from schemas.decoding.times import rfc3339
+from tests.building import NOW_US, FakeRecord, a_source_position, an_event
+from tests.fakes import FakeKafka
 from tests.gateway.building import NOW_US as REQUESTED_US
 from tests.gateway.building import a_caller, a_send, a_token
-from tests.gateway.test_webhooks import FakeKafka
 from tests.stores import fresh_store
 
 ANN, BOB, CAT = (f"{name}@example.com" for name in ("ann", "bob", "cat"))
@@ -135,7 +135,7 @@ async def get(store: Store, path: str, *accounts: str, **query: str) -> httpx.Re
         pytest.param(["acme", "initech"], OF_ACME, id="its own, of several"),
     ],
 )
-async def test_the_timeline_shows_of_a_decision_s_evidence_what_is_the_account_s(
+async def test_the_timeline_has_only_visible_evidence_of_a_decision(
     store: Store, accounts: list[str], seen: list[str]
 ) -> None:
     answer = await get(store, f"messages/{DECIDED}/events", *accounts)
@@ -148,7 +148,7 @@ async def test_the_timeline_shows_of_a_decision_s_evidence_what_is_the_account_s
 
 
 @pytest.mark.clickhouse
-async def test_no_id_of_another_account_is_anywhere_in_an_answer(store: Store) -> None:
+async def test_no_answer_contains_an_id_of_another_account(store: Store) -> None:
     foreign = {EVENTS["globex"], COMMANDS["globex"], COMMANDS["*"], *RECORDS["globex"], "jo of globex", "jo of *"}
     of_message = (f"messages/{DECIDED}", f"messages/{DECIDED}/events", f"messages/{DECIDED}/explain")
     for path in (*of_message, f"suppressions/email/{ANN}", "suppressions"):
@@ -157,9 +157,9 @@ async def test_no_id_of_another_account_is_anywhere_in_an_answer(store: Store) -
 
 
 @pytest.mark.clickhouse
-async def test_whose_evidence_is_is_asked_of_the_tables(store: Store) -> None:
-    assert own_evidence(store, ["acme"], EVIDENCE) == set(OF_ACME)
-    assert own_evidence(store, ["acme", "globex"], EVIDENCE) == {
+async def test_the_account_of_evidence_is_looked_up(store: Store) -> None:
+    assert visible_evidence(store, ["acme"], EVIDENCE) == set(OF_ACME)
+    assert visible_evidence(store, ["acme", "globex"], EVIDENCE) == {
         *EVENTS.values(),
         COMMANDS["acme"],
         COMMANDS["globex"],
@@ -171,17 +171,17 @@ async def test_whose_evidence_is_is_asked_of_the_tables(store: Store) -> None:
 async def waited(
     monkeypatch: pytest.MonkeyPatch, store: Store | None, account: str, decision: dict[str, Any], **other: Any
 ) -> httpx.Response:
-    """Ask and wait, with a reader that has the decision at once."""
+    """Send with `wait`, with a listener that has the decision immediately."""
     value = orjson.dumps(decision)
-    record = DecisionRecord(value, decode_decision(value, a_place(received_us=2**60)))
+    record = DecisionRecord(value, decode_decision(value, a_source_position(received_us=2**60)))
 
-    async def all_within(self: Waiter, seconds: float) -> Any:
-        return {next(iter(self.pairs)): record}
+    async def wait_for_all(self: Waiter, seconds: float) -> Any:
+        return {next(iter(self.message_keys)): record}
 
     async def is_ready(self: DecisionListener) -> bool:
         return True
 
-    monkeypatch.setattr(Waiter, "all_within", all_within)
+    monkeypatch.setattr(Waiter, "wait_for_all", wait_for_all)
     monkeypatch.setattr(DecisionListener, "_is_ready", is_ready)
     async with a_caller(FakeKafka(), a_token(account), store) as client:
         return await client.post("/v1/sends?wait=1", json=decision["request"] | other)
@@ -192,7 +192,7 @@ RECENT = a_send()["message_id"]
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize(("account", "seen"), [("acme", OF_ACME), ("*", EVIDENCE)])
-async def test_who_waits_is_shown_of_the_evidence_what_is_its_own(
+async def test_a_waiting_caller_gets_only_visible_evidence(
     monkeypatch: pytest.MonkeyPatch, store: Store, account: str, seen: list[str]
 ) -> None:
     decision = a_decision(RECENT, requested_at=a_send()["requested_at"])
@@ -200,17 +200,17 @@ async def test_who_waits_is_shown_of_the_evidence_what_is_its_own(
     assert (answer.status_code, answer.json()["items"]) == (200, [decision | {"evidence": seen}])
 
 
-async def test_what_can_not_be_looked_up_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_evidence_that_can_not_be_looked_up_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     decision = a_decision(RECENT, requested_at=a_send()["requested_at"])
     answer = await waited(monkeypatch, None, "acme", decision)  # nothing answers at this store's address
     assert (answer.status_code, answer.json()["items"][0]["evidence"]) == (200, RECORDS["acme"])
 
 
-async def test_where_nothing_is_to_be_looked_up_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_ids_to_look_up_there_is_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> set[str]:
         raise AssertionError
 
-    monkeypatch.setattr(sending, "own_evidence", never)
+    monkeypatch.setattr(sending, "visible_evidence", never)
     decision = a_decision(RECENT, requested_at=a_send()["requested_at"]) | {"evidence": RECORDS["acme"]}
     answer = await waited(monkeypatch, None, "acme", decision)
     assert (answer.status_code, answer.json()["items"]) == (200, [decision])
@@ -261,19 +261,19 @@ async def test_an_address_with_opt_outs_alone_is_known(
 
 
 @pytest.mark.clickhouse
-async def test_an_opt_out_of_a_sender_is_told_as_it_was_written(store: Store) -> None:
+async def test_an_opt_out_of_a_sender_is_shown_as_it_was_written(store: Store) -> None:
     [out] = (await get(store, f"suppressions/sms/{PHONE}", "*")).json()["opt_outs"]
     assert (out["scope"], out["sender"], out["reason"]) == ("*", "MG7F", "sms_opt_out")
 
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize(("account", "path"), [("initech", f"email/{BOB}"), ("acme", f"sms/{PHONE}")])
-async def test_opt_outs_of_others_answer_as_none(store: Store, account: str, path: str) -> None:
+async def test_opt_outs_of_others_are_not_shown(store: Store, account: str, path: str) -> None:
     assert (await get(store, f"suppressions/{path}", account)).status_code == 404
 
 
 @pytest.mark.clickhouse
-async def test_what_people_wrote_is_read_back(store: Store) -> None:
+async def test_commands_are_read_back(store: Store) -> None:
     said = (await get(store, f"suppressions/email/{ANN}", "*")).json()
     written = {command["command_id"]: command for command in said["commands"]}
     assert written.keys() == {*COMMANDS.values(), "r-1"}

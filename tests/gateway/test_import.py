@@ -1,4 +1,4 @@
-"""A file of addresses to suppress: what its lines mean, and how a bad one is named."""
+"""A file of addresses to suppress: the meaning of its lines, and how an invalid one is reported."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,8 +9,8 @@ import pytest
 
 from application.import_files import MAX_LINES
 from gateway.problems import MAX_ANSWER_BYTES
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_caller, a_token, records
-from tests.gateway.test_webhooks import FakeKafka
 
 IMPORT = "/v1/suppressions/import"
 TOPIC = "suppressions.commands"
@@ -74,7 +74,9 @@ async def test_each_line_of_an_ndjson_is_a_command(client: httpx.AsyncClient, ka
         pytest.param(b'\xef\xbb\xbf {"email": "ann@example.com", "reason": "r"}', id="NDJSON with a mark"),
     ],
 )
-async def test_what_editors_add_does_not_count(client: httpx.AsyncClient, kafka: FakeKafka, body: bytes) -> None:
+async def test_spreadsheet_variants_of_a_file_are_accepted(
+    client: httpx.AsyncClient, kafka: FakeKafka, body: bytes
+) -> None:
     assert (await post(client, body)).status_code == 202
     assert [key for key, _ in records(kafka, TOPIC)] == ["email:ann@example.com"]
 
@@ -140,7 +142,7 @@ async def test_bad_lines_of_an_ndjson_are_named_too(client: httpx.AsyncClient) -
         pytest.param(b'{"address": "ann@example.com"}', {"format": "csv"}, 1, id="JSON that is said to be CSV"),
     ],
 )
-async def test_what_is_no_such_file_is_refused(
+async def test_a_file_of_another_format_is_refused(
     client: httpx.AsyncClient, kafka: FakeKafka, body: bytes, query: dict[str, str], line: int | None
 ) -> None:
     answer = await post(client, body, **query)
@@ -160,9 +162,7 @@ async def test_what_is_no_such_file_is_refused(
         pytest.param("address,reason,email", "address", id="twice, by two names"),
     ],
 )
-async def test_a_column_that_can_not_be_is_named(
-    client: httpx.AsyncClient, kafka: FakeKafka, head: str, field: str
-) -> None:
+async def test_an_invalid_column_is_named(client: httpx.AsyncClient, kafka: FakeKafka, head: str, field: str) -> None:
     answer = await post(client, f"{head}\nann@example.com,r,acme")
     [error] = answer.json()["errors"]
     assert (answer.status_code, error["field"], error["line"], kafka.sent) == (422, field, 1, [])
@@ -177,7 +177,7 @@ async def test_a_column_that_can_not_be_is_named(
         pytest.param({"address": "ann@example.com\n"}, "address", id="a line end in it"),
     ],
 )
-async def test_a_field_that_can_not_be_is_named(
+async def test_an_invalid_field_is_named(
     client: httpx.AsyncClient, kafka: FakeKafka, line: dict[str, str], field: str
 ) -> None:
     answer = await post(client, orjson.dumps({"address": "ann@example.com", "reason": "r"} | line))
@@ -195,11 +195,11 @@ async def test_the_first_hundred_bad_lines_are_named_and_all_are_counted(
     assert len(answer.content) <= MAX_ANSWER_BYTES
 
 
-async def test_up_to_10_000_lines_are_taken(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_up_to_10_000_lines_are_accepted(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     lines = "".join(f"user{n}@example.com,r\n" for n in range(MAX_LINES))
     answer = await post(client, f"address,reason\n{lines}")
     assert (answer.status_code, len(kafka.sent)) == (202, MAX_LINES)
-    kafka.sent.clear()
+    kafka.outputs.clear()
     assert (await post(client, f"address,reason\n{lines}one.more@example.com,r")).status_code == 422
     assert kafka.sent == []
 
@@ -209,5 +209,5 @@ async def test_a_file_of_more_than_4_mib_is_too_large(client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("query", [{"format": "xlsx"}, {"dry_run": "perhaps"}, {"dryrun": "1"}])
-async def test_a_parameter_that_can_not_be_is_refused(client: httpx.AsyncClient, query: dict[str, str]) -> None:
+async def test_an_invalid_parameter_is_refused(client: httpx.AsyncClient, query: dict[str, str]) -> None:
     assert (await post(client, CSV, **query)).status_code == 400

@@ -1,4 +1,4 @@
-"""A slow ClickHouse delays reads alone: sends and webhooks go on, and one token's reads are not another's."""
+"""A slow ClickHouse delays only reads: sends and webhooks continue, and one token's reads don't block another's."""
 
 import asyncio
 import threading
@@ -17,13 +17,14 @@ from application import deadlines
 from application.principals import Principal
 from gateway.app import create_app
 from gateway.problems import Problem
-from gateway.reads import Reads
+from gateway.read_pool import ReadPool
 from processors.engine import Output
 from projections.store import Store
 from schemas.errors import BrokerError, StoreError
 from schemas.telemetry import Telemetry
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_send, a_token
-from tests.gateway.test_webhooks import FakeKafka, post, settings
+from tests.gateway.test_webhooks import post, settings
 
 ACME = a_token("acme", role="viewer", subject="acme's")
 GLOBEX = a_token("globex", role="viewer", subject="globex's")
@@ -31,7 +32,7 @@ ANN, BEN = (Principal(name, "viewer", frozenset({"acme"})) for name in ("ann", "
 
 
 class Hanging(Store):
-    """A store in which the queries of one account hang until they are let go."""
+    """A store in which the queries of one account hang until they are released."""
 
     def __init__(self, account: str) -> None:
         super().__init__("http://127.0.0.1:1")
@@ -94,7 +95,7 @@ async def a_silent_server() -> AsyncIterator[str]:
         await asyncio.gather(*(writer.wait_closed() for writer in connected), return_exceptions=True)
 
 
-async def test_a_clickhouse_that_never_answers_stops_neither_sends_nor_webhooks_nor_health() -> None:
+async def test_a_hanging_clickhouse_does_not_block_sends_webhooks_or_health() -> None:
     kafka = FakeKafka()
     async with a_silent_server() as url:
         store = Store(url, timeout_seconds=1)
@@ -142,10 +143,10 @@ async def test_a_command_does_not_wait_for_reads(store: Hanging) -> None:
 
 
 async def test_a_thread_that_hangs_counts_as_taken_until_it_ends() -> None:
-    reads, let_go = Reads(at_once=2, per_token=1), threading.Event()
-    with deadlines.begun(0.05), pytest.raises(StoreError):
+    reads, let_go = ReadPool(at_once=2, per_token=1), threading.Event()
+    with deadlines.limit(0.05), pytest.raises(StoreError):
         await reads.run(ANN, let_go.wait)
-    with deadlines.begun(0.05), pytest.raises(Problem) as caught:
+    with deadlines.limit(0.05), pytest.raises(Problem) as caught:
         await reads.run(ANN, lambda: "row")
     assert (caught.value.kind.code, caught.value.headers) == ("too-many-reads", {"Retry-After": "5"})
     assert await reads.run(BEN, lambda: "row") == "row"
@@ -154,11 +155,11 @@ async def test_a_thread_that_hangs_counts_as_taken_until_it_ends() -> None:
     reads.close()
 
 
-async def test_when_all_threads_are_taken_the_rest_is_told_to_come_again() -> None:
-    reads, let_go = Reads(at_once=1, per_token=1), threading.Event()
+async def test_when_all_threads_are_busy_further_reads_are_refused_as_overloaded() -> None:
+    reads, let_go = ReadPool(at_once=1, per_token=1), threading.Event()
     held = asyncio.create_task(reads.run(ANN, let_go.wait))
     await asyncio.sleep(0)
-    with deadlines.begun(0.05), pytest.raises(Problem) as caught:
+    with deadlines.limit(0.05), pytest.raises(Problem) as caught:
         await reads.run(BEN, lambda: "row")
     assert (caught.value.kind.code, caught.value.status) == ("overloaded", 503)
     let_go.set()
@@ -167,15 +168,15 @@ async def test_when_all_threads_are_taken_the_rest_is_told_to_come_again() -> No
     reads.close()
 
 
-async def test_whoever_asks_once_is_not_remembered() -> None:
-    reads = Reads(at_once=2, per_token=1)
+async def test_a_finished_read_leaves_no_state() -> None:
+    reads = ReadPool(at_once=2, per_token=1)
     assert await asyncio.gather(*(reads.run(ANN, lambda: 1) for _ in range(5))) == [1] * 5
     assert not reads._shares
     reads.close()
 
 
-async def test_what_a_read_raises_is_raised() -> None:
-    reads = Reads(at_once=1, per_token=1)
+async def test_an_exception_of_a_read_is_raised() -> None:
+    reads = ReadPool(at_once=1, per_token=1)
 
     def fails() -> None:
         raise TimeoutError("of its own")
@@ -186,7 +187,49 @@ async def test_what_a_read_raises_is_raised() -> None:
     reads.close()
 
 
-def test_no_route_has_anything_that_would_wait_for_a_thread() -> None:
+async def test_a_stream_reads_one_item_ahead_and_no_more() -> None:
+    reads, begun, read_ahead = ReadPool(at_once=1, per_token=1), list[int](), threading.Event()
+
+    def items() -> Iterator[str]:
+        for number in range(4):
+            begun.append(number)
+            if number == 1:
+                read_ahead.set()
+            yield f"item {number}"
+
+    stream = reads.stream(ANN, items())
+    assert await anext(stream) == "item 0"
+    assert await asyncio.to_thread(read_ahead.wait, 5)
+    assert await reads.run(ANN, lambda: "row") == "row"  # a slow consumer holds no thread
+    assert begun == [0, 1]
+    assert [item async for item in stream] == ["item 1", "item 2", "item 3"]
+    reads.close()
+
+
+async def test_an_error_in_an_item_read_ahead_is_raised_behind_the_items_before_it() -> None:
+    reads = ReadPool(at_once=1, per_token=1)
+
+    def items() -> Iterator[str]:
+        yield "item 0"
+        raise TimeoutError("of its own")
+
+    stream = reads.stream(ANN, items())
+    assert await anext(stream) == "item 0"
+    with pytest.raises(TimeoutError, match="of its own"):
+        await anext(stream)
+    reads.close()
+
+
+async def test_a_stream_that_is_left_gives_its_thread_back() -> None:
+    reads = ReadPool(at_once=1, per_token=1)
+    stream = reads.stream(ANN, iter(["item 0", "item 1", "item 2"]))
+    assert await anext(stream) == "item 0"
+    await stream.aclose()
+    assert await reads.run(BEN, lambda: "row") == "row"
+    reads.close()
+
+
+def test_no_route_has_a_dependency_that_waits_for_a_thread() -> None:
     app = create_app(settings(), Store("http://127.0.0.1:1"), FakeKafka(), Telemetry())
     seen = 0
     for route in iter_route_contexts(app.routes):
@@ -198,7 +241,7 @@ def test_no_route_has_anything_that_would_wait_for_a_thread() -> None:
 
 
 def calls(dependant: Dependant | None) -> Iterator[Callable[..., Any]]:
-    """The dependency and all that it depends on."""
+    """The dependency and all its dependencies."""
     if dependant is None:
         return
     if dependant.call is not None:
@@ -209,17 +252,17 @@ def calls(dependant: Dependant | None) -> Iterator[Callable[..., Any]]:
 
 def test_a_request_has_one_deadline_for_all_that_it_waits_for() -> None:
     assert (deadlines.remaining(), deadlines.within(8)) == (None, 8)
-    with deadlines.begun(5):
+    with deadlines.limit(5):
         assert deadlines.within(3) == 3
         assert deadlines.within(8) <= 5
-        with deadlines.begun(0):
+        with deadlines.limit(0):
             assert deadlines.within(8) == 0
             deadlines.restart()
     assert deadlines.remaining() is None
 
 
 class Silent(FakeKafka):
-    """A Kafka that never acknowledges, and keeps how long it was waited for."""
+    """A Kafka that never acknowledges; it records how long callers wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,7 +292,7 @@ async def test_with_both_services_away_the_waits_add_up_to_one_deadline(store: H
     assert 0 < of_webhook <= 0.6
 
 
-async def test_the_time_of_an_upload_is_not_the_time_of_its_work() -> None:
+async def test_the_time_of_an_upload_does_not_count_against_the_deadline() -> None:
     kafka = Silent()
     sent = asyncio.Event()
 

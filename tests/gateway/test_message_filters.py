@@ -1,8 +1,8 @@
-"""The filters of Messaging Logs: each alone, all together, the counts and the export of the same; what is refused."""
+"""The filters of Messaging Logs: each alone, all together, with counts and export; and invalid filters."""
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,11 +11,11 @@ import pytest
 
 from projections.messages.columns import dispatches_table, events_table, state_table
 from projections.store import Store
-from schemas.facts import Dispatch
-from schemas.identity import fact_id, uuid7
-from tests.building import NOW_US, a_decision, a_place, a_request, an_event
+from schemas.decoding.ids import fact_id, uuid7
+from schemas.decoding.sends import Dispatch
+from tests.building import NOW_US, a_decision, a_request, a_source_position, an_event
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_caller, a_token
-from tests.gateway.test_webhooks import FakeKafka
 from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
@@ -51,7 +51,8 @@ def store(clickhouse_url: str) -> Iterator[Store]:
                 DELIVERED, to="bob@example.com", subject="Willkommen ÄÖ", template_id="t2", template_name="Invitation",
                 recipient_kind="client", recipient_id="c2", appointment_id="a2",
             ) | {"dispatches": [Dispatch(
-                "acme", DELIVERED, fact_id(["d"]), NOW_US, "postmark", "3f0c9a64-6a3e-4a3e-8a2e-0d7d3c1f5a11", a_place()
+                "acme", DELIVERED, fact_id(["d"]), NOW_US, "postmark", "3f0c9a64-6a3e-4a3e-8a2e-0d7d3c1f5a11",
+                a_source_position(),
             )]}),
             ([], _facts(
                 TEXT, channel="sms", to="+14155550100", template_id="t1", template_name="Reminder",
@@ -69,12 +70,6 @@ def store(clickhouse_url: str) -> Iterator[Store]:
             store.insert("message_state", state_table(rows, **facts))
             store.insert("dispatches", dispatches_table(facts.get("dispatches", [])))
         yield store
-
-
-@pytest.fixture
-async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    async with a_caller(FakeKafka(), a_token("acme", role="viewer"), store) as made:
-        yield made
 
 
 async def found(client: httpx.AsyncClient, **query: Any) -> list[str]:
@@ -211,7 +206,7 @@ async def test_a_csv_has_the_logs_columns_and_quotes_each_cell(client: httpx.Asy
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/facets", "/v1/messages/export"])
-async def test_a_value_that_can_not_be_is_400_and_named(
+async def test_an_invalid_value_is_400_and_named(
     client: httpx.AsyncClient, path: str, query: dict[str, Any], named: str
 ) -> None:
     if named == "order" and path.endswith("facets"):

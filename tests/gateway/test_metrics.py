@@ -1,4 +1,4 @@
-"""What the gateway's metrics and its records' headers say, as they are published."""
+"""The published metrics of the gateway, and the headers of its records."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,7 +8,8 @@ from gateway.tokens import issue
 from projections.store import Store
 from schemas.headers import WebhookHeaders
 from schemas.telemetry import Telemetry
-from tests.gateway.test_webhooks import FakeKafka, a_client, post, post_as_postmark, post_as_twilio, settings
+from tests.fakes import FakeKafka
+from tests.gateway.test_webhooks import a_client, post, post_as_postmark, post_as_twilio, settings
 
 TWILIO_URL = "https://hooks.example.com/webhooks/twilio?sl_account=salon-anna&sl_message="
 

@@ -1,4 +1,4 @@
-"""Postmark's credentials: the vectors of RFC 7617 hold, and nothing else gets through or blows up."""
+"""Postmark's credentials: the vectors of RFC 7617 are accepted; anything else is refused without an exception."""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake.postmark import (
+from application.signatures.postmark import (
     AUTHORIZATION_HEADER,
     Credentials,
     load_credentials,
@@ -48,7 +48,7 @@ def refused(headers: Mapping[str, str], setting: str = RFC_SETTING) -> Signature
         pytest.param(f" {RFC_SETTING}\n", RFC_HEADER, id="blanks around the setting"),
     ],
 )
-def test_the_right_user_and_password_are_let_in(setting: str, header: str) -> None:
+def test_the_right_user_and_password_are_accepted(setting: str, header: str) -> None:
     verify({AUTHORIZATION_HEADER: header}, load_credentials(setting))
 
 
@@ -102,12 +102,12 @@ def test_without_credentials_everything_is_refused(setting: str) -> None:
 
 
 @pytest.mark.parametrize("respell", [str.lower, str.upper, str.title], ids=["lower", "upper", "title"])
-def test_names_of_headers_have_no_case(respell: Callable[[str], str]) -> None:
+def test_header_names_are_case_insensitive(respell: Callable[[str], str]) -> None:
     verify({respell(AUTHORIZATION_HEADER): RFC_HEADER}, load_credentials(RFC_SETTING))
 
 
 @pytest.mark.parametrize("said", ["old:1", "new:2", "Aladdin:open sesame"])
-def test_any_of_several_live_credentials_will_do(said: str) -> None:
+def test_any_of_several_valid_credentials_is_accepted(said: str) -> None:
     verify(basic(said), load_credentials(f"old:1, new:2,{RFC_SETTING},"))
 
 
@@ -117,7 +117,7 @@ def test_user_and_password_belong_together(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", ["first:1", "second:2", "third:3", "nobody:0"])
-def test_every_live_credential_is_looked_at_wherever_the_right_one_stands(said: str) -> None:
+def test_every_credential_is_compared_wherever_the_right_one_is(said: str) -> None:
     looked_at: list[Credentials] = []
 
     class Watched(tuple[Credentials, ...]):
@@ -156,7 +156,7 @@ def test_credentials_show_nothing_of_themselves() -> None:
         pytest.param("hunter2:\udcff", id="a byte that is no UTF-8, as the environment gives it"),
     ],
 )
-def test_a_wrong_credential_is_a_config_error_that_names_its_place_and_not_itself(bad: str) -> None:
+def test_an_invalid_credential_is_a_config_error_that_gives_its_position_and_not_itself(bad: str) -> None:
     with pytest.raises(ConfigError, match="credential 2 ") as caught:
         load_credentials(f"{RFC_SETTING},{bad}")
     assert "hunter2" not in str(caught.value)
@@ -174,7 +174,7 @@ PRINTABLE = st.characters(exclude_categories=["C", "Z"], exclude_characters=",:"
 
 
 @given(st.text(PRINTABLE, min_size=1), st.text(PRINTABLE, min_size=1), st.text(PRINTABLE, min_size=1))
-def test_what_is_configured_is_let_in_and_what_is_not_is_refused(user: str, password: str, other: str) -> None:
+def test_configured_credentials_are_accepted_and_others_are_refused(user: str, password: str, other: str) -> None:
     setting = f"{user}:{password}"
     verify(basic(setting), load_credentials(setting))
     if other != password:
@@ -185,7 +185,7 @@ BASE64_LIKE = st.binary(max_size=40).map(lambda raw: f"Basic {b64encode(raw).dec
 
 
 @given(st.text(max_size=50) | BASE64_LIKE)
-def test_nonsense_is_refused_and_raises_nothing_else(header: str) -> None:
+def test_random_input_is_refused_and_raises_nothing_else(header: str) -> None:
     refused({AUTHORIZATION_HEADER: header})
 
 
@@ -207,7 +207,7 @@ SECRET = "a secret that nobody guesses"
         pytest.param(f"X-Old: {SECRET * 2},X-Secret: {SECRET}", {"X-Secret": f" {SECRET} "}, id="one of several"),
     ],
 )
-def test_a_header_of_ones_own_lets_in(setting: str, headers: dict[str, str]) -> None:
+def test_a_custom_header_is_accepted(setting: str, headers: dict[str, str]) -> None:
     verify(headers, (), load_header_secrets(setting))
     verify(headers, load_credentials(RFC_SETTING), load_header_secrets(setting))
 
@@ -222,7 +222,7 @@ def test_another_value_of_the_header_does_not(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("setting", [SECRET, "X-Secret: short", "X Secret: " + SECRET, ": " + SECRET])
-def test_what_is_no_header_with_a_secret_is_no_configuration(setting: str) -> None:
+def test_an_invalid_header_secret_is_a_config_error(setting: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_header_secrets(setting)
     assert SECRET not in str(caught.value)

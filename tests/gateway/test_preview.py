@@ -1,21 +1,21 @@
-"""The preview of what was sent: shown whole, able to do nothing, and only to those who may read the message."""
+"""The preview of content: complete, sandboxed, and only for tokens that may read the message."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from gateway.previewing import page
+from gateway.api.preview import page
 from projections.messages.columns import contents_table, events_table, state_table
 from projections.store import Store
-from schemas.facts import Content
-from schemas.identity import uuid7
-from schemas.times import DAY_US
-from tests.building import a_place, a_request
+from schemas.decoding.ids import uuid7
+from schemas.decoding.sends import Content
+from schemas.decoding.times import DAY_US
+from tests.building import a_request, a_source_position
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_caller, a_token
-from tests.gateway.test_webhooks import FakeKafka
 from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
@@ -32,23 +32,17 @@ SENT = "<p>Grüße</p><script>alert(1)</script><img src=https://example.com/pixe
 def store(clickhouse_url: str) -> Iterator[Store]:
     with fresh_store(clickhouse_url) as store:
         for message_id, html, text in ((HTML, SENT, "Grüße"), (TEXT, "", "<b>1 < 2</b>\n"), (OLD, SENT, "")):
-            content = Content("acme", message_id, html, text, a_place(topic="sends.content"))
+            content = Content("acme", message_id, html, text, a_source_position(topic="sends.content"))
             store.insert("contents", contents_table([content]))
             store.insert("message_state", state_table(events_table([]), contents=[content]))
-        late = Content("acme", LATE, SENT, "", a_place(topic="sends.content"))
+        late = Content("acme", LATE, SENT, "", a_source_position(topic="sends.content"))
         store.insert("message_state", state_table(events_table([]), contents=[late]))
         request = a_request(account_id="acme", message_id=BARE)
         store.insert("message_state", state_table(events_table([]), requests=[request]))
         yield store
 
 
-@pytest.fixture
-async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    async with a_caller(FakeKafka(), a_token("acme", role="viewer"), store) as made:
-        yield made
-
-
-async def test_html_is_shown_as_it_was_sent_and_can_do_nothing(client: httpx.AsyncClient) -> None:
+async def test_html_is_shown_as_it_was_sent_and_is_sandboxed(client: httpx.AsyncClient) -> None:
     answer = await client.get(f"/v1/messages/{HTML}/preview")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.content == SENT.encode()
@@ -82,12 +76,14 @@ async def test_text_is_shown_as_text(client: httpx.AsyncClient) -> None:
         pytest.param("17", 404, "no-such-message", id="no id"),
     ],
 )
-async def test_what_is_not_there(client: httpx.AsyncClient, message_id: str, status: int, code: str) -> None:
+async def test_missing_content_is_404_or_410(
+    client: httpx.AsyncClient, message_id: str, status: int, code: str
+) -> None:
     answer = await client.get(f"/v1/messages/{message_id}/preview")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_another_account_s_is_as_one_that_does_not_exist(store: Store) -> None:
+async def test_content_of_another_account_is_answered_like_none(store: Store) -> None:
     async with a_caller(FakeKafka(), a_token("globex", role="viewer"), store) as other:
         answer = await other.get(f"/v1/messages/{HTML}/preview")
         absent = await other.get(f"/v1/messages/{uuid7(NOW_US, bytes(10))}/preview")

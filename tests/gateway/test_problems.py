@@ -1,4 +1,4 @@
-"""Errors, as everybody who calls the gateway meets them: a code, a page, an id that the log has too, and no silence."""
+"""Errors as callers get them: a code, a page, a request id that is also in the log; and every one is reported."""
 
 import ast
 from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
@@ -20,12 +20,13 @@ from gateway.problem_codes import BY_STATUS, KINDS, TYPE_BASE
 from gateway.problems import problem_of
 from gateway.tokens import issue
 from projections.store import Store
+from schemas.decoding.ids import message_id_or_blank
 from schemas.errors import RequestError, StoreError, StoreRefused, TimedOut
-from schemas.identity import message_id_or_blank
 from schemas.telemetry import Telemetry
 from tests.application.test_errors import CODES
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_send, a_token
-from tests.gateway.test_webhooks import FakeKafka, post, settings
+from tests.gateway.test_webhooks import post, settings
 
 HEADERS = ("request-id", "x-content-type-options", "cache-control")
 
@@ -84,7 +85,7 @@ class Refusing(Store):
 
 
 class Defective(Store):
-    """A store with a defect of ours in it."""
+    """A store with a bug."""
 
     def rows(self, sql: str, parameters: object = None) -> list[dict[str, Any]]:
         raise ZeroDivisionError("a text that may hold what somebody wrote")
@@ -128,7 +129,7 @@ async def test_every_answer_has_an_id_of_ours_and_the_headers_of_security(client
     assert first.headers["request-id"] != second.headers["request-id"]
 
 
-async def test_a_defect_is_a_problem_and_one_line_in_the_log_and_is_counted(telemetry: Telemetry) -> None:
+async def test_a_bug_is_a_problem_and_one_log_line_and_is_counted(telemetry: Telemetry) -> None:
     app = an_app(FakeKafka(), telemetry, Defective("http://127.0.0.1:1"))
     async with a_client_of(app) as client:
         with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logged:
@@ -143,7 +144,7 @@ async def test_a_defect_is_a_problem_and_one_line_in_the_log_and_is_counted(tele
     assert counted(telemetry, "code") == 1
 
 
-async def test_what_clickhouse_refuses_is_in_the_log_and_counted(telemetry: Telemetry) -> None:
+async def test_a_statement_refused_by_clickhouse_is_logged_and_counted(telemetry: Telemetry) -> None:
     app = an_app(FakeKafka(), telemetry, Refusing("http://127.0.0.1:1"))
     async with a_client_of(app) as client:
         with capture_logs() as logged:
@@ -169,7 +170,7 @@ async def test_a_503_is_in_the_log_once_and_counted(
     assert counted(telemetry, "kafka") == 2
 
 
-async def test_a_client_that_goes_away_is_no_error_of_ours(telemetry: Telemetry) -> None:
+async def test_a_client_that_disconnects_is_not_an_error(telemetry: Telemetry) -> None:
     app = an_app(FakeKafka(), telemetry)
     arriving: Iterator[Message] = iter(
         [{"type": "http.request", "body": b"[", "more_body": True}, {"type": "http.disconnect"}]
@@ -189,7 +190,7 @@ async def test_a_client_that_goes_away_is_no_error_of_ours(telemetry: Telemetry)
     assert telemetry.registry.get_sample_value("sendledger_requests_total", labels) == 1
 
 
-async def test_an_answer_that_breaks_off_is_cut_and_logged(telemetry: Telemetry) -> None:
+async def test_a_failed_stream_is_cut_off_and_logged(telemetry: Telemetry) -> None:
     app = an_app(FakeKafka(), telemetry)
 
     async def rows() -> AsyncIterator[bytes]:
@@ -206,7 +207,7 @@ async def test_an_answer_that_breaks_off_is_cut_and_logged(telemetry: Telemetry)
     assert len(failures(logged)) == 1
 
 
-async def test_an_export_that_loses_its_store_is_told_as_the_stores_failure(telemetry: Telemetry) -> None:
+async def test_an_export_that_loses_clickhouse_is_logged_as_a_clickhouse_error(telemetry: Telemetry) -> None:
     app = an_app(FakeKafka(), telemetry)
 
     async def rows() -> AsyncIterator[bytes]:
@@ -282,7 +283,7 @@ GOOD = issue("x" * 40, subject="a", role="viewer", accounts=["acme"])
     [
         (None, "Bearer", "Authorization: Bearer TOKEN"),
         ("", "Bearer", "Authorization: Bearer TOKEN"),
-        ("Basic YTpi", "Bearer", "scheme Bearer"),
+        ("Basic YTpi", "Bearer", "is not Bearer"),
         (GOOD, 'Bearer error="invalid_token"', "The word `Bearer` is missing"),
         ("Bearer", 'Bearer error="invalid_token"', "The token is missing"),
         (f"Bearer {EXPIRED}", 'Bearer error="invalid_token"', "expired"),
@@ -299,7 +300,7 @@ async def test_401_says_what_is_wrong_with_the_token(
     assert "Error" not in answer.json()["detail"]
 
 
-def test_no_more_faults_are_named_than_anybody_reads() -> None:
+def test_the_number_of_listed_faults_is_limited() -> None:
     said = FieldsInvalid([ValidationFault("to", "must be text", {"index": n}) for n in range(5_000)])
     assert len(said.more["errors"]) == MAX_FAULTS
 
@@ -338,7 +339,7 @@ async def test_the_type_is_where_the_public_url_has_the_page(public_url: str, pa
 
 
 @pytest.mark.parametrize("subject", ["", "  ", "a\n", "a\0", pytest.param("\ud800", id="a surrogate"), "x" * 321])
-def test_a_subject_is_what_can_be_shown(subject: str) -> None:
+def test_a_subject_is_printable(subject: str) -> None:
     with pytest.raises(RequestError) as raised:
         issue("x" * 40, subject=subject, role="viewer", accounts=["acme"])
     assert raised.value.where == "subject"

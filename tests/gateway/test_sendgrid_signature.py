@@ -1,4 +1,4 @@
-"""SendGrid's signature: the vendor's published vectors hold, and nothing else gets through or blows up."""
+"""SendGrid's signature: the vendor's published vectors are accepted; anything else is SignatureInvalid."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.intake.sendgrid import SIGNATURE_HEADER, TIMESTAMP_HEADER, load_public_keys, verify
+from application.signatures.sendgrid import SIGNATURE_HEADER, TIMESTAMP_HEADER, load_public_keys, verify
 from schemas.errors import ConfigError, SignatureInvalid
 from simulator.signing import new_key_pair, sign_sendgrid
 
 # The vendor's vector: github.com/sendgrid/sendgrid-python, test/unit/test_eventwebhook.py, 1dcc378b (2026-11-24);
-# the same stands in its libraries for Ruby, PHP, Java and Node.
+# the same is in its libraries for Ruby, PHP, Java and Node.
 VENDOR_KEY = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eN"
     "Ec6wEA3F+g=="
@@ -93,16 +93,16 @@ def test_anything_else_is_refused(body: bytes, headers: Mapping[str, str], keys:
     refused(body, headers, keys)
 
 
-def test_the_border_between_timestamp_and_body_cannot_be_moved_into_the_body() -> None:
+def test_the_boundary_between_timestamp_and_body_cannot_be_moved() -> None:
     refused(VENDOR_BODY[1:], headers_of(timestamp=VENDOR_TIMESTAMP + "["))
 
 
 @pytest.mark.parametrize("respell", [str.lower, str.upper, str.title], ids=["lower", "upper", "title"])
-def test_names_of_headers_have_no_case(respell: Callable[[str], str]) -> None:
+def test_header_names_are_case_insensitive(respell: Callable[[str], str]) -> None:
     verify(VENDOR_BODY, {respell(k): v for k, v in headers_of().items()}, load_public_keys(VENDOR_KEY))
 
 
-def test_any_of_several_live_keys_will_do() -> None:
+def test_any_of_several_valid_keys_is_accepted() -> None:
     verify(VENDOR_BODY, headers_of(), load_public_keys(f"{OTHER_KEY}, {VENDOR_KEY},"))
 
 
@@ -133,7 +133,7 @@ DER_LIKE = st.binary(max_size=80).map(lambda raw: b64encode(raw).decode())
 
 
 @given(body=st.binary(max_size=50), signature=st.text(max_size=50) | DER_LIKE, timestamp=st.text(max_size=15))
-def test_nonsense_is_refused_and_raises_nothing_else(body: bytes, signature: str, timestamp: str) -> None:
+def test_random_input_is_refused_and_raises_nothing_else(body: bytes, signature: str, timestamp: str) -> None:
     refused(body, headers_of(signature, timestamp))
     refused(body, headers_of(signature))
     refused(body, headers_of(timestamp=timestamp))
@@ -152,7 +152,7 @@ def test_a_key_may_be_given_as_pem() -> None:
     verify(VENDOR_BODY, headers_of(), load_public_keys(pem))
 
 
-def test_no_text_is_no_key() -> None:
+def test_an_empty_setting_has_no_keys() -> None:
     assert load_public_keys(" , ") == ()
 
 
@@ -172,7 +172,7 @@ def spki(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
         pytest.param(spki(rsa.generate_private_key(65537, 2048).public_key()), id="RSA"),
     ],
 )
-def test_a_wrong_key_is_a_config_error_that_names_its_place_and_not_the_key(key: str) -> None:
+def test_an_invalid_key_is_a_config_error_that_gives_its_position_and_not_the_key(key: str) -> None:
     with pytest.raises(ConfigError, match="key 2 ") as caught:
         load_public_keys(f"{VENDOR_KEY},{key}")
     assert key not in str(caught.value)

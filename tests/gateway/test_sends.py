@@ -1,4 +1,4 @@
-"""`POST /v1/sends`: what is taken, what is written, and what is refused in which words."""
+"""`POST /v1/sends`: what is accepted, what is written, and the errors of what is refused."""
 
 import json
 from collections.abc import AsyncIterator
@@ -11,16 +11,16 @@ import pytest
 
 from application.errors import MAX_FAULTS
 from application.send_requests import MAX_SENDS
+from gateway.api.sends import MAX_BODY_BYTES
 from gateway.problems import MAX_ANSWER_BYTES
-from gateway.sends import MAX_BODY_BYTES
-from schemas.facts import decode_request
-from schemas.identity import message_id_or_blank, sent_at_us, uuid7
+from schemas.decoding.ids import message_id_or_blank, sent_at_us, uuid7
+from schemas.decoding.sends import decode_request
+from schemas.decoding.times import DAY_US, rfc3339
 from schemas.records import MAX_CONTENT_BYTES, MAX_REQUEST_BYTES
-from schemas.times import DAY_US, rfc3339
-from tests.building import a_place
-from tests.gateway.building import NOW_US, a_caller, a_message_id, a_send, a_token, records, told
+from tests.building import a_source_position
+from tests.fakes import FakeKafka
+from tests.gateway.building import NOW_US, a_caller, a_message_id, a_send, a_token, records, without_request_id
 from tests.gateway.test_metrics import metric
-from tests.gateway.test_webhooks import FakeKafka
 
 KEY = uuid7(NOW_US - DAY_US, b"a key that we are given")
 
@@ -56,7 +56,7 @@ async def test_a_request_is_written_under_its_message_id_and_answered_with_it(
     assert records(kafka, "sends.requested") == [(asked["message_id"], asked)]
 
 
-async def test_who_asked_stands_beside_the_record(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_the_actor_is_a_header_of_the_record(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     await post(client, a_send(content={"text": "Hello"}))
     assert [headers for *_, headers in kafka.sent] == [{"actor": b"booking"}] * 2
 
@@ -68,7 +68,7 @@ async def test_a_list_is_taken_in_its_order(client: httpx.AsyncClient, kafka: Fa
     assert [record for _, record in records(kafka, "sends.requested")] == asked
 
 
-async def test_contents_are_split_off(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_contents_are_written_to_their_own_topic(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     asked = a_send(content={"html": "<p>Ünïcode</p>", "text": None})
     assert (await post(client, asked)).status_code == 202
     message_id = asked["message_id"]
@@ -116,7 +116,7 @@ async def test_an_unknown_field_is_named_with_the_one_that_may_be_meant(
     assert kafka.sent == []
 
 
-async def test_metadata_has_any_names(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_metadata_may_have_any_names(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     metadata = {"priority": "high", "to": "x\r\n", "": "", "ü": "1"}
     assert (await post(client, a_send(metadata=metadata))).status_code == 202
     assert records(kafka, "sends.requested")[0][1]["metadata"] == metadata
@@ -139,7 +139,7 @@ async def test_a_repeat_is_the_same_record(client: httpx.AsyncClient, kafka: Fak
     assert first == second
 
 
-async def test_an_id_is_made_of_the_key_its_account_and_the_place_in_the_list(kafka: FakeKafka) -> None:
+async def test_an_id_is_derived_from_the_key_its_account_and_the_index_in_the_list(kafka: FakeKafka) -> None:
     bare = a_send(message_id=..., account_id=...)
     other = uuid7(NOW_US - DAY_US, b"another key")
     async with a_caller(kafka) as client, a_caller(kafka, a_token("globex")) as others:
@@ -171,7 +171,7 @@ async def test_without_a_key_each_is_a_new_message(client: httpx.AsyncClient) ->
         pytest.param(str(UUID(int=4, version=4)), {"requested_at": ...}, "requested_at", id="a UUID of version 4"),
     ],
 )
-async def test_a_key_that_can_make_no_id_is_refused_by_what_is_wrong_with_it(
+async def test_a_key_that_gives_no_id_is_refused_with_the_reason(
     client: httpx.AsyncClient, kafka: FakeKafka, key: str, said: dict[str, Any], field: str
 ) -> None:
     answer = await post(client, a_send(message_id=..., **said), Idempotency_Key=key)
@@ -209,7 +209,7 @@ async def test_a_key_with_another_body_is_a_conflict(
     at = {"message_id": ..., "requested_at": rfc3339(NOW_US - DAY_US // 2)}
     asked = a_send(**at, content={"text": "Hello"})
     assert (await post(client, asked, Idempotency_Key=key)).status_code == 202
-    kafka.sent.clear()
+    kafka.outputs.clear()
     answer = await post(client, [asked | other], Idempotency_Key=key)
     [error] = answer.json()["errors"]
     assert (answer.status_code, error["field"], error["index"], kafka.sent) == (409, "Idempotency-Key", 0, [])
@@ -236,12 +236,12 @@ async def test_one_id_twice_in_a_list_is_refused(kafka: FakeKafka, other: dict[s
 
 async def test_an_id_that_the_key_of_its_list_makes_is_refused_too(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     [made] = ids(await post(client, a_send(message_id=...), Idempotency_Key=KEY))
-    kafka.sent.clear()
+    kafka.outputs.clear()
     answer = await post(client, [a_send(message_id=...), a_send(message_id=made)], Idempotency_Key=KEY)
     assert (answer.status_code, answer.json()["errors"][0]["index"], kafka.sent) == (422, 1, [])
 
 
-async def test_a_key_that_makes_nothing_is_not_looked_at(client: httpx.AsyncClient) -> None:
+async def test_an_unused_key_is_not_validated(client: httpx.AsyncClient) -> None:
     assert (await post(client, a_send(), Idempotency_Key="order-17")).status_code == 202
 
 
@@ -316,7 +316,7 @@ async def test_a_bad_field_is_named_and_nothing_is_written(kafka: FakeKafka, sai
         pytest.param(b"[" * 100_000, id="depths"),
     ],
 )
-async def test_what_is_no_json_is_400(client: httpx.AsyncClient, kafka: FakeKafka, body: bytes) -> None:
+async def test_a_body_that_is_not_json_is_400(client: httpx.AsyncClient, kafka: FakeKafka, body: bytes) -> None:
     answer = await client.post("/v1/sends", content=body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert ("JSON" in answer.json()["detail"], kafka.sent) == (True, [])
@@ -330,7 +330,7 @@ async def test_a_list_has_1_to_1_000_requests(client: httpx.AsyncClient, kafka: 
 
 
 @pytest.mark.parametrize("body", [None, 17, "ann@example.com", [[]]])
-async def test_what_is_no_object_is_no_request(client: httpx.AsyncClient, body: object) -> None:
+async def test_a_body_that_is_not_an_object_is_not_a_request(client: httpx.AsyncClient, body: object) -> None:
     answer = await client.post("/v1/sends", content=orjson.dumps(body))
     assert (answer.status_code, answer.json()["errors"]) == (
         422,
@@ -338,7 +338,9 @@ async def test_what_is_no_object_is_no_request(client: httpx.AsyncClient, body: 
     )
 
 
-async def test_all_or_none_and_every_bad_one_is_named(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_all_or_none_are_accepted_and_every_invalid_one_is_named(
+    client: httpx.AsyncClient, kafka: FakeKafka
+) -> None:
     asked = [a_send(), a_send(to=" ", channel="fax"), a_send(), 17, a_send(message_id="x")]
     answer = await post(client, asked)
     assert answer.status_code == 422
@@ -347,7 +349,7 @@ async def test_all_or_none_and_every_bad_one_is_named(client: httpx.AsyncClient,
     assert kafka.sent == []
 
 
-async def test_what_was_wrong_is_never_shown(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_value_is_never_shown(client: httpx.AsyncClient) -> None:
     answer = await post(client, a_send(to=["secret@example.com"], message_id="secret", template="secret"))
     assert (answer.status_code, "secret" in answer.text) == (422, False)
 
@@ -366,11 +368,11 @@ async def test_another_account_answers_as_one_that_does_not_exist(
 ) -> None:
     there, nowhere = [await post(client, wrap(a_send(account_id=name))) for name in ("globex", "nobody")]
     assert there.status_code == nowhere.status_code == 404
-    assert (told(there), kafka.sent) == (told(nowhere), [])
+    assert (without_request_id(there), kafka.sent) == (without_request_id(nowhere), [])
 
 
 @pytest.mark.parametrize("account", [4711, 4711.0])
-async def test_an_account_given_as_a_number_is_judged_as_its_text(kafka: FakeKafka, account: float) -> None:
+async def test_an_account_given_as_a_number_is_treated_as_text(kafka: FakeKafka, account: float) -> None:
     for accounts, status in (("acme",), 404), (("4711",), 202):
         async with a_caller(kafka, a_token(*accounts)) as client:
             assert (await post(client, a_send(account_id=account))).status_code == status
@@ -406,10 +408,10 @@ async def test_the_first_hundred_bad_elements_are_named(client: httpx.AsyncClien
     assert len(answer.json()["detail"]) < 1000
 
 
-async def test_contents_of_1_mib_are_taken_and_not_a_byte_more(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_contents_of_1_mib_are_accepted_and_not_a_byte_more(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     half = "é" * (MAX_CONTENT_BYTES // 4)
     assert (await post(client, a_send(content={"html": half, "text": half}))).status_code == 202
-    kafka.sent.clear()
+    kafka.outputs.clear()
     answer = await post(client, [a_send(), a_send(content={"html": half, "text": f"{half}x"})])
     assert (answer.status_code, answer.json()["errors"][0]["index"]) == (413, 1)
     assert kafka.sent == []
@@ -437,24 +439,24 @@ async def test_without_acknowledgement_the_ids_are_named_to_repeat_with(
     assert await metric(client, "sendledger_errors") == {"kafka": 1}
 
 
-async def test_what_is_taken_a_worker_takes(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_an_accepted_request_is_accepted_by_the_worker(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     at = rfc3339(NOW_US)[:17].replace("T", " ") + "60.1234567+05:30"
     asked = a_send(to="Ünïcode 👩🏽", subject="\t\u2028", requested_at=at)
     assert (await post(client, asked)).status_code == 202
     [(_, _, value, _)] = kafka.sent
-    decode_request(value, a_place(received_us=NOW_US), decision_days=30)
+    decode_request(value, a_source_position(received_us=NOW_US), decision_days=30)
 
 
 @pytest.mark.parametrize("query", ["wait=perhaps", "wiat=1", "wait=1&account=acme"])
-async def test_a_parameter_that_can_not_be_is_refused(client: httpx.AsyncClient, kafka: FakeKafka, query: str) -> None:
+async def test_an_invalid_parameter_is_refused(client: httpx.AsyncClient, kafka: FakeKafka, query: str) -> None:
     answer = await client.post(f"/v1/sends?{query}", json=a_send())
     assert (answer.status_code, kafka.sent) == (400, [])
 
 
-async def test_where_the_topic_takes_less_the_ids_are_named_to_repeat_with(
+async def test_where_the_topic_refuses_a_record_the_ids_are_named_to_repeat_with(
     client: httpx.AsyncClient, kafka: FakeKafka
 ) -> None:
-    kafka.refuses = {"sends.requested"}
+    kafka.full_topics = {"sends.requested"}
     answer = await post(client, [a_send(message_id=..., content={"text": "x"}), a_send()])
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
     assert answer.json()["detail"].startswith("Stored in part")

@@ -1,4 +1,4 @@
-"""How `sendledger gateway` ends where it can't start, and what it says then; and what `/readyz` looks at."""
+"""How `sendledger gateway` ends if it can't start, and its message; and what `/readyz` checks."""
 
 import asyncio
 import socket
@@ -11,11 +11,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.health import Readiness
-from gateway.serving import _listening, _look_at
+from gateway.server import _listening, _look_at
 from projections.store import Store
 from schemas.errors import ConfigError, StoreError
+from tests.fakes import FakeKafka
 from tests.gateway.test_isolation import a_client
-from tests.gateway.test_webhooks import FakeKafka
 from tests.operating.commands import Ended, sendledger
 
 AWAY = "127.0.0.1:1"
@@ -33,7 +33,7 @@ async def a_gateway_that_ends(folder: Path, **said: str) -> Ended:
 
 
 async def test_the_head_of_an_answer_does_not_keep_its_body_waiting() -> None:
-    """With Nagle's algorithm the body waits until the client has acknowledged the head: 40 ms in each answer."""
+    """With Nagle's algorithm the body waits until the client has acknowledged the head: 40 ms per response."""
     accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     class Accepting(asyncio.Protocol):
@@ -55,7 +55,7 @@ def a_free_port() -> int:
 
 
 @pytest.mark.process
-async def test_with_kafka_away_it_ends_with_4_and_says_what_where_and_the_mend(tmp_path: Path) -> None:
+async def test_an_unreachable_kafka_ends_it_with_4_and_an_error_message(tmp_path: Path) -> None:
     ended = await a_gateway_that_ends(tmp_path)
     assert ended.code == 4
     assert "error: Kafka does not answer" in ended.err
@@ -74,7 +74,7 @@ async def test_with_kafka_away_it_ends_with_4_and_says_what_where_and_the_mend(t
         pytest.param({"CLICKHOUSE_URL": "nonsense"}, "SENDLEDGER_CLICKHOUSE_URL", id="no URL of ClickHouse"),
     ],
 )
-async def test_what_an_operator_has_to_mend_ends_it_with_3(tmp_path: Path, said: dict[str, str], words: str) -> None:
+async def test_a_configuration_error_ends_it_with_3(tmp_path: Path, said: dict[str, str], words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = await a_gateway_that_ends(tmp_path, **{n: port if v == "taken" else v for n, v in said.items()})
@@ -111,14 +111,14 @@ def test_the_server_ends_a_query_that_takes_too_long(clickhouse_url: str) -> Non
     assert Store(clickhouse_url, database="default").tuples("SELECT getSetting('max_execution_time')") == [(0,)]
 
 
-def test_a_clickhouse_that_is_away_is_only_told() -> None:
+def test_an_unreachable_clickhouse_is_only_logged() -> None:
     with capture_logs() as logged:
         _look_at(Store(f"http://{AWAY}"))
     assert [line["event"] for line in logged] == ["clickhouse.away"]
 
 
-class Answering(Store):
-    """A store that answers, or is away, or hangs."""
+class RequestMiddleware(Store):
+    """A store that answers, is unavailable, or hangs."""
 
     def __init__(self) -> None:
         super().__init__(f"http://{AWAY}")
@@ -144,8 +144,10 @@ class Answering(Store):
         pytest.param({"away": True}, {"fails": True}, "ClickHouse and Kafka can't be reached", id="both"),
     ],
 )
-async def test_ready_is_who_can_read_and_write(store: dict[str, Any], kafka: dict[str, Any], said: str | None) -> None:
-    fake_store, fake_kafka = Answering(), FakeKafka()
+async def test_ready_means_kafka_and_clickhouse_answer(
+    store: dict[str, Any], kafka: dict[str, Any], said: str | None
+) -> None:
+    fake_store, fake_kafka = RequestMiddleware(), FakeKafka()
     vars(fake_store).update(store)
     vars(fake_kafka).update(kafka)
     async with a_client(fake_store, fake_kafka) as client:
@@ -153,12 +155,12 @@ async def test_ready_is_who_can_read_and_write(store: dict[str, Any], kafka: dic
     assert (answer.status_code, answer.json().get("detail")) == ((503, said) if said else (200, None))
 
 
-async def test_however_many_ask_a_hanging_store_is_asked_once() -> None:
-    store = Answering()
+async def test_a_hanging_store_is_pinged_once_for_all_callers() -> None:
+    store = RequestMiddleware()
     store.go_on.clear()
     readiness = Readiness(store, FakeKafka(), within_seconds=0.05)
     for _ in range(3):
-        answers = await asyncio.gather(*(readiness.away() for _ in range(20)))
+        answers = await asyncio.gather(*(readiness.unreachable() for _ in range(20)))
         assert answers == [["ClickHouse"]] * 20
     assert store.pings == 1
     store.go_on.set()

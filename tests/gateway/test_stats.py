@@ -1,8 +1,8 @@
-"""Delivery statistics: counts and rates of groups against the rows that they are made of."""
+"""Delivery statistics: counts and rates of groups, compared with the rows that they count."""
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,11 +11,11 @@ import pytest
 
 from projections.messages.columns import events_table, state_table
 from projections.store import Store
-from schemas.identity import uuid7
-from schemas.times import DAY_US
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import DAY_US
 from tests.building import a_decision, a_request, an_event
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_caller, a_token
-from tests.gateway.test_webhooks import FakeKafka
 from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
@@ -50,12 +50,6 @@ def store(clickhouse_url: str) -> Iterator[Store]:
             decision = a_decision(**ids, request=request, outcome=outcome)
             store.insert("message_state", state_table(events, requests=[request], decisions=[decision]))
         yield store
-
-
-@pytest.fixture
-async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    async with a_caller(FakeKafka(), a_token("acme", role="viewer"), store) as made:
-        yield made
 
 
 async def stats(client: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
@@ -97,14 +91,14 @@ async def test_groups_of_several_things(client: httpx.AsyncClient) -> None:
     assert by_template == {"t1": 3, "t2": 6}
 
 
-async def test_a_rate_of_nothing_is_none(client: httpx.AsyncClient) -> None:
+async def test_a_rate_of_zero_messages_is_null(client: httpx.AsyncClient) -> None:
     said = await stats(client, **{"from": "2020-01-01", "to": "2020-01-02"})
     assert said["items"] == []
     assert said["total"]["bounce_rate"] == {"rate": None, "count": 0, "of": 0}
     assert (said["from"], said["to"]) == ("2020-01-01T00:00:00.000000Z", "2020-01-02T00:00:00.000000Z")
 
 
-async def test_one_end_gives_the_other(client: httpx.AsyncClient) -> None:
+async def test_a_missing_end_of_the_period_follows_from_the_other(client: httpx.AsyncClient) -> None:
     said = await stats(client, to="2020-01-08")
     assert said["from"] == "2020-01-01T00:00:00.000000Z"
 
@@ -112,19 +106,19 @@ async def test_one_end_gives_the_other(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "query", [{"group_by": "status"}, {"from": "x"}, {"from": "2026-01-02", "to": "2026-01-01"}, {"cursor": "x"}]
 )
-async def test_what_can_not_be_is_refused(client: httpx.AsyncClient, query: dict[str, str]) -> None:
+async def test_an_invalid_parameter_is_refused(client: httpx.AsyncClient, query: dict[str, str]) -> None:
     answer = await client.get("/v1/stats/delivery", params=query)
     assert answer.status_code == 400, answer.text
     assert next(iter(query)) in answer.json()["detail"]
 
 
-async def test_another_account_is_none(client: httpx.AsyncClient) -> None:
+async def test_another_account_is_answered_like_none(client: httpx.AsyncClient) -> None:
     answers = [await client.get("/v1/stats/delivery", params={"account": name}) for name in ("globex", "nobody")]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].json()["detail"].replace("globex", "nobody") == answers[1].json()["detail"]
 
 
-async def test_rows_of_no_account_are_nobodys_messages(store: Store) -> None:
+async def test_rows_without_an_account_are_not_counted(store: Store) -> None:
     async with a_caller(FakeKafka(), a_token("*", role="viewer"), store) as client:
         assert (await stats(client, account="*"))["total"]["messages"] == 10
 

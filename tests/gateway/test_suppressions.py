@@ -8,12 +8,12 @@ import pytest
 
 from projections.store import Store
 from projections.suppressions.columns import changes_table
-from schemas.gate_facts import decode_command
+from schemas.decoding.gate_inputs import decode_command
+from schemas.decoding.times import rfc3339
 from schemas.suppressions import SuppressionCommand, SuppressionState
-from schemas.times import rfc3339
-from tests.building import a_place
-from tests.gateway.building import NOW_US, a_caller, a_token, records, told
-from tests.gateway.test_webhooks import FakeKafka
+from tests.building import a_source_position
+from tests.fakes import FakeKafka
+from tests.gateway.building import NOW_US, a_caller, a_token, records, without_request_id
 from tests.stores import fresh_store
 
 ROUTES = {"/v1/suppressions": "suppress", "/v1/suppressions/release": "release", "/v1/suppressions/opt-in": "opt_in"}
@@ -34,7 +34,7 @@ async def client(kafka: FakeKafka) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize(("path", "action"), ROUTES.items())
-async def test_what_is_asked_for_is_written_with_who_asked_and_why(
+async def test_a_command_is_written_with_its_actor_and_reason(
     client: httpx.AsyncClient, kafka: FakeKafka, path: str, action: str
 ) -> None:
     answer = await client.post(path, json=ASKED | {"note": "ticket 17"})
@@ -54,13 +54,13 @@ async def test_what_is_asked_for_is_written_with_who_asked_and_why(
     }
 
 
-async def test_a_command_is_one_that_the_gate_takes(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_a_command_is_accepted_by_the_gate(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     asked = {"channel": "sms", "address": "whatsapp:+1 (415) 555-0100", "reason": "STOP was a mistake", "sender": "+1"}
     answer = await client.post("/v1/suppressions/opt-in", json=asked)
     [(_, key, value, headers)] = kafka.sent
     assert (key, headers) == (b"sms:whatsapp:+14155550100", {"actor": b"jo"})
     SuppressionCommand.model_validate_json(value)
-    command = decode_command(value, a_place(received_us=2**60))
+    command = decode_command(value, a_source_position(received_us=2**60))
     assert (command.command_id, command.sender) == (answer.json()["command_id"], "+1")
 
 
@@ -100,7 +100,7 @@ async def test_a_bad_field_is_named_and_nothing_is_written(
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(("body", "status"), [(b"", 400), (b"no JSON", 400), (b"[]", 422), (b'"ann@example.com"', 422)])
-async def test_what_is_no_json_is_400_and_what_is_no_object_is_422(
+async def test_a_body_that_is_not_json_is_400_and_one_that_is_not_an_object_is_422(
     client: httpx.AsyncClient, path: str, body: bytes, status: int
 ) -> None:
     assert (await client.post(path, content=body)).status_code == status
@@ -115,7 +115,7 @@ async def test_a_misspelt_scope_does_not_widen_the_command(
     assert kafka.sent == []
 
 
-async def test_a_command_without_end_is_too_large(client: httpx.AsyncClient) -> None:
+async def test_an_endless_body_is_too_large(client: httpx.AsyncClient) -> None:
     assert (await client.post("/v1/suppressions", json=ASKED | {"note": "x" * 100_000})).status_code == 413
 
 
@@ -152,10 +152,10 @@ async def test_another_account_answers_as_one_that_does_not_exist(kafka: FakeKaf
         there, nowhere = [
             await client.post("/v1/suppressions", json=ASKED | {"scope": name}) for name in ("globex", "nobody")
         ]
-    assert told(there) == told(nowhere)
+    assert without_request_id(there) == without_request_id(nowhere)
 
 
-async def test_without_acknowledgement_nothing_is_promised(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
+async def test_without_acknowledgement_the_answer_is_503(client: httpx.AsyncClient, kafka: FakeKafka) -> None:
     kafka.fails = True
     answer = await client.post("/v1/suppressions", json=ASKED)
     assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
@@ -208,7 +208,7 @@ def store(clickhouse_url: str) -> Iterator[Store]:
         pytest.param("/opt-in", "ann@example.com", "acme", True, id="an opt-in says it too"),
     ],
 )
-async def test_the_answer_says_what_was_so_before(
+async def test_the_answer_has_the_state_before_the_command(
     kafka: FakeKafka, store: Store, path: str, address: str, scope: str, was: bool
 ) -> None:
     channel = "email" if "@" in address else "sms"
@@ -220,7 +220,7 @@ async def test_the_answer_says_what_was_so_before(
 
 
 class OnlyCommands(Store):
-    """A store that knows so many commands, and nothing else of any address."""
+    """A store with this many commands, and nothing else about any address."""
 
     many = 1
 
@@ -240,7 +240,7 @@ async def test_an_address_that_only_a_command_is_about_is_known(kafka: FakeKafka
 
 
 @pytest.mark.parametrize(("many", "complete"), [(1000, True), (1001, False)])
-async def test_what_is_not_shown_is_not_hidden(kafka: FakeKafka, many: int, complete: bool) -> None:
+async def test_incomplete_lists_are_marked(kafka: FakeKafka, many: int, complete: bool) -> None:
     store = OnlyCommands("http://127.0.0.1:1")
     store.many = many
     async with a_caller(kafka, a_token("*", role="viewer"), store) as client:

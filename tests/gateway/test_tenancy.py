@@ -20,21 +20,23 @@ from application.decisions import DecisionListener, DecisionRecord, Waiter
 from application.principals import Principal
 from gateway.app import create_app
 from projections.store import Store
-from schemas.facts import decode_decision
+from schemas.decoding.sends import decode_decision
+from schemas.decoding.times import DAY_US, rfc3339
 from schemas.telemetry import Telemetry
-from schemas.times import DAY_US, rfc3339
-from tests.building import a_place
+from tests.building import a_source_position
+from tests.fakes import FakeKafka
 from tests.gateway.building import NOW_US, a_token
 from tests.gateway.conforming import HOOKS
 from tests.gateway.operations import Body, Operation, Place, closed_values, encoded, operations, put
-from tests.gateway.tenants import ACME, GLOBEX, SHARED, UNKNOWN, Tenant, fill, markers
-from tests.gateway.test_webhooks import FakeKafka, settings
+from tests.gateway.tenants import ACME, GLOBEX, SHARED, UNKNOWN, Tenant, event_id, fill, markers, read_webhook
+from tests.gateway.test_webhooks import settings
 from tests.stores import fresh_store
 
 OPERATIONS = {operation.name: operation for operation in operations()}
-WITH_TOKEN = [name for name, operation in OPERATIONS.items() if operation.takes_token]
+OF_ALL_ACCOUNTS = {"getWeather", *(name for name in OPERATIONS if "DeadLetter" in name)}
+"""Operations about all accounts together: they take only a token of all of them."""
+WITH_TOKEN = [name for name, operation in OPERATIONS.items() if operation.takes_token and name not in OF_ALL_ACCOUNTS]
 READS = [name for name in WITH_TOKEN if OPERATIONS[name].method == "GET"]
-WRITES = [name for name in WITH_TOKEN if OPERATIONS[name].method != "GET"]
 LISTS = [name for name in READS if OPERATIONS[name].has_cursor]
 
 WITHOUT_TOKEN = {
@@ -45,7 +47,7 @@ WITHOUT_TOKEN = {
     "getReadiness",
     "getMetrics",
 }
-"""Operations that know no accounts: for providers, who sign, and for probes."""
+"""Operations without accounts: for providers, which sign, and for probes."""
 
 VALUES: Final[Mapping[str, Callable[[Tenant], Any]]] = {
     "Idempotency-Key": lambda tenant: f"key-{tenant.account}",
@@ -65,8 +67,10 @@ VALUES: Final[Mapping[str, Callable[[Tenant], Any]]] = {
     "disabled_templates": lambda tenant: tenant.template_id,
     "domain": lambda tenant: tenant.domain,
     "email_id": lambda tenant: tenant.email_id,
+    "event_id": event_id,
     "from": lambda tenant: tenant.sender,
     "group": lambda tenant: tenant.group,
+    "letter": lambda _: "0:0",  # dead letters are of no account
     "message_id": lambda tenant: tenant.email_id,
     "metadata.*": lambda tenant: tenant.note,
     "note": lambda tenant: tenant.note,
@@ -113,7 +117,7 @@ OF_BOTH: Final = {
 }
 """Places of things that both accounts have: acme gets its own alone."""
 FROM_CURSOR: Final = {"cursor"}
-"""Places that take what another answer gave: they have tests of their own below."""
+"""Places for values from another response: they have separate tests below."""
 LEFT_OUT: Final = {"message_id"}
 """Fields of an example that a request is sent without, so that ids are made of the Idempotency-Key."""
 
@@ -128,7 +132,7 @@ _OF_ONE_ANSWER: Final = {"request-id", "content-length"}
 
 
 class Case(NamedTuple):
-    """What is put into places: `foreign` is globex's, and `unknown` the same of nobody's; None where there is none."""
+    """The values for the places: `foreign` belongs to globex, `unknown` to no account; None if there is none."""
 
     foreign: Mapping[Place, Any]
     unknown: Mapping[Place, Any] | None = None
@@ -140,7 +144,7 @@ class Case(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer, and what was written before it came."""
+    """A response, and the records that were written before it."""
 
     status: int
     head: str
@@ -151,7 +155,7 @@ class Answer(NamedTuple):
 
     @property
     def words(self) -> tuple[int, str, str]:
-        """What it says but for what was given, and for ids and times, which each answer has of its own."""
+        """Its content without the given values, and without the ids and times that differ in each response."""
         head, body = (
             _TIME.sub("<time>", _ID.sub("<id>", without(text, self.given))) for text in (self.head, self.body)
         )
@@ -232,7 +236,7 @@ def filled(body: Body, values: Mapping[Place, Any], tenant: Tenant) -> Any:
 
 
 def without(text: str, given: Sequence[str]) -> str:
-    """A text in small letters, without what was given."""
+    """A text in lower case, without the given values."""
     text = text.lower()
     for value in sorted(given, key=len, reverse=True):
         for written in {value, orjson.dumps(value).decode()[1:-1], quote(value, safe="")}:
@@ -241,7 +245,7 @@ def without(text: str, given: Sequence[str]) -> str:
 
 
 def cases(operation: Operation, body: Body | None) -> Iterator[Case]:
-    """Every way to ask: each place alone, what names a thing beside what names its account, and all of them at once."""
+    """All combinations: each place alone, the name of a thing with that of its account, and all together."""
     places = [p for p in (*operation.parameters, *(body.places if body else ())) if p.name not in FROM_CURSOR]
     free = [place for place in places if values_without_owner(place) is None]
     accounts = [place for place in free if place.name in ACCOUNTS]
@@ -286,7 +290,7 @@ async def leaks(gateway: Gateway, operation: Operation, role: str) -> AsyncGener
                 continue
             asked = [values for values in case if values is not None]
             calls = [gateway.ask(operation, token, values, body=body) for values in asked]
-            # What writes is asked one by one, since a record does not say which call it came from.
+            # Requests that write are sent one by one, since a record does not say which call it came from.
             answers = [await call for call in calls] if body else await asyncio.gather(*calls)
             foreign = answers[0]
             said = {f"{place.where} {place.name}": value for place, value in case.foreign.items()}
@@ -317,7 +321,8 @@ def store(clickhouse_url: str) -> Iterator[Store]:
 @asynccontextmanager
 async def a_gateway(store: Store) -> AsyncIterator[Gateway]:
     kafka = FakeKafka()
-    app = create_app(settings(writes_per_second=0, reads_per_second=0), store, kafka, Telemetry())
+    unlimited = settings(writes_per_second=0, reads_per_second=0)
+    app = create_app(unlimited, store, kafka, Telemetry(), read_one=read_webhook)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://inside", event_hooks=HOOKS) as client:
         gateway = Gateway(client, kafka)
@@ -332,17 +337,17 @@ async def a_gateway(store: Store) -> AsyncIterator[Gateway]:
 
 @pytest.fixture(scope="module")
 async def gateway(store: Store) -> AsyncIterator[Gateway]:
-    """A gateway whose gate decides at once, on the evidence of both accounts."""
+    """A gateway whose gate decides immediately, with evidence of both accounts."""
 
     async def is_ready(_: DecisionListener) -> bool:
         return True
 
-    async def all_within(watch: Waiter, _: float) -> dict[Any, DecisionRecord]:
-        return {pair: a_decision(made.kafka, pair) for pair in watch.pairs}
+    async def wait_for_all(watch: Waiter, _: float) -> dict[Any, DecisionRecord]:
+        return {key: a_decision(made.kafka, key) for key in watch.message_keys}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DecisionListener, "_is_ready", is_ready)
-        patch.setattr(Waiter, "all_within", all_within)
+        patch.setattr(Waiter, "wait_for_all", wait_for_all)
         async with a_gateway(store) as made:
             yield made
 
@@ -360,7 +365,7 @@ def a_decision(kafka: FakeKafka, pair: tuple[str, str]) -> DecisionRecord:
         "request": request,
     }
     value = orjson.dumps(said)
-    return DecisionRecord(value, decode_decision(value, a_place(received_us=2**60)))
+    return DecisionRecord(value, decode_decision(value, a_source_position(received_us=2**60)))
 
 
 def with_roles(names: Sequence[str]) -> list[Any]:
@@ -392,8 +397,22 @@ async def test_a_token_of_one_account_gets_nothing_of_another(
 
 
 @pytest.mark.clickhouse
+@pytest.mark.parametrize(("operation", "role"), with_roles(sorted(OF_ALL_ACCOUNTS)))
+async def test_what_is_of_all_accounts_needs_a_token_of_all(gateway: Gateway, operation: Operation, role: str) -> None:
+    refused = await gateway.ask(operation, a_token("acme", "globex", role=role), {})
+    assert (refused.status, "role-not-allowed" in refused.body) == (403, True)
+
+
+@pytest.mark.clickhouse
+async def test_the_weather_names_no_account(gateway: Gateway) -> None:
+    answer = await gateway.ask(OPERATIONS["getWeather"], a_token("*", role="operator"), {})
+    assert (answer.status, "sendgrid" in answer.body) == (200, True)
+    assert answer.found(markers()) == []
+
+
+@pytest.mark.clickhouse
 @pytest.mark.parametrize(("operation", "role"), with_roles(WITH_TOKEN))
-async def test_what_the_calls_are_made_of_is_taken(gateway: Gateway, operation: Operation, role: str) -> None:
+async def test_the_generated_calls_are_accepted(gateway: Gateway, operation: Operation, role: str) -> None:
     for body in operation.bodies:
         answer = await gateway.ask(operation, a_token("acme", role=role), {}, body=body)
         assert answer.status < 300, answer
@@ -403,7 +422,7 @@ async def test_what_the_calls_are_made_of_is_taken(gateway: Gateway, operation: 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize("accounts", [["globex"], ["*"]], ids=["its own token", "an operator of all accounts"])
 @pytest.mark.parametrize("name", READS)
-async def test_whoever_may_see_an_account_sees_it(gateway: Gateway, name: str, accounts: list[str]) -> None:
+async def test_a_token_that_covers_an_account_sees_it(gateway: Gateway, name: str, accounts: list[str]) -> None:
     operation = OPERATIONS[name]
     places = {place.name: place for place in operation.parameters}
     values = {places["account"]: GLOBEX.account} if "account" in places else {}
@@ -428,7 +447,7 @@ async def test_without_the_check_of_accounts_leaks_are_found(
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize("name", LISTS)
-async def test_another_account_s_cursor_leads_to_nothing_of_it(gateway: Gateway, name: str) -> None:
+async def test_a_cursor_of_another_account_shows_nothing_of_it(gateway: Gateway, name: str) -> None:
     operation = OPERATIONS[name]
     places = {place.name: place for place in operation.parameters}
     limit, cursor = {places["limit"]: 1}, places["cursor"]
@@ -454,14 +473,14 @@ async def test_another_account_s_cursor_leads_to_nothing_of_it(gateway: Gateway,
 
 
 def with_key_of(ours: str, theirs: str) -> str:
-    """A cursor that is good for our filters, and stands where theirs stands."""
+    """A cursor that is valid for our filters, at the position of theirs."""
     [ours_of, *_], [_, *key] = (orjson.loads(base64.urlsafe_b64decode(text + "==")) for text in (ours, theirs))
     return base64.urlsafe_b64encode(orjson.dumps([ours_of, *key])).decode().rstrip("=")
 
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize("name", sorted(WITHOUT_TOKEN))
-async def test_what_takes_no_token_shows_nothing_of_an_account(gateway: Gateway, name: str) -> None:
+async def test_operations_without_a_token_show_nothing_of_an_account(gateway: Gateway, name: str) -> None:
     operation = OPERATIONS[name]
     await gateway.ask(OPERATIONS["getMessage"], a_token("globex", role="viewer"), {}, tenant=GLOBEX)
     answer = await gateway.ask(operation, {}, {})

@@ -1,4 +1,4 @@
-"""How often one token may ask and one address may fail; and that nobody is held up by another."""
+"""Rate limits: requests of a token, and failures of a source address; one does not affect another."""
 
 from typing import Any
 
@@ -7,13 +7,14 @@ import pytest
 
 from application.principals import Principal
 from gateway.throttle import Throttle
+from tests.fakes import FakeKafka
 from tests.gateway.building import a_send, a_token
 from tests.gateway.test_isolation import a_client
 from tests.gateway.test_problems import Refusing
-from tests.gateway.test_webhooks import FakeKafka, post, post_as_postmark
+from tests.gateway.test_webhooks import post, post_as_postmark
 
 STORE = Refusing("http://127.0.0.1:1")
-"""Its answers don't matter here: a request that is not refused gets as far as the store."""
+"""Its results don't matter: a request that is not refused reaches the store."""
 UNLIMITED = {"writes_per_second": 0, "reads_per_second": 0, "failures_per_minute": 0}
 
 
@@ -30,7 +31,7 @@ def limits(**said: int) -> dict[str, Any]:
 
 
 async def until_refused(ask: Any, client: httpx.AsyncClient) -> httpx.Response:
-    """Ask until the limit is met; a second may end in between, so that it starts anew."""
+    """Send requests until the limit is reached; a new second may begin in between, which resets it."""
     for _ in range(50):
         answer: httpx.Response = await ask(client)
         if answer.status_code == 429:
@@ -38,7 +39,7 @@ async def until_refused(ask: Any, client: httpx.AsyncClient) -> httpx.Response:
     raise AssertionError("no limit was met")
 
 
-async def test_a_token_that_writes_too_often_is_told_when_to_come_again() -> None:
+async def test_a_token_that_writes_too_often_gets_retry_after() -> None:
     async with a_client(STORE, FakeKafka(), **limits(writes_per_second=1)) as client:
         answer = await until_refused(send, client)
         assert (answer.json()["code"], answer.headers["content-type"]) == ("rate-limited", "application/problem+json")
@@ -47,7 +48,7 @@ async def test_a_token_that_writes_too_often_is_told_when_to_come_again() -> Non
         assert (await listed(client)).status_code == 500  # reads are counted by themselves
 
 
-async def test_a_token_that_reads_too_often_is_told_when_to_come_again() -> None:
+async def test_a_token_that_reads_too_often_is_rate_limited() -> None:
     async with a_client(STORE, FakeKafka(), **limits(reads_per_second=1)) as client:
         assert (await until_refused(listed, client)).json()["code"] == "rate-limited"
         assert (await listed(client, "another")).status_code == 500
@@ -76,25 +77,25 @@ async def test_0_is_no_limit() -> None:
     throttle = Throttle(writes_per_second=0, reads_per_second=0, failures_per_minute=0)
     ann = Principal("ann", "publisher", frozenset({"acme"}))
     for _ in range(1000):
-        await throttle.of_token(ann, "POST")
-        assert await throttle.of_failure("192.0.2.1") is None
+        await throttle.count_request(ann, "POST")
+        assert await throttle.count_failure("192.0.2.1") is None
 
 
 async def test_a_whole_network_of_sources_does_not_fill_the_memory() -> None:
     throttle = Throttle(writes_per_second=0, reads_per_second=0, failures_per_minute=1000)
     for number in range(10_000):
-        await throttle.of_failure(f"2001:db8::{number:x}")
+        await throttle.count_failure(f"2001:db8::{number:x}")
     assert len(throttle._limiter.storage.storage) <= 2 * 4096  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["writes_per_second", "reads_per_second", "failures_per_minute"])
-def test_the_defaults_are_more_than_anybody_needs(name: str) -> None:
+def test_the_default_limits_are_generous(name: str) -> None:
     from tests.gateway.test_webhooks import settings
 
     assert getattr(settings(), name) >= 500
 
 
-async def test_what_the_role_may_not_counts_against_the_token_s_limit() -> None:
+async def test_forbidden_requests_count_against_the_token_s_limit() -> None:
     async with a_client(STORE, FakeKafka(), **limits(reads_per_second=1)) as client:
 
         async def refused(client: httpx.AsyncClient) -> httpx.Response:

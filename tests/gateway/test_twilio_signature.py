@@ -1,4 +1,4 @@
-"""Twilio's signature: the vendor's published vectors hold, and nothing else gets through or blows up."""
+"""Twilio's signature: the vendor's published vectors are accepted; anything else is SignatureInvalid."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake.twilio import MAX_FIELDS, SIGNATURE_HEADER, load_auth_tokens, verify
+from application.signatures.twilio import MAX_FIELDS, SIGNATURE_HEADER, load_auth_tokens, verify
 from schemas.errors import ConfigError, SignatureInvalid
 
 # The vendor's vectors: github.com/twilio/twilio-python, tests/unit/test_request_validator.py, 306691e7 (2026-11-25).
@@ -140,7 +140,7 @@ def test_a_proxy_may_change_the_scheme_and_twilio_may_write_the_port(called: str
         pytest.param("https://a.example?x=a:b/c@d", "http://a.example?x=a:b/c@d", id="a query that looks like a host"),
     ],
 )
-def test_urls_that_are_one(signed: str, called: str) -> None:
+def test_equivalent_urls_are_accepted(signed: str, called: str) -> None:
     check(FORM, sign(signed), called)
 
 
@@ -156,7 +156,7 @@ def test_urls_that_are_one(signed: str, called: str) -> None:
         pytest.param("https://b.example/w", "https://b.example:x@a.example/w", id="a host that is a password"),
     ],
 )
-def test_urls_that_are_not(signed: str, called: str) -> None:
+def test_different_urls_are_refused(signed: str, called: str) -> None:
     refused(FORM, sign(signed), called)
 
 
@@ -174,7 +174,7 @@ def test_urls_that_are_not(signed: str, called: str) -> None:
         pytest.param(b"Body=line%0D%0Aline&NumMedia=0", "Bodyline\r\nlineNumMedia0", id="lines"),
     ],
 )
-def test_what_of_a_form_is_signed(body: bytes, said: str) -> None:
+def test_which_fields_of_a_form_are_signed(body: bytes, said: str) -> None:
     check(body, sign(URL, said))
 
 
@@ -216,16 +216,16 @@ def test_a_url_without_a_hash_signs_no_body() -> None:
 
 
 @pytest.mark.parametrize("respell", [str.lower, str.upper, str.title], ids=["lower", "upper", "title"])
-def test_names_of_headers_have_no_case(respell: Callable[[str], str]) -> None:
+def test_header_names_are_case_insensitive(respell: Callable[[str], str]) -> None:
     check(FORM, {respell(SIGNATURE_HEADER): f" {sign(URL)} "})
 
 
-def test_any_of_several_live_tokens_will_do() -> None:
+def test_any_of_several_valid_tokens_is_accepted() -> None:
     check(FORM, sign(URL), tokens=f"another, {TOKEN} ,")
     check(FORM, sign(URL, token="another"), tokens=f"another,{TOKEN}")
 
 
-def test_a_form_of_endless_fields_is_nobodys() -> None:
+def test_a_form_with_too_many_fields_is_refused() -> None:
     check(b"&" * MAX_FIELDS, sign(URL, ""))
     refused(b"&" * (MAX_FIELDS + 1), sign(URL, ""))
 
@@ -245,12 +245,12 @@ def test_what_twilio_would_sign_is_accepted(pairs: list[tuple[str, str]]) -> Non
 
 
 @given(body=st.binary(max_size=50), signature=st.text(max_size=40), url=st.text(max_size=40) | st.just(URL))
-def test_nonsense_is_refused_and_raises_nothing_else(body: bytes, signature: str, url: str) -> None:
+def test_random_input_is_refused_and_raises_nothing_else(body: bytes, signature: str, url: str) -> None:
     refused(body, signature, url)
     refused(body, sign(URL), url + "?bodySHA256=" + signature)
 
 
-def test_no_text_is_no_token() -> None:
+def test_an_empty_setting_has_no_tokens() -> None:
     assert load_auth_tokens(" , ") == ()
 
 
@@ -264,7 +264,7 @@ def test_no_text_is_no_token() -> None:
         pytest.param("0123\x004567", id="no text"),
     ],
 )
-def test_a_wrong_token_is_a_config_error_that_names_its_place_and_not_the_token(token: str) -> None:
+def test_an_invalid_token_is_a_config_error_that_gives_its_position_and_not_the_token(token: str) -> None:
     with pytest.raises(ConfigError, match="token 2 ") as caught:
         load_auth_tokens(f"{TOKEN},{token}")
     assert token not in str(caught.value)

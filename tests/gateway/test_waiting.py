@@ -1,4 +1,4 @@
-"""`?wait=1`: decisions come back to whoever asked, through whichever gateway, and to nobody else. On a real Kafka.
+"""`?wait=1`: each caller gets the decisions about its own requests, through any gateway. On a real Kafka.
 
 The gate here is a stand-in that approves what it reads, in transactions; what it reads again it decides as before.
 """
@@ -14,27 +14,28 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from application.decisions import MAX_WATCHED, DecisionListener
-from application.send_requests import Pair
+from application.decisions import MAX_SUBSCRIBED, DecisionListener
+from application.send_requests import MessageKey
 from application.writing import producer_of
 from gateway.app import create_app
-from processors.topics import make_topics
+from processors.kafka.topics import create_topics
 from projections.store import Store
+from schemas.decoding.times import rfc3339
 from schemas.records import SendDecision
 from schemas.settings import TopicSettings, read
 from schemas.telemetry import Telemetry
-from schemas.times import rfc3339
 from schemas.topics import SENDS_DECIDED, SENDS_REQUESTED
-from tests.building import a_place
+from tests.building import a_source_position
+from tests.fakes import FakeKafka
 from tests.gateway.building import NOW_US, a_caller, a_message_id, a_send, a_token
 from tests.gateway.conforming import HOOKS
-from tests.gateway.test_webhooks import FakeKafka, settings
+from tests.gateway.test_webhooks import settings
 
 pytestmark = pytest.mark.kafka
 
 ACCOUNT = f"waiting-{uuid4().hex[:12]}"
 SILENT = f"silent-{uuid4().hex[:12]}"
-"""The account that this gate never decides about."""
+"""An account for which this gate makes no decisions."""
 
 
 class StandIn:
@@ -84,10 +85,10 @@ def a_decision(request: dict[str, Any], number: int = 0) -> bytes:
 
 @asynccontextmanager
 async def a_gateway(bootstrap: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway of its own, alive."""
-    app = create_app(
-        settings(kafka_bootstrap=bootstrap), Store("http://127.0.0.1:1"), producer_of(bootstrap), Telemetry()
-    )
+    """A running gateway for one test."""
+    telemetry = Telemetry()
+    kafka = producer_of(bootstrap, telemetry)
+    app = create_app(settings(kafka_bootstrap=bootstrap), Store("http://127.0.0.1:1"), kafka, telemetry)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         headers, hooks = a_token("*"), HOOKS
@@ -100,7 +101,7 @@ async def a_gateway(bootstrap: str) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture(scope="module")
 async def gateways(kafka_bootstrap: str) -> AsyncIterator[Sequence[httpx.AsyncClient]]:
     """Two gateways on one Kafka."""
-    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(a_gateway(kafka_bootstrap)) for _ in range(2)]
 
@@ -126,7 +127,7 @@ async def a_reader(bootstrap: str) -> AsyncIterator[DecisionListener]:
 
 
 def some(count: int, account: str = ACCOUNT) -> list[dict[str, Any]]:
-    """Requests that nobody has asked for before."""
+    """Requests that were not made before."""
     return [a_send(message_id=a_message_id(number=uuid4().int >> 50), account_id=account) for _ in range(count)]
 
 
@@ -165,7 +166,7 @@ async def test_a_repeat_gets_its_first_decision_through_any_gateway(
     assert first.json() == again.json() == elsewhere.json()
 
 
-async def test_a_repeat_with_another_content_is_told_what_differs(
+async def test_the_error_for_a_repeat_with_other_content_names_the_differences(
     gateways: Sequence[httpx.AsyncClient], gate: StandIn
 ) -> None:
     [asked, new] = some(2)
@@ -201,20 +202,25 @@ async def test_the_decision_about_another_accounts_message_is_not_its_decision(
 
 
 @pytest.mark.parametrize("rubbish", [b"no JSON", b"[]", b"{}", None], ids=repr)
-async def test_what_is_no_decision_decides_nothing(
+async def test_a_record_that_is_not_a_decision_is_ignored(
     gateways: object, kafka_bootstrap: str, rubbish: bytes | None
 ) -> None:
     [asked] = some(1)
-    pair, place = Pair(ACCOUNT, asked["message_id"]), a_place(topic=SENDS_DECIDED.name, received_us=NOW_US)
-    async with a_reader(kafka_bootstrap) as reader, reader.watching([pair]) as watch:
+    pair, place = (
+        MessageKey(ACCOUNT, asked["message_id"]),
+        a_source_position(topic=SENDS_DECIDED.name, received_us=NOW_US),
+    )
+    async with a_reader(kafka_bootstrap) as reader, reader.subscribe([pair]) as watch:
         for value in (rubbish, a_decision(asked)):
-            reader.take(pair.message_id.encode(), value, place)
+            reader.dispatch(pair.message_id.encode(), value, place)
         assert watch is not None
-        found = await watch.all_within(1) or {}
+        found = await watch.wait_for_all(1) or {}
         assert {pair: record.value for pair, record in found.items()} == {pair: a_decision(asked)}
 
 
-async def test_who_does_not_wait_gets_the_ids_at_once(gateways: Sequence[httpx.AsyncClient], gate: StandIn) -> None:
+async def test_a_caller_that_does_not_wait_gets_the_ids_at_once(
+    gateways: Sequence[httpx.AsyncClient], gate: StandIn
+) -> None:
     [asked] = some(1)
     assert (await gateways[0].post("/v1/sends?wait=0", json=asked)).status_code == 202
 
@@ -226,11 +232,11 @@ async def test_a_gateway_whose_reader_reads_nothing_answers_with_the_ids() -> No
     assert (answer.status_code, len(kafka.sent)) == (202, 1)
 
 
-async def test_only_so_many_are_waited_for_at_a_time(gateways: object, kafka_bootstrap: str) -> None:
-    pairs = [Pair(ACCOUNT, a_message_id(number=n)) for n in range(MAX_WATCHED)]
+async def test_the_number_of_waiting_callers_is_limited(gateways: object, kafka_bootstrap: str) -> None:
+    pairs = [MessageKey(ACCOUNT, a_message_id(number=n)) for n in range(MAX_SUBSCRIBED)]
     async with a_reader(kafka_bootstrap) as reader:
-        one = [Pair(ACCOUNT, a_message_id(days_ago=1))]
-        async with reader.watching(pairs) as most, reader.watching(one) as one_more:
+        one = [MessageKey(ACCOUNT, a_message_id(days_ago=1))]
+        async with reader.subscribe(pairs) as most, reader.subscribe(one) as one_more:
             assert (most is None, one_more is None) == (False, True)
-        async with reader.watching(pairs[:1]) as again:
+        async with reader.subscribe(pairs[:1]) as again:
             assert again is not None

@@ -1,4 +1,4 @@
-"""Webhooks in: what is answered when, with a Kafka that does as it is told."""
+"""Webhooks: the responses, with a fake Kafka."""
 
 import hmac
 import threading
@@ -12,15 +12,16 @@ import httpx
 import pytest
 
 from application import deadlines
+from application.signatures import twilio
+from application.signatures.sendgrid import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from gateway.app import create_app
-from gateway.intake import twilio, webhooks
-from gateway.intake.sendgrid import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from gateway.webhooks import routes as webhooks
 from projections.store import Store
+from schemas.decoding.ids import message_id_or_blank
+from schemas.decoding.times import rfc3339_us
 from schemas.errors import ConfigError
-from schemas.identity import message_id_or_blank
 from schemas.settings import GatewaySettings, read
 from schemas.telemetry import Telemetry
-from schemas.times import rfc3339_us
 from simulator.signing import new_key_pair, sign_sendgrid
 from tests.application.building import FakeKafka
 
@@ -105,7 +106,7 @@ async def test_the_body_is_kept_byte_for_byte_with_what_its_signature_needs(
 
 
 @pytest.mark.parametrize("key", [PRIVATE, OLD_PRIVATE])
-async def test_several_keys_are_live_while_one_is_rotated(client: httpx.AsyncClient, key: str) -> None:
+async def test_several_keys_are_valid_during_a_rotation(client: httpx.AsyncClient, key: str) -> None:
     assert (await post(client, b"[]", key)).status_code == 204
 
 
@@ -114,7 +115,7 @@ async def test_another_key_is_refused_and_nothing_is_written(client: httpx.Async
     assert kafka.sent == []
 
 
-async def test_without_acknowledgement_the_provider_is_asked_to_come_again(
+async def test_without_acknowledgement_the_provider_is_asked_to_retry(
     client: httpx.AsyncClient, kafka: FakeKafka
 ) -> None:
     kafka.fails = True
@@ -143,7 +144,7 @@ async def test_without_a_length_the_body_is_counted(client: httpx.AsyncClient, k
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"\xff\x00", b"{}"])
-async def test_a_rightly_signed_body_is_never_refused_for_its_content(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_correctly_signed_body_is_never_refused_for_its_content(client: httpx.AsyncClient, body: bytes) -> None:
     assert (await post(client, body)).status_code == 204
 
 
@@ -235,13 +236,13 @@ async def test_unverified_intake_needs_its_explicit_flag(kafka: FakeKafka, provi
     assert [sent[0] for sent in kafka.sent] == [f"webhooks.{provider}"]
 
 
-def test_twilio_without_the_url_that_it_signs_is_no_configuration() -> None:
+def test_twilio_without_a_public_url_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="PUBLIC_URL"):
         webhooks.providers(settings(public_url=""))
 
 
 @pytest.mark.parametrize("said", [{"twilio_auth_tokens": ""}, {"insecure_webhooks": True}])
-def test_who_checks_no_signature_of_twilio_needs_no_url(said: dict[str, Any]) -> None:
+def test_without_twilio_verification_no_public_url_is_needed(said: dict[str, Any]) -> None:
     assert len(webhooks.providers(settings(public_url="", **said))) == 3
 
 
@@ -271,7 +272,7 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("provider", "headers"), IMPOSSIBLE)
-async def test_no_byte_of_a_body_is_asked_for_that_nobody_can_have_signed(
+async def test_a_body_is_not_read_if_its_headers_can_not_be_valid(
     client: httpx.AsyncClient, provider: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -285,7 +286,7 @@ async def test_no_byte_of_a_body_is_asked_for_that_nobody_can_have_signed(
     assert asked == []
 
 
-async def test_a_large_post_is_checked_beside_the_loop(
+async def test_a_large_post_is_verified_off_the_event_loop(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[bool] = []
@@ -303,17 +304,17 @@ async def test_a_large_post_is_checked_beside_the_loop(
     assert checked[-1] is False
 
 
-async def test_a_signed_post_that_its_topic_does_not_take_is_to_be_sent_again(
+async def test_a_signed_post_that_its_topic_refuses_is_answered_with_retry(
     client: httpx.AsyncClient, kafka: FakeKafka
 ) -> None:
-    kafka.refuses = {"webhooks.sendgrid"}
+    kafka.full_topics = {"webhooks.sendgrid"}
     answer = await post(client, b"[]")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     metrics = (await client.get("/metrics")).text
     assert 'sendledger_webhooks_total{provider="sendgrid",status="503"} 1' in metrics
 
 
-async def test_without_time_left_kafka_is_not_blamed(kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_the_deadline_kafka_is_not_blamed(kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_client(kafka) as client:
         with monkeypatch.context() as late:
             late.setattr(deadlines, "remaining", lambda: 0.0)

@@ -1,9 +1,9 @@
-"""The golden cases: what each provider posts, and what it becomes. `make golden` writes the expectations anew.
+"""The golden cases: posts of each provider, and the adapters' output. `make golden` rewrites the expectations.
 
-A case is a body, `<provider>/<case>.json` (or another ending, where a provider posts no JSON), beside its
-`<case>.expected.json`; and beside its `<case>.headers.json`, an object of name to text, where the record's headers
-say something of their own. Cases are found by their names: a new file is a new test. What is blank or false is left
-out of an expectation, and so is the place in the log, which is the same for all; bytes are shown as text.
+A case is a body, `<provider>/<case>.json` (or another extension if the provider does not post JSON), with its
+`<case>.expected.json`; and with `<case>.headers.json`, an object of name to text, if the record's headers matter.
+Cases are found by their names: a new file is a new test. Blank and false values are left out of an expectation, and
+so is the source position, which is the same for all; bytes are shown as text.
 """
 
 import sys
@@ -13,65 +13,70 @@ from typing import Any, Final
 
 import orjson
 
-from schemas.events import Bad, Event, Headers, Parsed, Place
+from schemas.decoding.times import rfc3339, rfc3339_us
+from schemas.events import Event, Headers, Parsed, Rejection, SourcePosition
 from schemas.providers import ADAPTERS
-from schemas.times import rfc3339, rfc3339_us
 
-__all__ = ["as_headers", "cases", "expectation_of", "expected_path", "headers_of", "parsed", "place_of", "shown"]
+__all__ = ["as_headers", "cases", "expectation_of", "expected_path", "headers_of", "parsed", "shown", "source_position"]
 
 HERE: Final = Path(__file__).parent
 RECEIVED_AT: Final = "2026-11-24T09:30:00.000000Z"
-_PLACE: Final = frozenset({"topic", "partition", "offset"})
-_BESIDE_A_BODY: Final = (".expected.json", ".headers.json")
+_SOURCE_POSITION: Final = frozenset({"topic", "partition", "offset"})
+_NOT_BODIES: Final = (".expected.json", ".headers.json")
 
 
 def cases() -> list[Path]:
     """Return the bodies of all cases."""
     bodies = (path for provider in ADAPTERS for path in (HERE / provider).glob("*.*"))
-    return sorted(path for path in bodies if not path.name.endswith(_BESIDE_A_BODY))
+    return sorted(path for path in bodies if not path.name.endswith(_NOT_BODIES))
 
 
-def place_of(case: Path) -> Place:
-    """Return where the record of a case is said to stand."""
+def source_position(case: Path) -> SourcePosition:
+    """Return the source position of a case's record."""
     received_us = rfc3339_us(RECEIVED_AT)
     assert received_us is not None
-    return Place(f"webhooks.{case.parent.name}", 3, 1042, received_us)
+    return SourcePosition(f"webhooks.{case.parent.name}", 3, 1042, received_us)
 
 
 def headers_of(case: Path) -> Headers:
-    """Return the headers of a case's record, as Kafka gives them; none where no file says them."""
+    """Return the headers of a case's record, as Kafka gives them; none if there is no such file."""
     path = case.with_suffix(".headers.json")
     return as_headers(orjson.loads(path.read_bytes())) if path.exists() else ()
 
 
-def as_headers(said: Mapping[str, str]) -> Headers:
+def as_headers(texts: Mapping[str, str]) -> Headers:
     """Return headers as Kafka gives them."""
-    return [(name, text.encode()) for name, text in said.items()]
+    return [(name, text.encode()) for name, text in texts.items()]
 
 
 def expected_path(case: Path) -> Path:
-    """Return the file that says what becomes of a case."""
+    """Return the file with the expectation of a case."""
     return case.with_suffix(".expected.json")
 
 
 def parsed(case: Path) -> Parsed:
-    """Return what the provider's adapter makes of a case."""
-    return ADAPTERS[case.parent.name](case.read_bytes(), place_of(case), headers_of(case))
+    """Return the output of the provider's adapter for a case."""
+    return ADAPTERS[case.parent.name](case.read_bytes(), source_position(case), headers_of(case))
 
 
 def expectation_of(case: Path) -> dict[str, Any]:
-    """Return what becomes of a case, as its file should say it."""
+    """Return the output for a case, as its file should have it."""
     return shown(parsed(case))
 
 
-def shown(said: Parsed) -> dict[str, Any]:
-    """Return what an adapter gave, as JSON that people can review."""
-    return {"events": [_event(event) for event in said.events], "bad": [_bad(bad) for bad in said.bad]}
+def shown(output: Parsed) -> dict[str, Any]:
+    """Return the output of an adapter as JSON that people can review."""
+    return {
+        "events": [_event(event) for event in output.events],
+        "bad": [_rejection(rejection) for rejection in output.rejections],
+    }
 
 
 def _event(event: Event) -> dict[str, Any]:
     fields = event._asdict().items()
-    said = {name: value for name, value in fields if value != "" and value is not False and name not in _PLACE}
+    said = {
+        name: value for name, value in fields if value != "" and value is not False and name not in _SOURCE_POSITION
+    }
     for name in ("occurred", "received"):
         said[f"{name}_at"] = rfc3339(said.pop(f"{name}_us"))
     if event.extra:
@@ -79,12 +84,12 @@ def _event(event: Event) -> dict[str, Any]:
     return said
 
 
-def _bad(bad: Bad) -> dict[str, Any]:
-    return bad._asdict() | {"value": bad.value.decode("utf-8", "backslashreplace")}
+def _rejection(rejection: Rejection) -> dict[str, Any]:
+    return rejection._asdict() | {"value": rejection.value.decode("utf-8", "backslashreplace")}
 
 
 def main() -> None:
-    """Write every expectation that differs, and say which."""
+    """Write every expectation that differs, and print its path."""
     for case in cases():
         path, text = expected_path(case), orjson.dumps(expectation_of(case), option=orjson.OPT_INDENT_2) + b"\n"
         if not path.exists() or path.read_bytes() != text:

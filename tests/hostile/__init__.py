@@ -1,6 +1,6 @@
-"""Hostile input: whatever bytes, texts, numbers, headers and keys come in, the guarantees of
-`docs/explanation/hostile-input.md` hold.
+"""Hostile input: the guarantees of `docs/explanation/hostile-input.md` hold for any bytes, texts, numbers, headers and
+keys.
 
-strategies.py draws the input; each test module feeds it to one stage of the way: decoders, adapters, the gate's intake
-and both its steps, the ledger's reading and writing, the gateway's routes.
+strategies.py generates the input; each test module feeds it to one stage: decoders, adapters, the gate's intake and
+both of its steps, the ledger's decoding and writing, the gateway's routes.
 """

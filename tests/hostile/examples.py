@@ -1,4 +1,4 @@
-"""How many examples a property takes where the usual hundred would be too many."""
+"""The number of examples of a property test for which the default of 100 would be too many."""
 
 from typing import Final
 
@@ -10,5 +10,5 @@ _USUAL: Final = 100
 
 
 def examples(number: int) -> int:
-    """Return `number`, and of `make test-fast`, which takes fewer of all properties, the same share of it."""
+    """Return `number`, reduced like the default number of examples (`make test-fast` uses fewer)."""
     return max(1, number * settings().max_examples // _USUAL)

@@ -1,4 +1,4 @@
-"""Strategies of hostile input, and records that look good but for one thing.
+"""Strategies for hostile input, and for records that are valid except for a few fields.
 
 Texts are long, full of combining marks or control characters, or half a surrogate pair; JSON nests thousands deep, and
 its numbers are beyond any type; times are before 1970 and after 9999; a record lacks its key, its value or both.
@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import rfc3339
 from schemas.examples import EXAMPLES
-from schemas.identity import uuid7
-from schemas.times import rfc3339
 from tests.building import NOW_US, FakeRecord
 
 __all__ = [
@@ -31,11 +31,11 @@ __all__ = [
 ]
 
 DEEP: Final = (40, 999, 1_100, 5_000, 100_000)
-"""Nesting: within what every parser reads, at Python's own limit, and far beyond it."""
+"""Levels of nesting: within the limit of every parser, at Python's recursion limit, and far beyond it."""
 
 
 def deep(levels: int, *, brackets: bytes = b"[]") -> bytes:
-    """JSON that nests so many levels deep."""
+    """Return JSON that nests so many levels deep."""
     opening, closing = (b'{"a":', b"}") if brackets == b"{}" else (b"[", b"]")
     return opening * levels + b"1" + closing * levels
 
@@ -67,7 +67,7 @@ _ODD_TEXTS: Final = (
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Texts that JSON can hold, the short and the long."""
+    """Short and long texts that JSON can hold."""
     return st.one_of(
         st.sampled_from(_ODD_TEXTS),
         st.text(max_size=40),
@@ -80,7 +80,7 @@ _NUMBERS: Final = (0, -1, 1, 1.5, -0.0, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63)
 
 
 def times() -> st.SearchStrategy[object]:
-    """Times as records and providers write them: absurd, far away, of another form, or good."""
+    """Times as in records and webhooks: implausible, far away, in another format, or valid."""
     return st.one_of(
         st.sampled_from(
             (
@@ -105,7 +105,7 @@ def times() -> st.SearchStrategy[object]:
 
 
 def json_values() -> st.SearchStrategy[Any]:
-    """Any JSON value that Python's own `json` can write."""
+    """Any JSON value that Python's `json` can encode."""
     numbers = st.one_of(st.sampled_from(_NUMBERS), st.integers(), st.floats())
     leaves = st.one_of(st.none(), st.booleans(), numbers, texts(), times())
     # Only a short value is repeated: lists of such lists would grow without bound.
@@ -121,7 +121,7 @@ def json_values() -> st.SearchStrategy[Any]:
 
 
 def headers() -> st.SearchStrategy[list[tuple[str, bytes]]]:
-    """Headers: ours with odd values, foreign ones, repeated ones, and such as have no value."""
+    """Headers: ours with odd values, unknown ones, repeated ones, and some without a value."""
     names = st.one_of(
         st.sampled_from(["received_at", "request_url", "content_type", "webhook_id", "dlq.topic", "", "\\xff"]), texts()
     )
@@ -133,7 +133,7 @@ def headers() -> st.SearchStrategy[list[tuple[str, bytes]]]:
         ]
     )
     values = st.one_of(st.binary(max_size=30), urls, st.just(b"9999-99-99T99:99:99.999999Z"), st.none())
-    return st.lists(st.tuples(names, values), max_size=4)  # Kafka knows headers without a value
+    return st.lists(st.tuples(names, values), max_size=4)  # Kafka allows headers without a value
 
 
 def keys() -> st.SearchStrategy[bytes | None]:
@@ -142,7 +142,7 @@ def keys() -> st.SearchStrategy[bytes | None]:
 
 
 def elements() -> st.SearchStrategy[bytes]:
-    """JSON as bytes, most of it such as a decoder has not met."""
+    """JSON as bytes, most of it unexpected by a decoder."""
     return st.one_of(
         json_values().map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")),
         st.builds(deep, st.sampled_from(DEEP), brackets=st.sampled_from([b"[]", b"{}"])),
@@ -165,7 +165,7 @@ def elements() -> st.SearchStrategy[bytes]:
 
 
 def bodies() -> st.SearchStrategy[bytes]:
-    """Whole bodies: bytes, JSON, lists of elements, forms; cut off, or with a byte changed."""
+    """Whole bodies: bytes, JSON, lists of elements, forms; truncated, or with bytes changed."""
     lists = st.lists(elements(), max_size=4).map(lambda parts: b"[" + b",".join(parts) + b"]")
     forms = st.lists(st.tuples(texts(), texts()), max_size=6).map(
         lambda pairs: "&".join(f"{name}={value}" for name, value in pairs).encode("utf-8", "surrogatepass")
@@ -180,7 +180,7 @@ def _spoilt(body: bytes, place: int, inserted: bytes) -> bytes:
 
 
 def _fresh(record: dict[str, Any]) -> dict[str, Any]:
-    """An example with the ids and times of NOW_US, so that it is good for a record of that moment."""
+    """Return an example with the ids and times of NOW_US, so that it is valid for a record of that time."""
     message_id, at = uuid7(NOW_US, b"0123456789"), rfc3339(NOW_US)
     new = {"message_id": message_id, "requested_at": at, "decided_at": at, "dispatched_at": at, "at": at}
     new |= {"updated_at": at, "changed_at": at}
@@ -200,12 +200,12 @@ GOOD: Final[Mapping[str, dict[str, Any]]] = {
         "suppressions.changed": "SuppressionState",
     }.items()
 }
-"""A good record of each topic of ours."""
+"""A valid record for each of our own topics."""
 
 
 @st.composite
 def mutated(draw: st.DrawFn, good: Mapping[str, Any]) -> bytes:
-    """A record that is good but for a few fields: hostile values, missing fields, unknown fields that nest deep."""
+    """A record that is valid except for a few fields: hostile values, missing fields, deeply nested unknown fields."""
     record = dict(good)
     for _ in range(draw(st.integers(1, 2))):
         name = draw(st.sampled_from(sorted(record) or ["a"]))
@@ -227,7 +227,7 @@ def mutated(draw: st.DrawFn, good: Mapping[str, Any]) -> bytes:
 
 
 def raw_records(topics: Sequence[str]) -> st.SearchStrategy[FakeRecord]:
-    """Records of these topics: tombstones, hostile bodies, and records that are good but for a few fields."""
+    """Records of these topics: tombstones, hostile bodies, and records that are valid except for a few fields."""
     return st.sampled_from(list(topics)).flatmap(
         lambda topic: st.builds(
             FakeRecord,

@@ -1,4 +1,4 @@
-"""Every adapter: pure and total, a bad element costs only itself, and what comes out is bounded by what went in."""
+"""Adapters: pure and total; a bad element does not affect the others; output size is bounded by the input."""
 
 from typing import Final
 
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.addresses import address_key
+from schemas.decoding.addresses import address_key
 from schemas.events import Event, Parsed
 from schemas.providers import ADAPTERS
-from tests.building import ACCOUNT, MESSAGE, NOW_US, a_place
+from tests.building import ACCOUNT, MESSAGE, NOW_US, a_source_position
 from tests.hostile.strategies import DEEP, bodies, deep, elements, headers, json_values, texts, times
 
 providers = pytest.mark.parametrize("provider", list(ADAPTERS))
@@ -39,30 +39,30 @@ _WORDS: Final = {
 
 MOST_BYTES_OUT_PER_BYTE: Final = 8
 ROOM_BYTES: Final = 4_096
-"""An event may hold a text twice (as a column and in `extra`, escaped); beside that only what every event has."""
+"""An event may hold a text twice (in a column, and escaped in `extra`), and the fields that every event has."""
 
 
 def size(parsed: Parsed) -> int:
     return sum(len(orjson.dumps([*event])) for event in parsed.events) + sum(
-        len(bad.value) + len(bad.detail.encode("utf-8", "replace")) for bad in parsed.bad
+        len(rejection.value) + len(rejection.detail.encode("utf-8", "replace")) for rejection in parsed.rejections
     )
 
 
 def check(event: Event) -> None:
-    """What every later stage relies on."""
-    orjson.dumps([*event])  # every text is text
+    """Check what all later stages rely on."""
+    orjson.dumps([*event])  # all strings can be encoded
     for name, value in zip(Event._fields, event, strict=True):
         assert type(value) in (str, int, bool), name
         assert not isinstance(value, str) or value.encode() is not None, name
     assert len(event.event_id) == 32
     assert bool(event.account_id) == bool(event.message_id)
     assert 0 <= event.occurred_us <= event.received_us + 86_400_000_000
-    assert len(event.address) <= 400  # a key, whatever was written
+    assert len(event.address) <= 400  # a key, whatever the text
     assert event.extra == "" or isinstance(orjson.loads(event.extra), dict)
 
 
 def parse(provider: str, body: bytes, given_headers: list[tuple[str, bytes]] | None = None) -> Parsed:
-    parsed = ADAPTERS[provider](body, a_place(topic=f"webhooks.{provider}"), given_headers or [])
+    parsed = ADAPTERS[provider](body, a_source_position(topic=f"webhooks.{provider}"), given_headers or [])
     for event in parsed.events:
         check(event)
     return parsed
@@ -70,10 +70,10 @@ def parse(provider: str, body: bytes, given_headers: list[tuple[str, bytes]] | N
 
 @providers
 @given(body=bodies(), said=headers())
-def test_any_body_gives_events_or_letters(provider: str, body: bytes, said: list[tuple[str, bytes]]) -> None:
+def test_any_body_gives_events_or_rejections(provider: str, body: bytes, said: list[tuple[str, bytes]]) -> None:
     parsed = parse(provider, body, said)
     if provider != "sendgrid":
-        assert len(parsed.events) + len(parsed.bad) == 1
+        assert len(parsed.events) + len(parsed.rejections) == 1
 
 
 @providers
@@ -86,14 +86,14 @@ def test_known_fields_may_hold_anything(provider: str, data: st.DataObject) -> N
     said = {name: data.draw(st.sampled_from(words)), **fields}
     try:
         body = orjson.dumps([said] if provider == "sendgrid" else said)
-    except TypeError:  # an integer of more than 64 bits: only `json` writes it
+    except TypeError:  # an integer of more than 64 bits: only `json` encodes it
         body = repr(said).encode("utf-8", "replace")
     parsed = parse(provider, body)
     assert size(parsed) <= MOST_BYTES_OUT_PER_BYTE * len(body) + ROOM_BYTES
 
 
 @given(bad=st.lists(elements(), min_size=1, max_size=3), at=st.integers(0, 3))
-def test_a_bad_element_costs_only_itself(bad: list[bytes], at: int) -> None:
+def test_a_bad_element_does_not_affect_the_others(bad: list[bytes], at: int) -> None:
     good = [
         orjson.dumps({"event": "delivered", "email": f"u{n}@example.com", "sl_account": ACCOUNT, "sl_message": MESSAGE})
         for n in range(4)
@@ -101,11 +101,11 @@ def test_a_bad_element_costs_only_itself(bad: list[bytes], at: int) -> None:
     mixed = [*good[:at], *(element for element in bad if _is_json(element)), *good[at:]]
     parsed = parse("sendgrid", b"[" + b",".join(mixed) + b"]")
     assert {event.address for event in parsed.events} >= {f"u{n}@example.com" for n in range(4)}
-    assert len(parsed.events) + len(parsed.bad) == len(mixed)
+    assert len(parsed.events) + len(parsed.rejections) == len(mixed)
 
 
 def _is_json(element: bytes) -> bool:
-    """Whether the element can stand in a list at all: what can't makes the whole body no JSON."""
+    """Whether the element is valid in a list: otherwise the whole body would not be JSON."""
     if element.startswith((b"[" * 30, b'{"a":' * 30)):
         return True
     try:
@@ -116,24 +116,24 @@ def _is_json(element: bytes) -> bool:
 
 
 @pytest.mark.parametrize("levels", DEEP)
-def test_an_element_that_nests_deep_is_a_letter_of_its_own(levels: int) -> None:
+def test_a_deeply_nested_element_is_rejected_alone(levels: int) -> None:
     good = orjson.dumps({"event": "delivered", "email": "ann@example.com"})
     nested = b'{"event":"open","email":"bob@example.com","x":' + deep(levels) + b"}"
     parsed = parse("sendgrid", b"[" + good + b"," + nested + b"," + good + b"]")
     assert [event.address for event in parsed.events if event.type == "delivered"] == ["ann@example.com"] * 2
-    assert all(len(bad.value) <= len(nested) for bad in parsed.bad)
-    assert {bad.position for bad in parsed.bad} <= {1}
+    assert all(len(rejection.value) <= len(nested) for rejection in parsed.rejections)
+    assert {rejection.position for rejection in parsed.rejections} <= {1}
 
 
 @given(text=texts(), channel=st.sampled_from(["email", "sms"]))
-def test_the_key_of_any_address_is_short_and_stays_itself(text: str, channel: str) -> None:
+def test_the_key_of_any_address_is_short_and_idempotent(text: str, channel: str) -> None:
     key = address_key(text, channel)
     assert len(key) <= 1_300  # IDNA may lengthen a domain; no text of more than 320 characters is normalised
     assert address_key(text, channel) == key
     key.encode()
 
 
-def test_a_time_far_away_is_the_arrivals() -> None:
+def test_a_time_far_in_the_future_is_replaced_by_the_arrival_time() -> None:
     for timestamp in (10**20, 2**63, -1, "9999-12-31T23:59:59Z", 253402300799, "1e999"):
         [event] = parse("sendgrid", orjson.dumps([{"event": "open", "timestamp": str(timestamp)}])).events
         assert event.occurred_us == NOW_US

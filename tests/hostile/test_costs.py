@@ -1,4 +1,4 @@
-"""What input costs, told by counting and never by a clock: characters normalised, bytes kept in caches, faults told."""
+"""The cost of input, counted and never timed: characters normalised, bytes kept in caches, errors reported."""
 
 import gc
 import unicodedata
@@ -10,26 +10,27 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from processors.gate.intake import forwarded
-from processors.ledger.reading import read_records
-from projections.gate.rules import Rules
-from schemas.addresses import address_key
+from processors.gate.intake import internal_messages
+from processors.ledger.decode import read_records
+from schemas.decoding.addresses import address_key
+from schemas.decoding.decoders import decoders
 from schemas.errors import RecordInvalid
 from schemas.providers import ADAPTERS
-from tests.building import NOW_US, FakeRecord, a_place
+from tests.building import NOW_US, FakeRecord, a_source_position
 from tests.gateway.building import a_send
 from tests.hostile.strategies import GOOD
 from tests.hostile.test_gateway import asked
 
+DECODERS: Final = decoders(decision_days=30)
 MARKS: Final = "\u0301" * 129_000
-"""Once 12.8 s of work for one request, with every other one waiting (C3)."""
+"""These once took 12.8 s for one request, while all others waited."""
 MOST_NORMALISED: Final = 16 * 320
-"""Characters of one record that may be normalised: of its few addresses, each of at most 320, some twice."""
+"""Characters of one record that may be normalised: its few addresses of at most 320 each, some of them twice."""
 
 
 @pytest.fixture
 def normalised(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many characters were normalised since."""
+    """Return a function that counts the characters normalised since."""
     seen: list[int] = []
     plain = unicodedata.normalize
 
@@ -51,7 +52,7 @@ def test_a_text_of_over_320_characters_is_never_normalised(
 
 
 def hostile_records() -> Iterator[FakeRecord]:
-    """One of each topic, with a text of 129,000 combining marks wherever an address may stand."""
+    """Yield a record of each topic, with 129,000 combining marks in all fields for addresses."""
     request = GOOD["sends.requested"] | {"to": MARKS, "cc": [MARKS[:60_000]], "from": MARKS[:1_000]}
     yield FakeRecord("sends.requested", orjson.dumps(request))
     yield FakeRecord("sends.requested", orjson.dumps(GOOD["sends.requested"] | {"to": MARKS[:100_000]}))
@@ -65,17 +66,17 @@ def hostile_records() -> Iterator[FakeRecord]:
 
 
 @pytest.mark.parametrize("record", list(hostile_records()), ids=lambda record: record.topic)
-def test_a_records_texts_cost_no_more_than_its_addresses(record: FakeRecord, normalised: Callable[[], int]) -> None:
+def test_only_the_addresses_of_a_record_are_normalised(record: FakeRecord, normalised: Callable[[], int]) -> None:
     if record.topic.startswith(("sends.", "webhooks.")):
         read_records([record], decision_days=30)
     if record.topic != "sends.decided":
         with suppress(RecordInvalid):
-            list(forwarded(record, Rules()))
+            list(internal_messages(record, DECODERS))
     assert normalised() <= MOST_NORMALISED
 
 
 def cached_bytes() -> int:
-    """Bytes of all texts that our caches hold. A cache's keys are reachable from it, for the collector of cycles."""
+    """Return the bytes of all texts in our caches, found by their references as the garbage collector sees them."""
     total = 0
     for cache in (one for one in gc.get_objects() if isinstance(one, _lru_cache_wrapper)):
         if getattr(cache, "__module__", "").split(".")[0] not in ("schemas", "projections", "processors", "gateway"):
@@ -93,7 +94,7 @@ def cached_bytes() -> int:
     return total
 
 
-def test_the_count_sees_what_a_cache_holds() -> None:
+def test_the_count_includes_the_contents_of_caches() -> None:
     kept = lru_cache(maxsize=10)(str.upper)
     kept.__module__ = "schemas.example"
     before = cached_bytes()
@@ -124,13 +125,13 @@ def many(topic: str, make: Callable[[str], bytes]) -> Iterator[FakeRecord]:
         pytest.param(partial(many, "webhooks.twilio", lambda t: f"MessageStatus={t}&To={t}".encode()), id="status"),
     ],
 )
-def test_caches_hold_short_texts_alone(records: Callable[[], Iterator[FakeRecord]]) -> None:
-    """10 MB of texts that are all different leave next to nothing behind (C5)."""
+def test_caches_hold_short_texts_only(records: Callable[[], Iterator[FakeRecord]]) -> None:
+    """10 MB of different texts leave almost nothing in the caches."""
     before = cached_bytes()
     for record in records():
         read_records([record], decision_days=30)
         with suppress(RecordInvalid):
-            list(forwarded(record, Rules()))
+            list(internal_messages(record, DECODERS))
     assert cached_bytes() - before < 500_000
 
 
@@ -150,20 +151,20 @@ def _requested(**said: Any) -> bytes:
     ],
     ids=["numbers", "addresses", "objects", "metadata", "template", "fields"],
 )
-async def test_faults_are_told_up_to_a_hundred(said: dict[str, Any]) -> None:
-    """1 MiB of zeros in `cc` was once answered by 39 MB (E3)."""
+async def test_at_most_a_hundred_errors_are_reported(said: dict[str, Any]) -> None:
+    """The response to 1 MiB of zeros in `cc` once had 39 MB."""
     answer, kafka = await asked("POST", "/v1/sends", content=orjson.dumps(a_send(requested_at=...) | said))
     assert (answer.status_code, kafka.sent) in ((422, []), (413, []))
 
 
-async def test_a_list_of_bad_requests_is_told_up_to_a_hundred() -> None:
+async def test_at_most_a_hundred_errors_are_reported_for_a_list() -> None:
     answer, _ = await asked("POST", "/v1/sends", content=orjson.dumps([{"cc": [0] * 100}] * 1_000))
     assert answer.status_code == 422
     assert len(answer.json()["errors"]) <= 100
 
 
 def test_an_adapters_work_on_a_form_is_linear_in_its_fields() -> None:
-    """A form of a million empty fields gives one event, whose size is that of the form at most."""
+    """A form of a million empty fields gives one event that is at most as large as the form."""
     body = b"MessageStatus=sent&" + b"a=&" * 300_000
-    [event] = ADAPTERS["twilio"](body, a_place(topic="webhooks.twilio", received_us=NOW_US), []).events
+    [event] = ADAPTERS["twilio"](body, a_source_position(topic="webhooks.twilio", received_us=NOW_US), []).events
     assert len(event.extra) <= 2 * len(body)

@@ -1,4 +1,4 @@
-"""The gate: its intake forwards or refuses, and both its steps take whatever was forwarded."""
+"""The gate: its intake forwards or rejects records, and both steps handle whatever was forwarded."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from processors.engine import Output
 from processors.gate.by_account import AccountStep
 from processors.gate.by_address import AddressStep
-from processors.gate.intake import forwarded
-from processors.ledger.reading import read_records
-from projections.gate.rules import Rules
+from processors.gate.intake import internal_messages
+from processors.ledger.decode import read_records
+from projections.suppressions.rules import GateRules
+from schemas.decoding.decoders import decoders
 from schemas.errors import RecordInvalid
 from schemas.records import SendDecision
 from schemas.suppressions import SuppressionState
@@ -19,18 +20,19 @@ from schemas.topics import GATE_BY_ACCOUNT, GATE_BY_ADDRESS, GATE_INPUTS, SENDS_
 from tests.building import FakeRecord
 from tests.hostile.strategies import raw_records
 
-RULES = Rules(suppress_bounces=1)
+RULES = GateRules(suppress_bounces=1)
+DECODERS = decoders(decision_days=RULES.decision_days)
 INPUTS = [topic.name for topic in GATE_INPUTS]
 MOST_BYTES_OUT_PER_BYTE = 8
 ROOM_BYTES = 4_096
 
 
 def taken(records: Sequence[FakeRecord]) -> list[Output]:
-    """What the intake forwards; a record that is refused costs only itself."""
+    """Return what the intake forwards; a rejected record does not affect the others."""
     outputs: list[Output] = []
     for record in records:
         try:
-            outputs += forwarded(record, RULES)
+            outputs += internal_messages(record, DECODERS)
         except RecordInvalid:
             continue
     return outputs
@@ -45,7 +47,7 @@ def arrived(outputs: Sequence[Output], topic: str) -> list[FakeRecord]:
 
 
 @given(records=st.lists(raw_records(INPUTS), min_size=1, max_size=4))
-def test_what_the_intake_forwards_both_steps_take(records: list[FakeRecord]) -> None:
+def test_both_steps_handle_whatever_the_intake_forwards(records: list[FakeRecord]) -> None:
     outputs = taken(records)
     by_address = AddressStep(RULES)({}, arrived(outputs, GATE_BY_ADDRESS.name))
     to_account = [*arrived(outputs, GATE_BY_ACCOUNT.name), *arrived(by_address.outputs, GATE_BY_ACCOUNT.name)]
@@ -56,13 +58,13 @@ def test_what_the_intake_forwards_both_steps_take(records: list[FakeRecord]) -> 
             SendDecision.model_validate(orjson.loads(output.value or b""))
         elif output.topic == SUPPRESSIONS_CHANGED.name:
             SuppressionState.model_validate(orjson.loads(output.value or b""))
-    # And the ledger takes what the gate publishes.
+    # The ledger can read what the gate publishes.
     told = [record for name in (SENDS_DECIDED.name, SUPPRESSIONS_CHANGED.name) for record in arrived(published, name)]
     assert read_records(told, decision_days=RULES.decision_days).letters == []
 
 
 @given(record=raw_records(INPUTS))
-def test_what_is_forwarded_is_bounded_by_what_was_read(record: FakeRecord) -> None:
+def test_the_size_of_what_is_forwarded_is_bounded_by_the_input(record: FakeRecord) -> None:
     outputs = taken([record])
     written = sum(len(output.key or b"") + len(output.value or b"") for output in outputs)
     read = len(record.value or b"") + sum(len(value or b"") for _, value in record.headers)
@@ -70,7 +72,7 @@ def test_what_is_forwarded_is_bounded_by_what_was_read(record: FakeRecord) -> No
 
 
 @given(records=st.lists(raw_records(INPUTS), min_size=1, max_size=4))
-def test_a_states_row_is_bounded_by_what_was_read(records: list[FakeRecord]) -> None:
+def test_the_size_of_a_state_row_is_bounded_by_the_input(records: list[FakeRecord]) -> None:
     outputs = taken(records)
     step = AddressStep(RULES)({}, arrived(outputs, GATE_BY_ADDRESS.name))
     rows = sum(len(key) + len(row or b"") for key, row in step.changed.items())

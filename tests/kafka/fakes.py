@@ -1,10 +1,12 @@
-"""A broker that numbers batches as Kafka does, and the part of an aiokafka producer that ours uses, over it."""
+"""A fake broker with sequence numbers as in Kafka, and the part of an aiokafka producer that ours uses.
+
+A `Producer` over it passes the contract of producers (tests/contracts/test_record_producer.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,11 +18,17 @@ class FakeBroker:
 
     def __init__(self, most_bytes: int = 1000) -> None:
         self.most_bytes = most_bytes
-        self.away = False
+        self.unavailable = False
         self.silent: asyncio.Event | None = None
         self.answers: deque[Exception | None] = deque()
-        self.taken: list[bytes | None] = []
+        self.records: list[tuple[bytes | None, bytes | None]] = []
+        """Key and value of each record that it took."""
         self.made = self.waiting = 0
+
+    @property
+    def taken(self) -> list[bytes | None]:
+        """The values of the records that it took."""
+        return [value for _key, value in self.records]
 
     def producer(self) -> Any:
         self.made += 1
@@ -36,7 +44,7 @@ class FakeBatch(list[Any]):
 
 
 class FakeAiokafka:
-    """Numbers what it sends before it is refused, as aiokafka does: then all that follows is out of order."""
+    """Numbers batches before they are refused, as aiokafka does: after a refusal all batches are out of order."""
 
     def __init__(self, broker: FakeBroker) -> None:
         self._broker = broker
@@ -49,8 +57,8 @@ class FakeAiokafka:
         self.client = SimpleNamespace(close=self.flush, fetch_all_metadata=self._metadata)
 
     async def start(self) -> None:
-        if self._broker.away:
-            raise KafkaConnectionError("nobody there")
+        if self._broker.unavailable:
+            raise KafkaConnectionError("no broker")
         self._sender.sender_task = asyncio.create_task(asyncio.Event().wait())
 
     async def stop(self) -> None:
@@ -62,8 +70,8 @@ class FakeAiokafka:
     async def flush(self) -> None: ...
 
     async def _metadata(self) -> Any:
-        if self._broker.away:
-            raise KafkaConnectionError("nobody there")
+        if self._broker.unavailable:
+            raise KafkaConnectionError("no broker")
         return SimpleNamespace(topics=lambda: {"t"})
 
     async def partitions_for(self, topic: str) -> set[int]:
@@ -81,14 +89,14 @@ class FakeAiokafka:
         if self._broker.silent is not None:
             self._broker.waiting += 1
             await self._broker.silent.wait()
-        self._broker.taken += [value for _key, value in batch]
+        self._broker.records += [(key, value) for key, value, *_ in batch]
         answer.set_result(None)
         return answer
 
     async def send_and_wait(self, topic: str, value: Any, *, key: Any, partition: Any, headers: Any) -> None:
-        await (await self.send_batch(FakeBatch([(key, value)]), topic, partition=0))
+        await (await self.send_batch(FakeBatch([(key, value, headers)]), topic, partition=0))
 
-    def _refusal(self, batch: Sequence[tuple[Any, Any]], topic: str) -> Exception | None:
+    def _refusal(self, batch: FakeBatch, topic: str) -> Exception | None:
         answers = self._broker.answers
         refusal: Exception | None = None
         if self.closed:
@@ -97,6 +105,8 @@ class FakeAiokafka:
             refusal = OutOfOrderSequenceNumber()
         elif answers:
             refusal = answers.popleft()
-        if refusal is None and sum(len(value or b"") for _key, value in batch) > self._broker.most_bytes:
+        elif self._broker.unavailable:
+            refusal = KafkaConnectionError("no broker")
+        if refusal is None and sum(len(value or b"") for _key, value, *_ in batch) > self._broker.most_bytes:
             refusal = MessageSizeTooLargeError()
         return refusal

@@ -1,4 +1,4 @@
-"""What can't be read is parked, whatever it is: without key, without value, at the limit of what Kafka takes."""
+"""Any record can be parked: without key, without value, at the size limit of Kafka."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from processors import dead_letters as module
-from processors.dead_letters import DeadLetters, Letter, failed_lately, output_of
+from processors.dead_letters import DeadLetter, DeadLetters, LetterOutputs, recent_failures
+from processors.dead_letters import parking as module
 from processors.kafka import Producer
-from schemas.events import Bad
-from schemas.telemetry import Telemetry
-from schemas.topics import FRAME_BYTES, MAX_RECORD_BYTES, Topic
+from schemas.events import Rejection
+from schemas.telemetry import DEAD_LETTERS_TOTAL, Telemetry
+from schemas.topics import MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, Topic
 from tests.building import FakeRecord
 from tests.engine.topics import Topics
 from tests.kafka.fakes import FakeBroker
@@ -23,14 +23,14 @@ from tests.kafka.fakes import FakeBroker
 Part = bytes | None
 
 
-def a_letter(value: Part, key: Part = b"k", reason: str = "record_not_json", **said: Any) -> Letter:
+def a_letter(value: Part, key: Part = b"k", reason: str = "record_not_json", **said: Any) -> DeadLetter:
     record = FakeRecord("accounts.policies", value, key=key, offset=7, **said)
-    return Letter(record, Bad(reason, "no", value or b"", None))
+    return DeadLetter(record, Rejection(reason, "no", value or b"", None))
 
 
-def test_an_element_that_was_sent_again_and_fails_as_a_whole_is_an_element_no_more() -> None:
+def test_an_element_that_is_sent_again_and_fails_as_a_whole_has_no_index() -> None:
     letter = a_letter(b"{", headers=[("dlq.index", b"3"), ("own", b"1")])
-    headers = dict(output_of(letter, "ledger").headers)
+    headers = dict(LetterOutputs("ledger", Telemetry()).of(letter).headers)
     assert "dlq.index" not in headers
     assert headers["own"] == b"1"
 
@@ -39,11 +39,11 @@ def test_an_element_that_was_sent_again_and_fails_as_a_whole_is_an_element_no_mo
 class TestOverKafka:
     @pytest.fixture
     async def topic(self, kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> str:
-        """A topic of dead letters of this test's own."""
+        """A separate dead-letter topic for this test."""
         topic = Topic(f"dead-letters-{uuid4().hex[:8]}", key="", holds="", written_by="")
         monkeypatch.setattr(module, "DEAD_LETTERS", topic)
         return await Topics(kafka_bootstrap).make(
-            topic.name, 2, max_message_bytes=str(MAX_RECORD_BYTES + FRAME_BYTES), message_timestamp_type="LogAppendTime"
+            topic.name, 2, max_message_bytes=str(MAX_MESSAGE_BYTES), message_timestamp_type="LogAppendTime"
         )
 
     @pytest.fixture
@@ -57,7 +57,7 @@ class TestOverKafka:
         ("key", "value", "expected"),
         [(None, None, (None, b"")), (None, b"v", (None, b"v")), (b"k", None, (b"k", None)), (b"", b"", (b"", b""))],
     )
-    async def test_a_letter_needs_neither_key_nor_value(
+    async def test_a_dead_letter_needs_neither_key_nor_value(
         self,
         kafka_bootstrap: str,
         topic: str,
@@ -77,13 +77,13 @@ class TestOverKafka:
         ("key", "value", "header", "left"),
         [
             (10, MAX_RECORD_BYTES, 10, "key value header"),
-            (10, MAX_RECORD_BYTES + FRAME_BYTES - 150, 10, "key header"),
-            (10, 10, MAX_RECORD_BYTES + FRAME_BYTES - 150, "key"),
-            (MAX_RECORD_BYTES + FRAME_BYTES - 150, 10, 10, ""),
+            (10, MAX_MESSAGE_BYTES - 150, 10, "key header"),
+            (10, 10, MAX_MESSAGE_BYTES - 150, "key"),
+            (MAX_MESSAGE_BYTES - 150, 10, 10, ""),
         ],
         ids=["of the full size", "at the very limit", "nearly all of it a header", "nearly all of it a key"],
     )
-    async def test_a_letter_of_any_size_is_written_with_what_there_is_room_for(
+    async def test_a_dead_letter_of_any_size_is_written_with_the_parts_that_fit(
         self, kafka_bootstrap: str, topic: str, parking: DeadLetters, key: int, value: int, header: int, left: str
     ) -> None:
         await parking.park([a_letter(b"v" * value, b"k" * key, headers=[("own", b"h" * header)]), a_letter(b"{")])
@@ -94,32 +94,32 @@ class TestOverKafka:
         assert (dict(letter.headers).get("own") == b"h" * header) == ("header" in left)
         assert dict(letter.headers)["dlq.reason"] == b"record_not_json"
 
-    async def test_what_our_code_failed_on_lately_is_remembered_over_a_restart(
+    async def test_recent_failures_of_our_code_are_read_after_a_restart(
         self, kafka_bootstrap: str, topic: str, parking: DeadLetters
     ) -> None:
-        assert await failed_lately(kafka_bootstrap, "gate", 300, 100) == []
+        assert await recent_failures(kafka_bootstrap, "gate", 300, 100) == []
         await parking.park(
             [a_letter(b"1", reason="code_failed"), a_letter(b"2"), a_letter(b"3", reason="store_refused")]
         )
-        ages = await failed_lately(kafka_bootstrap, "gate", 300, 100)
+        ages = await recent_failures(kafka_bootstrap, "gate", 300, 100)
         assert [0 <= age < 300 for age in ages] == [True, True]
-        assert await failed_lately(kafka_bootstrap, "ledger", 300, 100) == []
-        assert len(await failed_lately(kafka_bootstrap, "gate", 300, 0)) == 1
+        assert await recent_failures(kafka_bootstrap, "ledger", 300, 100) == []
+        assert len(await recent_failures(kafka_bootstrap, "gate", 300, 0)) == 1
         started = time.time()
-        assert await failed_lately(kafka_bootstrap, "gate", started - time.time(), 100) == []
+        assert await recent_failures(kafka_bootstrap, "gate", started - time.time(), 100) == []
 
 
 @dataclass
 class Counted:
-    """The counters of a telemetry that were raised."""
+    """The incremented counters of a telemetry."""
 
     telemetry: Telemetry = field(default_factory=Telemetry)
 
     def of(self, topic: str, reason: str) -> float:
-        return float(self.telemetry.counter("dead_letters_total", topic, reason)._value.get())
+        return float(self.telemetry.counter(DEAD_LETTERS_TOTAL, topic=topic, reason=reason)._value.get())
 
 
-async def test_what_is_parked_is_counted_by_topic_and_reason() -> None:
+async def test_dead_letters_are_counted_by_topic_and_reason() -> None:
     broker, counted = FakeBroker(most_bytes=10**9), Counted()
     producer = Producer("nowhere:1", make=broker.producer)
     await producer.start()
@@ -131,7 +131,7 @@ async def test_what_is_parked_is_counted_by_topic_and_reason() -> None:
     assert counted.of("accounts.policies", "code_failed") == 1
 
 
-async def test_one_letter_that_is_too_large_keeps_the_others_whole() -> None:
+async def test_a_dead_letter_that_is_too_large_does_not_shrink_the_others() -> None:
     broker = FakeBroker(most_bytes=100)
     producer = Producer("nowhere:1", make=broker.producer)
     await producer.start()

@@ -1,4 +1,4 @@
-"""What the one producer promises, over a fake broker that refuses as Kafka does, and over Kafka itself."""
+"""The guarantees of the one producer, with a fake broker that refuses as Kafka does, and with Kafka."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer, errors
 
-from processors.engine import Family, Output, family
+from processors.engine import Output
+from processors.engine.families import ErrorFamily, error_family
 from processors.kafka import Producer
 from processors.kafka import producer as module
 from schemas.errors import BrokerDenied, BrokerError, RecordRefused
-from schemas.topics import FRAME_BYTES, MAX_RECORD_BYTES
+from schemas.telemetry import Telemetry
+from schemas.topics import MAX_MESSAGE_BYTES
 from tests.engine.broker import PrivateBroker, free_ports
 from tests.engine.topics import Topics
 from tests.kafka.fakes import FakeBroker
@@ -28,28 +30,28 @@ def some(*values: bytes, topic: str = "t") -> list[Output]:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (errors.KafkaConnectionError(), Family.WAIT),
-        (errors.RequestTimedOutError(), Family.WAIT),
-        (errors.NotEnoughReplicasError(), Family.WAIT),
-        (errors.UnknownTopicOrPartitionError(), Family.WAIT),
-        (errors.KafkaTimeoutError(), Family.WAIT),
-        (TimeoutError(), Family.WAIT),
-        (errors.MessageSizeTooLargeError(), Family.RECORD),
-        (errors.RecordListTooLargeError(), Family.RECORD),
-        (errors.InvalidTimestampError(), Family.RECORD),
-        (errors.LeaderNotAvailableError(), Family.RENEW),  # given up after its batch was numbered
-        (errors.NotLeaderForPartitionError(), Family.RENEW),
-        (errors.OutOfOrderSequenceNumber(), Family.RENEW),
-        (errors.UnknownProducerId(), Family.RENEW),
-        (errors.ProducerClosed(), Family.RENEW),
-        (errors.KafkaError("Unexpected error during batch delivery"), Family.RENEW),
-        (errors.UnknownError(), Family.RENEW),
-        (errors.TopicAuthorizationFailedError(), Family.DENIED),
-        (errors.InvalidTopicError(), Family.DENIED),
+        (errors.KafkaConnectionError(), ErrorFamily.WAIT),
+        (errors.RequestTimedOutError(), ErrorFamily.WAIT),
+        (errors.NotEnoughReplicasError(), ErrorFamily.WAIT),
+        (errors.UnknownTopicOrPartitionError(), ErrorFamily.WAIT),
+        (errors.KafkaTimeoutError(), ErrorFamily.WAIT),
+        (TimeoutError(), ErrorFamily.WAIT),
+        (errors.MessageSizeTooLargeError(), ErrorFamily.RECORD),
+        (errors.RecordListTooLargeError(), ErrorFamily.RECORD),
+        (errors.InvalidTimestampError(), ErrorFamily.RECORD),
+        (errors.LeaderNotAvailableError(), ErrorFamily.RENEW),  # given up after its batch got a sequence number
+        (errors.NotLeaderForPartitionError(), ErrorFamily.RENEW),
+        (errors.OutOfOrderSequenceNumber(), ErrorFamily.RENEW),
+        (errors.UnknownProducerId(), ErrorFamily.RENEW),
+        (errors.ProducerClosed(), ErrorFamily.RENEW),
+        (errors.KafkaError("Unexpected error during batch delivery"), ErrorFamily.RENEW),
+        (errors.UnknownError(), ErrorFamily.RENEW),
+        (errors.TopicAuthorizationFailedError(), ErrorFamily.DENIED),
+        (errors.InvalidTopicError(), ErrorFamily.DENIED),
     ],
 )
-def test_each_error_has_one_family(error: Exception, expected: Family) -> None:
-    assert family(error) is expected
+def test_each_error_has_one_family(error: Exception, expected: ErrorFamily) -> None:
+    assert error_family(error) is expected
 
 
 class TestOverAFake:
@@ -74,7 +76,7 @@ class TestOverAFake:
             errors.UnknownError(),
         ],
     )
-    async def test_what_breaks_a_producer_costs_one_renewal_and_no_call(
+    async def test_an_error_that_breaks_a_producer_causes_one_replacement_and_no_failed_call(
         self, broker: FakeBroker, producer: Producer, way: str, error: Exception
     ) -> None:
         broker.answers.append(error)
@@ -82,7 +84,7 @@ class TestOverAFake:
         assert sorted(value or b"" for value in broker.taken) == [b"1", b"2"]
         assert (broker.made, producer.healthy) == (2, True)
 
-    async def test_an_error_that_passes_is_the_callers_to_repeat_and_renews_nothing(
+    async def test_a_temporary_error_is_raised_and_replaces_nothing(
         self, broker: FakeBroker, producer: Producer
     ) -> None:
         broker.answers.append(errors.KafkaTimeoutError())
@@ -91,7 +93,7 @@ class TestOverAFake:
         assert not isinstance(raised.value, BrokerDenied)
         assert broker.made == 1
 
-    async def test_what_kafka_forbids_is_said_at_once_and_renews_nothing(
+    async def test_a_permission_error_is_raised_at_once_and_replaces_nothing(
         self, broker: FakeBroker, producer: Producer
     ) -> None:
         broker.answers.append(errors.TopicAuthorizationFailedError("t"))
@@ -99,7 +101,7 @@ class TestOverAFake:
             await producer.send_all(some(b"1"))
         assert broker.made == 1
 
-    async def test_an_error_that_a_new_producer_meets_again_ends_the_call(
+    async def test_an_error_that_new_producers_raise_again_ends_the_call(
         self, broker: FakeBroker, producer: Producer
     ) -> None:
         broker.answers.extend([errors.UnknownError()] * 9)
@@ -108,7 +110,7 @@ class TestOverAFake:
         assert len(broker.answers) == 9 - module.TRIES
 
     @pytest.mark.parametrize("way", ["send_all", "send_batches"])
-    async def test_a_record_that_is_too_large_costs_only_itself(
+    async def test_only_the_record_that_is_too_large_is_refused(
         self, broker: FakeBroker, producer: Producer, way: str
     ) -> None:
         small = [b"%03d" % n for n in range(19)]
@@ -127,10 +129,10 @@ class TestOverAFake:
         await producer.send_batches(some(*values))
         assert sorted(set(broker.taken), key=str) == values
 
-    async def test_what_no_producer_takes_is_refused_before_anything_is_sent(
+    async def test_an_impossible_record_is_refused_before_anything_is_sent(
         self, broker: FakeBroker, producer: Producer
     ) -> None:
-        large = b"x" * (MAX_RECORD_BYTES + FRAME_BYTES)
+        large = b"x" * MAX_MESSAGE_BYTES
         outputs = [Output("t", b"k", large), Output("t", None, None), *some(b"1")]
         with pytest.raises(RecordRefused) as raised:
             await producer.send_all(outputs)
@@ -138,7 +140,7 @@ class TestOverAFake:
         assert "neither key nor value" in raised.value.refused[1]
         assert (broker.taken, broker.made) == ([b"1"], 1)
 
-    async def test_a_dead_sender_is_seen_and_replaced(self, broker: FakeBroker, producer: Producer) -> None:
+    async def test_a_dead_sender_is_detected_and_replaced(self, broker: FakeBroker, producer: Producer) -> None:
         sender = (await producer._usable())._sender.sender_task
         assert sender is not None
         sender.cancel()
@@ -147,21 +149,21 @@ class TestOverAFake:
         await producer.send_all(some(b"1"))
         assert (broker.taken, broker.made, producer.healthy) == ([b"1"], 2, True)
 
-    async def test_no_more_bytes_are_under_way_than_one_request_may_have(
+    async def test_no_more_bytes_are_in_flight_than_one_request_may_have(
         self, broker: FakeBroker, producer: Producer
     ) -> None:
-        """A broker hangs up on a request of over 100 MiB, and aiokafka would repeat it for ever."""
+        """A broker closes the connection on a request over 100 MiB, and aiokafka would repeat it forever."""
         broker.most_bytes, broker.silent = 10**9, asyncio.Event()
         large = [Output(f"t{n}", b"k", b"x" * 2**22) for n in range(40)]
         calls = [asyncio.create_task(producer.send_all(large[n : n + 4])) for n in range(0, 40, 4)]
         for _ in range(100):  # every task runs as far as it can
             await asyncio.sleep(0)
-        assert 0 < broker.waiting * 2**22 <= module.UNDER_WAY_BYTES
+        assert 0 < broker.waiting * 2**22 <= module.MAX_IN_FLIGHT_BYTES
         broker.silent.set()
         await asyncio.gather(*calls)
         assert len(broker.taken) == 40
 
-    async def test_calls_side_by_side_share_one_renewal(self, broker: FakeBroker, producer: Producer) -> None:
+    async def test_concurrent_calls_share_one_replacement(self, broker: FakeBroker, producer: Producer) -> None:
         broker.answers.append(errors.OutOfOrderSequenceNumber())
         await asyncio.gather(*(producer.send_all(some(b"%d" % n)) for n in range(20)))
         assert (sorted(broker.taken, key=str), broker.made) == (sorted((b"%d" % n for n in range(20)), key=str), 2)
@@ -176,7 +178,7 @@ class TestOverAFake:
         await producer.send_all(some(b"2"))
         assert b"2" in broker.taken
 
-    async def test_a_producer_that_says_nothing_for_long_is_not_trusted_any_more(
+    async def test_a_producer_without_acknowledgements_for_long_is_replaced(
         self, broker: FakeBroker, producer: Producer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "STUCK_SECONDS", -1.0)
@@ -188,38 +190,39 @@ class TestOverAFake:
         await producer.send_all(some(b"2"))
         assert (broker.made, producer.healthy) == (2, True)
 
-    async def test_while_kafka_is_away_a_renewal_fails_and_the_next_call_tries_again(
+    async def test_while_kafka_is_unavailable_a_replacement_fails_and_the_next_call_tries_again(
         self, broker: FakeBroker, producer: Producer
     ) -> None:
-        broker.away = True
+        broker.unavailable = True
         broker.answers.append(errors.OutOfOrderSequenceNumber())
         with pytest.raises(BrokerError):
             await producer.send_all(some(b"1"))
         assert not producer.healthy
         with pytest.raises(BrokerError):
             await producer.metadata()
-        broker.away = False
+        broker.unavailable = False
         assert await producer.metadata() == {"t"}
         assert producer.healthy
 
     async def test_a_start_without_kafka_is_a_broker_error_that_may_be_repeated(self, broker: FakeBroker) -> None:
-        broker.away = True
+        broker.unavailable = True
         producer = Producer("nowhere:1", make=broker.producer)
         with pytest.raises(BrokerError, match="nowhere:1"):
             await producer.start()
-        broker.away = False
+        broker.unavailable = False
         await producer.start()
         assert producer.healthy
         await producer.stop()
 
-    async def test_each_renewal_is_told(self, broker: FakeBroker) -> None:
-        told: list[str] = []
-        producer = Producer("nowhere:1", make=broker.producer, on_renewed=told.append)
+    async def test_each_replacement_is_counted(self, broker: FakeBroker) -> None:
+        telemetry = Telemetry()
+        producer = Producer("nowhere:1", make=broker.producer, telemetry=telemetry)
         await producer.start()
         broker.answers.append(errors.OutOfOrderSequenceNumber())
         await producer.send_all(some(b"1"))
         await producer.stop()
-        assert told == ["OutOfOrderSequenceNumber"]
+        labels = {"why": "OutOfOrderSequenceNumber"}
+        assert telemetry.registry.get_sample_value("sendledger_producers_renewed_total", labels) == 1
 
 
 @pytest.mark.kafka
@@ -236,7 +239,7 @@ class TestOverKafka:
         await producer.stop()
 
     @pytest.mark.parametrize("way", ["send_all", "send_batches"])
-    async def test_a_record_over_the_topics_limit_costs_only_itself(
+    async def test_only_the_record_over_the_topics_limit_is_refused(
         self, kafka_bootstrap: str, topic: str, producer: Producer, way: str
     ) -> None:
         small = [b"%03d" % n for n in range(40)]
@@ -288,7 +291,7 @@ class TestOverKafka:
         assert producer.healthy
         assert await values_of(kafka_bootstrap, topic) == {b"after"}
 
-    async def test_a_sender_that_dies_under_a_call_fails_it_soon_and_the_repeat_writes(
+    async def test_after_its_sender_died_during_a_call_the_call_is_repeated_and_writes(
         self, kafka_bootstrap: str, topic: str, producer: Producer
     ) -> None:
         kafka = await producer._usable()
@@ -299,7 +302,7 @@ class TestOverKafka:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-async def test_a_broker_away_for_longer_than_the_request_timeout_loses_nothing(tmp_path: Any, how: str) -> None:
+async def test_a_broker_outage_longer_than_the_request_timeout_loses_nothing(tmp_path: Any, how: str) -> None:
     broker = PrivateBroker(tmp_path / "kafka", *free_ports(2))
     await broker.start()
     topic = await Topics(broker.bootstrap).make("t", 2)
@@ -310,7 +313,7 @@ async def test_a_broker_away_for_longer_than_the_request_timeout_loses_nothing(t
     )  # fmt: skip
     await producer.start()
     acknowledged: set[bytes] = set()
-    begun, failed, recovered, away = (asyncio.Event() for _ in range(4))
+    begun, failed, recovered, unavailable = (asyncio.Event() for _ in range(4))
 
     async def writing(way: Any, name: bytes) -> None:
         n = 0
@@ -325,7 +328,7 @@ async def test_a_broker_away_for_longer_than_the_request_timeout_loses_nothing(t
                     failed.set()
             acknowledged.update(output.value or b"" for output in outputs)
             begun.set()
-            if failed.is_set() and away.is_set():
+            if failed.is_set() and unavailable.is_set():
                 recovered.set()
 
     tasks = [
@@ -342,7 +345,7 @@ async def test_a_broker_away_for_longer_than_the_request_timeout_loses_nothing(t
         broker.send(signal.SIGCONT)
     else:
         await broker.start()
-    away.set()
+    unavailable.set()
     await asyncio.gather(*tasks)
     await producer.send_all(some(b"last", topic=topic))
     await producer.stop()

@@ -1,10 +1,10 @@
-"""Copies and disorder in a group, counted once each."""
+"""Duplicates and out-of-order events in a group, counted once each."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.disorder import Disorder, count_disorder, disorder_in
+from processors.ledger.disorder import Disorder, count_disorder, disorder_in
 from projections.messages.columns import events_table
 from schemas.events import Event
 from schemas.telemetry import Telemetry
@@ -21,7 +21,7 @@ OTHER = {"message_id": MESSAGE[:-1] + "0"}
 
 
 @pytest.mark.parametrize(
-    ("events", "copies", "older"),
+    ("events", "duplicates", "out_of_order"),
     [
         pytest.param([], 0, 0, id="nothing"),
         pytest.param([A, B, C], 0, 0, id="in order"),
@@ -42,9 +42,11 @@ OTHER = {"message_id": MESSAGE[:-1] + "0"}
         ),
     ],
 )
-def test_copies_and_disorder_are_counted(events: list[Event], copies: int, older: int) -> None:
+def test_duplicates_and_out_of_order_events_are_counted(
+    events: list[Event], duplicates: int, out_of_order: int
+) -> None:
     found = disorder_in(events_table(events))
-    assert (sum(found.copies.values()), sum(found.older.values())) == (copies, older)
+    assert (sum(found.duplicates.values()), sum(found.out_of_order.values())) == (duplicates, out_of_order)
 
 
 def test_each_provider_has_its_own_counts() -> None:
@@ -59,13 +61,13 @@ def test_each_provider_has_its_own_counts() -> None:
 
 
 @given(st.lists(st.sampled_from([A, B, C, *(at(n, **OTHER) for n in range(3))]), max_size=12))
-def test_copies_are_all_but_one_of_each_and_none_is_counted_twice(events: list[Event]) -> None:
+def test_duplicates_are_all_but_one_of_each_event_and_none_is_counted_twice(events: list[Event]) -> None:
     found = disorder_in(events_table(events))
     distinct = len({event.event_id for event in events})
-    assert sum(found.copies.values()) == len(events) - distinct
-    assert sum(found.older.values()) <= max(0, distinct - 1)
+    assert sum(found.duplicates.values()) == len(events) - distinct
+    assert sum(found.out_of_order.values()) <= max(0, distinct - 1)
 
 
-def test_what_two_groups_show_adds_up() -> None:
+def test_the_counts_of_two_groups_can_be_added() -> None:
     first, second = disorder_in(events_table([A, A])), disorder_in(events_table([C, A, A]))
     assert first + second == Disorder({"sendgrid": 2}, {"sendgrid": 1})

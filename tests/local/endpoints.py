@@ -1,4 +1,4 @@
-"""Endpoint processes of a test's own: to be killed, stopped, or asked for a password."""
+"""Endpoint processes for single tests: they may be killed or stopped, or have users."""
 
 import asyncio
 import signal
@@ -28,7 +28,7 @@ class EndpointProcess:
         return self
 
     async def refused(self) -> tuple[int, str]:
-        """Start one that must not come up: its exit code and what it said."""
+        """Start one that must not come up; return its exit code and its output."""
         process = await self._spawn()
         async with asyncio.timeout(PATIENCE_SECONDS):
             _, said = await process.communicate()

@@ -10,7 +10,7 @@ _FIRST, _LAST, _PROCESSES = 20_000, 32_000, 4
 
 
 def free_port_base() -> int:
-    """A base P such that P to P+9 are free: what a stack takes, and room for what it may take yet."""
+    """Return a base P such that P to P+9 are free; a stack uses some of them."""
     while True:
         base = random.randrange(*_mine(), _PORTS_OF_A_STACK)
         if all(_is_free(base + offset) for offset in range(_PORTS_OF_A_STACK)):
@@ -18,7 +18,7 @@ def free_port_base() -> int:
 
 
 def _mine() -> tuple[int, int]:
-    """The range of this process: tests run side by side, and a port is free until the other one's server has it."""
+    """The range of this process: test processes run concurrently, and a port is free until a server binds it."""
     number = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0) % _PROCESSES  # noqa: TID251
     ports = (_LAST - _FIRST) // _PROCESSES
     return _FIRST + number * ports, _FIRST + (number + 1) * ports

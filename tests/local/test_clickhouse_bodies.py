@@ -1,4 +1,4 @@
-"""Bodies of the endpoint: plain again whatever compressed them, and never without bound."""
+"""Bodies of the endpoint: decompressed from every encoding, with a size limit."""
 
 import gzip
 import zlib
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deploy.local.clickhouse.codecs import decode
 from deploy.local.clickhouse.endpoint import Endpoint
-from deploy.local.clickhouse.failures import Failure
+from deploy.local.clickhouse.errors import ClickHouseError
 from deploy.local.clickhouse.users import Credentials, User, Users
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -34,10 +34,10 @@ def test_every_frame_is_read(encoding: str, most: int, frames: list[bytes]) -> N
 @pytest.mark.parametrize("encoding", COMPRESSORS)
 def test_a_bomb_is_refused_before_it_is_plain(encoding: str) -> None:
     bomb = COMPRESSORS[encoding](bytes(10_000_000))
-    with pytest.raises(Failure, match="TOO_MANY_BYTES"):
+    with pytest.raises(ClickHouseError, match="TOO_MANY_BYTES"):
         decode(encoding, bomb, 1_000_000)
     many = COMPRESSORS[encoding](bytes(600_000)) * 2
-    with pytest.raises(Failure, match="TOO_MANY_BYTES"):
+    with pytest.raises(ClickHouseError, match="TOO_MANY_BYTES"):
         decode(encoding, many, 1_000_000)
     assert len(decode(encoding, many, 1_200_000)) == 1_200_000
 
@@ -47,18 +47,18 @@ def test_a_bomb_is_refused_before_it_is_plain(encoding: str) -> None:
 def test_a_body_that_ends_early_is_refused(encoding: str, most: int) -> None:
     whole = COMPRESSORS[encoding](bytes(range(256)) * 8)
     for size in range(1, len(whole), 7):
-        with pytest.raises(Failure, match="Cannot decompress"):
+        with pytest.raises(ClickHouseError, match="Cannot decompress"):
             decode(encoding, whole[:size], most)
 
 
 class OnlyUsers:
-    """An engine that knows its users, and fails when it is asked for more."""
+    """An engine that has users only; any other use fails."""
 
     def authenticate(self, credentials: Credentials) -> User:
         return Users([User("ann", "secret")]).authenticate(credentials)
 
 
-async def test_a_stranger_is_refused_before_a_byte_of_the_body_is_read() -> None:
+async def test_an_unknown_client_is_refused_before_a_byte_of_the_body_is_read() -> None:
     sent: list[dict[str, object]] = []
 
     async def receive() -> dict[str, object]:

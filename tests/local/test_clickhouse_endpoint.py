@@ -378,7 +378,7 @@ class TestProcess:
     async def test_a_path_has_one_process(self, endpoint: EndpointProcess) -> None:
         code, said = await EndpointProcess(endpoint.path).refused()
         assert code == 3
-        assert "another process holds these ClickHouse data" in said
+        assert "another process uses this ClickHouse data directory" in said
 
     async def test_sigterm_finishes_what_runs_and_exits_0(self, endpoint: EndpointProcess) -> None:
         sql = "SELECT number FROM numbers(5000000) FORMAT TSV"

@@ -1,8 +1,8 @@
-"""What the endpoint takes a statement for."""
+"""How the endpoint classifies a statement."""
 
 import pytest
 
-from deploy.local.clickhouse.failures import Failure
+from deploy.local.clickhouse.errors import ClickHouseError
 from deploy.local.clickhouse.statements import Statement, find_insert
 
 
@@ -24,7 +24,7 @@ from deploy.local.clickhouse.statements import Statement, find_insert
         pytest.param(b"/* q */ INSERT INTO t FORMAT CSV", b"1", "INSERT INTO t", b"1", id="a comment in front"),
     ],
 )
-def test_an_insert_is_told_from_its_data(query: bytes, body: bytes, sql: str, data: bytes) -> None:
+def test_an_insert_is_separated_from_its_data(query: bytes, body: bytes, sql: str, data: bytes) -> None:
     insert = find_insert(query, body)
     assert insert is not None
     assert (insert.sql.strip(), bytes(insert.data)) == (sql, data)
@@ -60,7 +60,7 @@ def test_the_format_is_the_clause_at_the_end(sql: bytes, format_: str | None, wi
 
 @pytest.mark.parametrize("sql", [b"SELECT 1; SET readonly = 0", b"SELECT ';' ; -- x\n SELECT 2"])
 def test_several_statements_are_refused(sql: bytes) -> None:
-    with pytest.raises(Failure, match="Multi-statements"):
+    with pytest.raises(ClickHouseError, match="Multi-statements"):
         Statement.of(b"", sql)
 
 

@@ -1,4 +1,4 @@
-"""The broker from pip: every jar fetched once and checked, records kept through kill -9."""
+"""The broker from pip: every jar is downloaded once and verified, and records survive kill -9."""
 
 import asyncio
 import hashlib
@@ -17,17 +17,17 @@ from jgo.maven import MavenContext
 from deploy.local.kafka import (
     CHECKSUMS,
     CLUSTER_ID,
-    MAX_RECORD_BYTES,
     Jar,
     answers_metadata,
-    check,
+    cache_lock,
     classpath,
-    fetching_alone,
     read_checksums,
+    verify_checksum,
 )
 from deploy.local.stack import kafka_part
-from deploy.local.supervisor import Backoff, Supervisor
+from deploy.local.supervisor import RestartBackoff, Supervisor
 from schemas.errors import ConfigError
+from schemas.topics import MAX_RECORD_BYTES
 from tests.local.ports import free_port_base
 from tests.local.waiting import until
 
@@ -39,14 +39,14 @@ def a_jar(content: bytes) -> Jar:
 def test_a_jar_with_the_right_bytes_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "thing-1.0.jar"
     path.write_bytes(b"right")
-    assert check(a_jar(b"right"), path) == path
+    assert verify_checksum(a_jar(b"right"), path) == path
 
 
 def test_a_jar_with_other_bytes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "thing-1.0.jar"
     path.write_bytes(b"wrong")
     with pytest.raises(ConfigError) as refusal:
-        check(a_jar(b"right"), path)
+        verify_checksum(a_jar(b"right"), path)
     assert "org.example:thing:1.0" in refusal.value.what
     assert refusal.value.where == str(path)
     assert "delete the file" in refusal.value.mend
@@ -60,7 +60,7 @@ def test_each_jar_is_listed_once_with_its_checksum() -> None:
 
 
 class Repository(http.server.ThreadingHTTPServer):
-    """Serves jars over HTTP, and notes what was asked for."""
+    """Serves jars over HTTP, and records the requested paths."""
 
     def __init__(self, jars: dict[str, bytes]) -> None:
         self.jars = jars
@@ -81,7 +81,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body or b"")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class TestFetching:
@@ -133,7 +133,7 @@ class TestFetching:
 
     def test_a_cache_that_nobody_may_write_to_is_only_read(self, tmp_path: Path) -> None:
         (tmp_path / "cache").write_text("no folder")
-        with fetching_alone(tmp_path / "cache"):
+        with cache_lock(tmp_path / "cache"):
             assert (tmp_path / "cache").read_text() == "no folder"
 
 
@@ -146,9 +146,9 @@ class TestBroker:
 
     @pytest.fixture
     async def broker(self, data_dir: Path) -> AsyncIterator[Supervisor]:
-        """A broker of the test's own."""
+        """A broker for one test."""
         part = kafka_part(data_dir, free_port_base())
-        supervisor = Supervisor(data_dir, [part], backoff=lambda: Backoff(first=0.01))
+        supervisor = Supervisor(data_dir, [part], backoff=lambda: RestartBackoff(first=0.01))
         await supervisor.start()
         yield supervisor
         await supervisor.stop()

@@ -1,4 +1,4 @@
-"""The supervisor starts, keeps and stops parts, and leaves nothing behind whatever happens."""
+"""The supervisor starts, restarts and stops parts, and leaves no process behind."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.folders import make_private
-from deploy.local.supervisor import MARK, Backoff, Part, Supervisor, mark
+from deploy.local.supervisor import PART_MARKER, Part, RestartBackoff, Supervisor, part_marker
 from schemas.errors import ConfigError
 from tests.local.parts import a_failing_part, a_part, diary
 from tests.local.waiting import PATIENCE_SECONDS, until
@@ -26,11 +26,11 @@ Supervise = Callable[..., Supervisor]
 
 @pytest.fixture
 async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
-    """Make supervisors over `tmp_path`; each is stopped after the test."""
+    """Create supervisors over `tmp_path`; each is stopped after the test."""
     made: list[Supervisor] = []
 
     def supervise(*parts: Part) -> Supervisor:
-        made.append(Supervisor(tmp_path, parts, backoff=lambda: Backoff(first=0.01, most=0.02)))
+        made.append(Supervisor(tmp_path, parts, backoff=lambda: RestartBackoff(first=0.01, most=0.02)))
         return made[-1]
 
     yield supervise
@@ -40,15 +40,15 @@ async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
 
 class TestBackoff:
     def test_delays_double_up_to_the_most(self) -> None:
-        backoff = Backoff(chance=lambda: 0.0)
+        backoff = RestartBackoff(random_share=lambda: 0.0)
         assert [backoff.after(1.0) for _ in range(7)] == [0.5, 1, 2, 4, 8, 10, 10]
 
     def test_a_steady_run_begins_again(self) -> None:
-        backoff = Backoff(chance=lambda: 0.0)
+        backoff = RestartBackoff(random_share=lambda: 0.0)
         assert [backoff.after(ran) for ran in (1.0, 1.0, 30.0, 1.0)] == [0.5, 1, 0.5, 1]
 
     def test_chance_shortens_a_delay_by_up_to_half(self) -> None:
-        assert Backoff(chance=lambda: 1.0).after(0.0) == 0.25
+        assert RestartBackoff(random_share=lambda: 1.0).after(0.0) == 0.25
 
 
 class TestLife:
@@ -84,7 +84,7 @@ class TestLife:
         assert pid is not None
         assert not alive(pid)
 
-    async def test_it_runs_until_it_is_asked_to_stop(self, supervise: Supervise, tmp_path: Path) -> None:
+    async def test_it_runs_until_it_is_stopped(self, supervise: Supervise, tmp_path: Path) -> None:
         supervisor = supervise(a_part(tmp_path, "one"))
         await supervisor.start()
         stop = asyncio.Event()
@@ -109,10 +109,10 @@ class TestRefusals:
             await supervise(a_part(tmp_path, "two")).start()
         assert diary(tmp_path) == ["one started"]
 
-    async def test_a_taken_port_is_named(self, supervise: Supervise, tmp_path: Path) -> None:
+    async def test_a_port_in_use_is_named(self, supervise: Supervise, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            with pytest.raises(ConfigError, match=f"port {port} is taken"):
+            with pytest.raises(ConfigError, match=f"port {port} is in use"):
                 await supervise(replace(a_part(tmp_path, "one"), ports=(port,))).start()
 
     async def test_a_part_that_is_misconfigured_ends_the_start(self, supervise: Supervise, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ class TestUncleanStops:
         await supervise(a_part(tmp_path, "kept")).start()  # nothing that was left behind is in its way
 
     async def test_a_leftover_is_ended_at_the_next_start(self, supervise: Supervise, tmp_path: Path) -> None:
-        leftover = await sleeping({MARK: mark(tmp_path, "one")})
+        leftover = await sleeping({PART_MARKER: part_marker(tmp_path, "one")})
         note_pid(tmp_path, "one", leftover.pid)
         await supervise(a_part(tmp_path, "one")).start()
         await leftover.communicate()
@@ -145,19 +145,19 @@ class TestUncleanStops:
     @pytest.mark.parametrize(
         "others",
         [
-            pytest.param({}, id="a stranger"),
-            pytest.param({MARK: "one@/elsewhere"}, id="a part of another directory"),
+            pytest.param({}, id="another program"),
+            pytest.param({PART_MARKER: "one@/elsewhere"}, id="a part of another directory"),
         ],
     )
     async def test_somebody_elses_process_is_left_alone(
         self, supervise: Supervise, tmp_path: Path, others: dict[str, str]
     ) -> None:
-        stranger = await sleeping(others)
-        note_pid(tmp_path, "one", stranger.pid)
+        foreign = await sleeping(others)
+        note_pid(tmp_path, "one", foreign.pid)
         await supervise(a_part(tmp_path, "one")).start()
-        assert alive(stranger.pid)
-        stranger.kill()
-        await stranger.communicate()
+        assert alive(foreign.pid)
+        foreign.kill()
+        await foreign.communicate()
 
     async def test_a_torn_pid_file_is_no_obstacle(self, supervise: Supervise, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
@@ -187,7 +187,7 @@ def note_pid(data_dir: Path, name: str, pid: int) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; a process that nobody has waited for yet does not."""
+    """Whether it runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -195,7 +195,7 @@ def alive(pid: int) -> bool:
 
 
 class TestPrivacy:
-    """What lies in a data directory is mail, addresses and keys."""
+    """A data directory contains mail, addresses and keys."""
 
     async def test_what_a_stack_makes_is_for_its_user_alone(self, supervise: Supervise, tmp_path: Path) -> None:
         supervisor = Supervisor(tmp_path / "a b" / "data", [a_part(tmp_path, "one")])

@@ -1,4 +1,4 @@
-"""Waiting for what another process brings about. The bound says when to give up, not how fast things are."""
+"""Waiting for something that another process does. The limit says when to give up; it is no claim about speed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -29,19 +29,19 @@ _PATIENCE_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a command left behind."""
+    """The result of a command."""
 
     code: int
     out: str
     err: str
 
     def json(self) -> Any:
-        """Its one object."""
+        """The one JSON object that it printed."""
         return orjson.loads(self.out)
 
 
 async def sendledger(*words: str, env: Mapping[str, str], folder: Path) -> Ended:
-    """Run a command in `folder` with no settings but `env`, and return its end."""
+    """Run a command in `folder` with the settings `env` only; return its result."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(Path(sys.executable).with_name("sendledger")), *words),
         env=_environment(env),

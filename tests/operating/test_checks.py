@@ -1,22 +1,21 @@
-"""The doctor's judgement, without any service: what is said of what was found."""
+"""The doctor's checks without any service: the result for what was found."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from time import time
 from typing import Any, Final, TypeVar
 
 import pytest
 
-from cli.doctor import kafka
-from cli.doctor.checks import CONFIGURATION, DOWN, WRONG, Check, State, exit_code, fail, ok, warn
-from cli.doctor.clickhouse import _clock, _version
-from cli.doctor.examine import examine, text
-from cli.doctor.kafka import judge_topics, judge_unread
-from processors.broker import FoundGroup, FoundTopic
-from processors.lag import PartitionLag
+from application.checks import kafka
+from application.checks.check import CONFIGURATION, DOWN, WRONG, Check, State, exit_code, fail, ok, warn
+from application.checks.clickhouse import _clock, _version
+from application.checks.kafka import check_topics, check_unread
+from cli.doctor.run import run_checks, text
+from processors.kafka.cluster import GroupDescription, TopicDescription
+from processors.kafka.lag import PartitionLag
 from schemas.errors import ConfigError
 from schemas.settings import Settings, TopicSettings, read
-from schemas.topics import ALL, SENDS_CONTENT, SENDS_REQUESTED, Topic
+from schemas.topics import ALL_TOPICS, SENDS_CONTENT, SENDS_REQUESTED, Topic
 
 S = TypeVar("S", bound=Settings)
 
@@ -25,25 +24,25 @@ _COPIES: Final = "topics.copies"
 WANTED = read(TopicSettings, kafka_bootstrap="127.0.0.1:1", partitions=4, replication=3)
 
 
-def found(topic: Topic) -> FoundTopic:
-    """A topic that is as it must be."""
+def found(topic: Topic) -> TopicDescription:
+    """A topic with the required settings."""
     configuration = topic.configuration(WANTED.content_retention_days) | {"min.insync.replicas": "2"}
-    return FoundTopic(partitions=4, copies=3, in_sync=3, leaderless=0, configuration=configuration)
+    return TopicDescription(partitions=4, replicas=3, in_sync=3, leaderless=0, configuration=configuration)
 
 
-def judged(change: Callable[[FoundTopic], FoundTopic], topic: Topic = SENDS_REQUESTED) -> dict[str, Check]:
-    """The checks of a cluster in which one topic is otherwise."""
-    topics = {t.name: found(t) for t in ALL}
+def judged(change: Callable[[TopicDescription], TopicDescription], topic: Topic = SENDS_REQUESTED) -> dict[str, Check]:
+    """The checks of a cluster in which one topic differs."""
+    topics = {t.name: found(t) for t in ALL_TOPICS}
     topics[topic.name] = change(topics[topic.name])
-    return {check.name: check for check in judge_topics(topics, WANTED)}
+    return {check.name: check for check in check_topics(topics, WANTED, content_days=WANTED.content_retention_days)}
 
 
-def configured(**said: str) -> Callable[[FoundTopic], FoundTopic]:
+def configured(**said: str) -> Callable[[TopicDescription], TopicDescription]:
     settings = {name.replace("_", "."): value for name, value in said.items()}
     return lambda topic: replace(topic, configuration={**topic.configuration, **settings})
 
 
-def changed(**said: Any) -> Callable[[FoundTopic], FoundTopic]:
+def changed(**said: Any) -> Callable[[TopicDescription], TopicDescription]:
     return lambda topic: replace(topic, **said)
 
 
@@ -67,13 +66,13 @@ def test_topics_as_they_must_be_are_all_right() -> None:
             ("no leader", changed(leaderless=1), _COPIES, State.FAIL, "without a leader"),
             ("too few in sync", changed(in_sync=1), _COPIES, State.FAIL, "writes are refused"),
             ("one behind", changed(in_sync=2), _COPIES, State.WARN, "out of sync"),
-            ("fewer copies", changed(copies=2, in_sync=2), _COPIES, State.WARN, "REPLICATION"),
-            ("weak", configured(min_insync_replicas="1"), _COPIES, State.WARN, "acknowledged by one"),
+            ("fewer copies", changed(replicas=2, in_sync=2), _COPIES, State.WARN, "REPLICATION"),
+            ("weak", configured(min_insync_replicas="1"), _COPIES, State.WARN, "acknowledged by a single"),
         )
     ],
 )
-def test_a_topic_that_is_otherwise_is_told(
-    change: Callable[[FoundTopic], FoundTopic], name: str, state: State, says: str
+def test_a_topic_with_wrong_settings_is_reported(
+    change: Callable[[TopicDescription], TopicDescription], name: str, state: State, says: str
 ) -> None:
     checks = judged(change)
     assert checks[name].state is state
@@ -87,9 +86,18 @@ def test_content_is_kept_as_long_as_it_is_set() -> None:
     assert "sends.content: retention.ms is -1, not 2592000000" in checks["topics.settings"].what
 
 
+def test_a_retention_is_compared_without_the_other_settings_or_not_at_all() -> None:
+    topics = {SENDS_CONTENT.name: configured(retention_ms=str(90 * 86_400_000))(found(SENDS_CONTENT))}
+    states = {
+        days: {one.name: one.state for one in check_topics(topics, None, content_days=days)}[_KEPT]
+        for days in (90, 30, None)
+    }
+    assert states == {90: State.OK, 30: State.FAIL, None: State.OK}
+
+
 def test_without_settings_nothing_is_compared_with_them() -> None:
-    topics = {t.name: replace(found(t), partitions=7) for t in ALL}
-    assert {check.state for check in judge_topics(topics, None)} == {State.OK}
+    topics = {t.name: replace(found(t), partitions=7) for t in ALL_TOPICS}
+    assert {check.state for check in check_topics(topics, None, content_days=None)} == {State.OK}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_without_settings_nothing_is_compared_with_them() -> None:
     ],
 )
 def test_the_exit_code_is_the_worst(codes: Sequence[int], code: int) -> None:
-    checks = [ok("a", "fine"), warn("b", "look", "mend"), *(fail(str(c), "bad", "mend", c) for c in codes)]
+    checks = [ok("a", "fine"), warn("b", "check", "mend"), *(fail(str(c), "bad", "mend", c) for c in codes)]
     assert exit_code(checks) == code
 
 
@@ -125,31 +133,20 @@ def test_people_see_a_line_a_check_and_the_mend_below() -> None:
         ("unknown", State.FAIL),
     ],
 )
-def test_an_old_clickhouse_is_told(version: str, state: State) -> None:
+def test_an_old_clickhouse_is_reported(version: str, state: State) -> None:
     assert _version(version).state is state
-
-
-class FakeServer:
-    """A server whose clock is so many seconds ahead."""
-
-    def __init__(self, ahead: float) -> None:
-        self.ahead = ahead
-
-    def tuples(self, sql: str) -> list[tuple[int]]:
-        return [(int((time() + self.ahead) * 1e6),)]
 
 
 @pytest.mark.parametrize(
     ("ahead", "says"),
     [(0.0, "as this machine's"), (3600.0, "3600 s ahead of this"), (-90.0, "90 s behind this")],
 )
-def test_a_clock_that_is_wrong_is_told(ahead: float, says: str) -> None:
-    assert says in _clock(FakeServer(ahead)).what  # type: ignore[arg-type]
-    # (a fake of the store's one method)
+def test_a_wrong_clock_is_reported(ahead: float, says: str) -> None:
+    assert says in _clock(ahead).what
 
 
 async def test_what_the_doctor_itself_stumbles_over_hides_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The seam is one of the looks: it has a bug."""
+    """One of the checks has a bug."""
 
     async def buggy(*_: object) -> list[Check]:
         raise ZeroDivisionError("kept-secret")
@@ -157,8 +154,8 @@ async def test_what_the_doctor_itself_stumbles_over_hides_nothing_else(monkeypat
     def settings(kind: type[S]) -> S:
         return read(kind, kafka_bootstrap="127.0.0.1:1", clickhouse_url="http://127.0.0.1:1", token_secret="x" * 32)
 
-    monkeypatch.setattr(kafka, "look", buggy)
-    checks = {check.name: check for check in await examine(settings)}
+    monkeypatch.setattr(kafka, "check", buggy)
+    checks = {check.name: check for check in await run_checks(settings)}
     assert (checks["kafka"].state, checks["clickhouse"].code) == (State.FAIL, DOWN)
     assert "ZeroDivisionError" in checks["kafka"].what
     assert "kept-secret" not in text(list(checks.values()))
@@ -181,20 +178,20 @@ def behind(partition: int, lag: int) -> PartitionLag:
     return PartitionLag("ledger", "webhooks.twilio", partition, None, lag, lag)
 
 
-def test_records_in_a_partition_that_no_worker_has_are_told() -> None:
-    groups = {"ledger": FoundGroup(1, frozenset({("webhooks.twilio", 0)}))}
-    check = judge_unread(groups, [behind(0, 5), behind(1, 7), behind(2, 0)])
+def test_records_in_a_partition_that_no_worker_has_are_reported() -> None:
+    groups = {"ledger": GroupDescription(1, frozenset({("webhooks.twilio", 0)}))}
+    check = check_unread(groups, [behind(0, 5), behind(1, 7), behind(2, 0)])
     assert check.state is State.WARN
     assert "webhooks.twilio-1 (7 records, group ledger)" in check.what
     assert "webhooks.twilio-0" not in check.what
     assert "webhooks.twilio-2" not in check.what
 
 
-@pytest.mark.parametrize("group", [FoundGroup(), FoundGroup(2)], ids=["nobody there", "assigning"])
-def test_where_no_worker_runs_or_partitions_move_nothing_is_said_of_them(group: FoundGroup) -> None:
-    assert judge_unread({"ledger": group}, [behind(1, 7)]).state is State.OK
+@pytest.mark.parametrize("group", [GroupDescription(), GroupDescription(2)], ids=["nobody there", "assigning"])
+def test_without_workers_or_during_a_rebalance_no_unread_partition_is_reported(group: GroupDescription) -> None:
+    assert check_unread({"ledger": group}, [behind(1, 7)]).state is State.OK
 
 
 def test_of_many_partitions_without_a_worker_a_few_are_named() -> None:
-    check = judge_unread({"ledger": FoundGroup(1, frozenset())}, [behind(n, 1) for n in range(9)])
+    check = check_unread({"ledger": GroupDescription(1, frozenset())}, [behind(n, 1) for n in range(9)])
     assert "and 4 more" in check.what

@@ -1,4 +1,4 @@
-"""The doctor on real services: what is right, what is wrong, and that no secret is ever in what it says."""
+"""The doctor on real services: what is right, what is wrong, and that its output never contains a secret."""
 
 import http.server
 import signal
@@ -13,9 +13,9 @@ import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from cli.doctor.checks import CONFIGURATION, DOWN, WRONG, Check, State, exit_code
-from cli.doctor.examine import examine, text
-from processors.topics import make_topics
+from application.checks.check import CONFIGURATION, DOWN, WRONG, Check, State, exit_code
+from cli.doctor.run import run_checks, text
+from processors.kafka.topics import create_topics
 from projections.store import Store, generations, migrate
 from schemas.errors import RequestError
 from schemas.settings import PREFIX, Settings, TopicSettings, read
@@ -48,16 +48,16 @@ class Doctor:
         self.given = given
 
     def but(self, **said: Any) -> "Doctor":
-        """Return one with other settings; None takes a setting away."""
+        """Return one with other settings; None removes a setting."""
         return Doctor({name: value for name, value in (self.given | said).items() if value is not None})
 
     async def looks(self, *programs: str) -> dict[str, Check]:
-        """Return its checks by name. What it says holds no secret."""
+        """Return its checks by name, after checking that no text contains a secret."""
 
         def settings(kind: type[S]) -> S:
             return read(kind, **self.given)
 
-        checks = await examine(settings, programs)
+        checks = await run_checks(settings, programs)
         said = text(checks) + orjson.dumps([check.as_json() for check in checks]).decode()
         for secret in (*SECRETS.values(), "kept-secret", "kept5ecret"):
             assert secret not in said
@@ -74,7 +74,7 @@ class Doctor:
 @pytest.fixture(scope="module")
 async def topics_made(kafka_bootstrap: str) -> TopicSettings:
     settings = read(TopicSettings, kafka_bootstrap=kafka_bootstrap)
-    await make_topics(settings)
+    await create_topics(settings)
     return settings
 
 
@@ -87,7 +87,7 @@ def database(clickhouse_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def doctor(topics_made: TopicSettings, clickhouse_url: str, database: str) -> Doctor:
-    """Where all is as it must be, but that nothing of ours runs."""
+    """Everything is as required, except that none of our programs runs."""
     return Doctor(
         {
             "kafka_bootstrap": topics_made.kafka_bootstrap,
@@ -141,7 +141,7 @@ class TestHealthy:
         checks = await doctor.but(token_secret=None).looks("ledger")
         assert failures(checks) == {}
         assert not {name for name in checks if name.startswith(("keys", "gateway", "settings.gateway"))}
-        with pytest.raises(RequestError, match="no program"):
+        with pytest.raises(RequestError, match="Unknown program"):
             await doctor.looks("sendgrid")
 
 
@@ -155,7 +155,7 @@ class TestSettings:
         assert "SENDLEDGER_TOKEN_SECRET" in checks["settings.gateway"].what
         assert "SENDLEDGER_CLICKHOUSE_URL" in checks["settings.gateway"].what
         assert checks["kafka"].state is State.OK
-        assert checks["clickhouse"].what == "not looked at: its address is not set"
+        assert checks["clickhouse"].what == "not checked: its address is not set"
         assert (await sendledger("doctor", env=doctor.environment, folder=tmp_path)).code == 3
 
     @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ class TestSettings:
             ),
         ],
     )
-    async def test_a_setting_that_can_not_be_is_told_apart(
+    async def test_an_invalid_setting_fails_its_own_check(
         self, doctor: Doctor, said: Given, name: str, code: int
     ) -> None:
         checks = await doctor.but(**said).looks()
@@ -201,12 +201,14 @@ class TestSettings:
 
 
 class TestKafka:
-    async def test_away_is_told_and_hides_nothing_else(self, doctor: Doctor, tmp_path: Path) -> None:
+    async def test_an_unavailable_server_is_reported_and_does_not_stop_other_checks(
+        self, doctor: Doctor, tmp_path: Path
+    ) -> None:
         doctor = doctor.but(kafka_bootstrap=f"127.0.0.1:{free_port_base()}")
         checks = await doctor.looks()
         assert failures(checks) == {"kafka": DOWN}
         assert "SENDLEDGER_KAFKA_BOOTSTRAP" in checks["kafka"].mend
-        assert checks["topics.exist"].what == checks["lag"].what == "not looked at: Kafka does not answer"
+        assert checks["topics.exist"].what == checks["lag"].what == "not checked: Kafka does not answer"
         assert checks["migrations"].state is State.OK
         ended = await sendledger("doctor", env=doctor.environment, folder=tmp_path)
         assert (ended.code, ended.err) == (4, "")
@@ -217,13 +219,13 @@ class TestKafka:
             checks = await doctor.looks()
             ended = await sendledger("doctor", "--json", env=doctor.environment, folder=tmp_path)
         finally:
-            await make_topics(topics_made)
+            await create_topics(topics_made)
         assert failures(checks) == {"topics.exist": WRONG}
         assert checks["topics.exist"].what == "missing: suppressions.changed"
         assert checks["topics.exist"].mend == "run `sendledger topics`"
         assert (ended.code, ended.json()["ok"]) == (1, False)
 
-    async def test_a_topic_that_forgets_is_told(self, doctor: Doctor, topics_made: TopicSettings) -> None:
+    async def test_a_topic_with_a_short_retention_is_reported(self, doctor: Doctor, topics_made: TopicSettings) -> None:
         bootstrap, name = topics_made.kafka_bootstrap, SUPPRESSIONS_CHANGED.name
         await remove(bootstrap, name)
         await make(bootstrap, NewTopic(name, 2, 1, topic_configs={"retention.ms": "3600000"}))
@@ -231,7 +233,7 @@ class TestKafka:
             checks = await doctor.looks()
         finally:
             await remove(bootstrap, name)
-            await make_topics(topics_made)
+            await create_topics(topics_made)
         assert failures(checks) == {"topics.settings": WRONG}
         assert "suppressions.changed: retention.ms is 3600000, not -1" in checks["topics.settings"].what
         assert checks["topics.partitions"].state is State.WARN
@@ -245,14 +247,14 @@ class TestKafka:
 
 
 class TestClickHouse:
-    async def test_away_is_told_and_hides_nothing_else(self, doctor: Doctor) -> None:
+    async def test_an_unavailable_server_is_reported_and_does_not_stop_other_checks(self, doctor: Doctor) -> None:
         port = free_port_base()
         checks = await doctor.but(clickhouse_url=f"http://me:kept-secret@127.0.0.1:{port}").looks()
         assert failures(checks) == {"clickhouse": DOWN}
         assert f"(at 127.0.0.1:{port})" in checks["clickhouse"].what
         assert checks["topics.exist"].state is State.OK
 
-    async def test_a_wrong_password_is_told_from_a_server_that_is_away(self, doctor: Doctor, tmp_path: Path) -> None:
+    async def test_a_wrong_password_differs_from_an_unavailable_server(self, doctor: Doctor, tmp_path: Path) -> None:
         endpoint = await EndpointProcess(tmp_path / "clickhouse", "me:kept-secret-too").start()
         try:
             url = f"http://me:kept-secret@127.0.0.1:{endpoint.port}"
@@ -263,10 +265,21 @@ class TestClickHouse:
         assert "refuses the user or the password" in checks["clickhouse"].what
         assert "SENDLEDGER_CLICKHOUSE_URL" in checks["clickhouse"].mend
 
-    async def test_a_database_that_is_not_there_is_told(self, doctor: Doctor) -> None:
+    async def test_a_missing_database_is_reported(self, doctor: Doctor) -> None:
         checks = await doctor.but(clickhouse_database="nowhere").looks()
         assert failures(checks) == {"database": WRONG}
         assert checks["database"].mend == "run `sendledger migrate`"
+
+    async def test_an_interrupted_switch_is_a_warning(self, doctor: Doctor, clickhouse_url: str) -> None:
+        with a_database(clickhouse_url) as store:
+            migrate.apply(store)
+            names = [view.name for view in migrate.views()]
+            second = Store(clickhouse_url, database=store.database, generation=2)
+            migrate.apply(second)
+            generations.show(second, 2, names, complete=False)
+            checks = await doctor.but(clickhouse_database=store.database).looks()
+        assert checks["database"].state is State.WARN
+        assert checks["database"].mend == "run `sendledger rebuild`, which finishes it"
 
     async def test_a_migration_that_is_not_applied_is_named(self, doctor: Doctor, clickhouse_url: str) -> None:
         with a_database(clickhouse_url) as store:
@@ -329,12 +342,12 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def answering(status: int) -> Iterator[int]:
-    """A server that answers /readyz with `status`; gives its port."""
+    """A server that answers /readyz with `status`; yields its port."""
     handler = type("Answer", (_Answer,), {"status": status})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -355,7 +368,7 @@ async def make(bootstrap: str, topic: NewTopic) -> None:
 
 @contextmanager
 def a_database(url: str) -> Iterator[Store]:
-    """An empty database, for a moment."""
+    """An empty database, while the block runs."""
     store = Store(url, database=f"doctor_{uuid4().hex[:12]}", generation=generations.FIRST)
     for database in (store.database, store.tables):
         store.command(f"CREATE DATABASE {database}")

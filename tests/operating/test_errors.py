@@ -1,4 +1,4 @@
-"""What a person reads when something is wrong, and what a script finds: three lines and an exit code, no traceback."""
+"""Errors of commands: three lines for people, an exit code for scripts, no traceback."""
 
 import asyncio
 import errno
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from application.errors import FieldsInvalid, ValidationFault
-from cli.errors import exit_code, known, text
+from cli.errors import error_text, exit_code, to_sendledger_error
 from cli.progress import waiting_for
 from schemas.errors import BrokerError, ConfigError, RequestError, StoreDenied, StoreError, StoreRefused
 from tests.local.endpoints import EndpointProcess
@@ -26,12 +26,12 @@ SETTINGS = {
 SAID = ("what", "where", "mend")
 
 
-def test_fields_that_can_not_be_are_the_arguments_of_a_command() -> None:
-    error = known(FieldsInvalid([ValidationFault("reason", "must not be blank")]))
+def test_invalid_fields_are_reported_as_arguments_of_the_command() -> None:
+    error = to_sendledger_error(FieldsInvalid([ValidationFault("reason", "must not be blank")]))
     assert error is not None
-    assert (exit_code(error), text(error).splitlines()) == (
+    assert (exit_code(error), error_text(error).splitlines()) == (
         2,
-        ["error: `reason`: must not be blank", "  where: the arguments", "  mend:  Mend them; see --help"],
+        ["error: `reason`: must not be blank", "  where: the arguments", "  mend:  Correct them; see --help"],
     )
 
 
@@ -54,7 +54,7 @@ def test_fields_that_can_not_be_are_the_arguments_of_a_command() -> None:
     ],
 )
 def test_every_error_that_somebody_can_act_upon_has_its_code(error: Exception, code: int) -> None:
-    ours = known(error)
+    ours = to_sendledger_error(error)
     assert ours is not None
     assert exit_code(ours) == code
     assert all((ours.what, ours.where, ours.mend))
@@ -62,12 +62,12 @@ def test_every_error_that_somebody_can_act_upon_has_its_code(error: Exception, c
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyError("x"), OSError(errno.EBADF, "Bad file descriptor")])
 def test_a_mistake_of_ours_keeps_its_traceback(error: Exception) -> None:
-    assert known(error) is None
+    assert to_sendledger_error(error) is None
 
 
 def test_what_came_from_outside_does_not_reach_the_terminal() -> None:
-    assert "\x1b" not in text(RequestError("a\x1b[2Jb", "c\nd", "e"))
-    assert len(text(RequestError("a\x1b[2Jb", "c\nd", "e")).splitlines()) == 3
+    assert "\x1b" not in error_text(RequestError("a\x1b[2Jb", "c\nd", "e"))
+    assert len(error_text(RequestError("a\x1b[2Jb", "c\nd", "e")).splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_a_server_that_is_away_is_three_lines_and_exit_code_4(
 
 @pytest.fixture
 async def endpoint(tmp_path: Path) -> AsyncIterator[EndpointProcess]:
-    """A ClickHouse whose password is another."""
+    """A ClickHouse with another password."""
     started = await EndpointProcess(tmp_path / "clickhouse", "me:kept-secret-too").start()
     yield started
     await started.end(signal.SIGKILL)
@@ -115,9 +115,7 @@ async def test_a_wrong_password_is_a_matter_of_configuration(endpoint: EndpointP
 
 
 @pytest.mark.clickhouse
-async def test_a_hung_clickhouse_and_a_hung_kafka_are_said_to_be_waited_for(
-    endpoint: EndpointProcess, tmp_path: Path
-) -> None:
+async def test_waiting_for_a_hung_clickhouse_or_kafka_is_printed(endpoint: EndpointProcess, tmp_path: Path) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -146,8 +144,10 @@ def test_what_does_not_take_long_is_not_talked_about(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("forge", "named"),
     [
-        pytest.param("schema_migrations (version, name, checksum) SELECT 9001, 'later', 'x'", "9001", id="a migration"),
-        pytest.param("schema_views (name, checksum) SELECT 'later_view', 'x'", "later_view", id="a view"),
+        pytest.param(
+            "schema_migrations (version, name, checksum) SELECT 9001, 'later', 'x'", "migration 9001", id="a migration"
+        ),
+        pytest.param("schema_views (name, checksum) SELECT 'later_view', 'x'", "view later_view", id="a view"),
     ],
 )
 async def test_the_database_of_a_newer_release_is_refused(
@@ -158,7 +158,7 @@ async def test_the_database_of_a_newer_release_is_refused(
         env = {"SENDLEDGER_CLICKHOUSE_URL": clickhouse_url, "SENDLEDGER_CLICKHOUSE_DATABASE": store.database}
         ended = await in_process("migrate", env=env, folder=tmp_path)
     assert ended.code == 3
-    assert f"{named}, which this one does not know" in ended.err
+    assert f"this release does not know its {named}" in ended.err
 
 
 @pytest.mark.process

@@ -1,4 +1,4 @@
-"""How far readers are behind, as the broker tells it."""
+"""Consumer lag, as the broker reports it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,11 +10,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from cli.operating import show_lag
-from processors.lag import Lag, PartitionLag, catch_up, lag
-from processors.topics import make_topics
+from cli.diagnostics import show_lag
+from processors.kafka.lag import Lag, PartitionLag, lag, wait_until_caught_up
+from processors.kafka.topics import create_topics
+from schemas.consumer_groups import DEFAULT_GATE_GROUP, ConsumerGroup, consumer_groups
 from schemas.errors import BrokerError
-from schemas.groups import GATE, Group, groups_of
 from schemas.settings import TopicSettings, read
 from schemas.topics import LEDGER_INPUTS
 from tests.engine.topics import Topics
@@ -36,7 +36,7 @@ def name() -> str:
 
 
 async def commit(bootstrap: str, group: str, offsets: dict[tuple[str, int], int]) -> None:
-    """Say for a group how far it has read."""
+    """Commit offsets for a group."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -65,7 +65,7 @@ def summary(found: Lag) -> list[tuple[int, int | None, int, int]]:
 async def test_what_was_never_committed_counts_from_the_beginning(topics: Topics, name: str) -> None:
     await topics.make(name, partitions=2)
     await topics.fill_n(name, 7, partitions=2)
-    found = await lag(topics.bootstrap, [Group(name, (name,))])
+    found = await lag(topics.bootstrap, [ConsumerGroup(name, (name,))])
     assert found.partitions == (PartitionLag(name, name, 0, None, 4, 4), PartitionLag(name, name, 1, None, 3, 3))
     assert (found.total, found.as_json()["total"]) == (7, 7)
 
@@ -74,7 +74,7 @@ async def test_what_is_committed_is_read(topics: Topics, name: str) -> None:
     await topics.make(name, partitions=2)
     await topics.fill_n(name, 7, partitions=2)
     await commit(topics.bootstrap, name, {(name, 0): 4, (name, 1): 1})
-    assert summary(await lag(topics.bootstrap, [Group(name, (name,))])) == [(0, 4, 4, 0), (1, 1, 3, 2)]
+    assert summary(await lag(topics.bootstrap, [ConsumerGroup(name, (name,))])) == [(0, 4, 4, 0), (1, 1, 3, 2)]
 
 
 async def test_what_retention_has_deleted_is_no_lag(topics: Topics, name: str) -> None:
@@ -85,7 +85,7 @@ async def test_what_retention_has_deleted_is_no_lag(topics: Topics, name: str) -
     await admin.start()
     await admin.delete_records({TopicPartition(name, p): RecordsToDelete(before_offset=6) for p in range(2)})
     await admin.close()
-    assert summary(await lag(topics.bootstrap, [Group(name, (name,))])) == [(0, 2, 10, 4), (1, None, 10, 4)]
+    assert summary(await lag(topics.bootstrap, [ConsumerGroup(name, (name,))])) == [(0, 2, 10, 4), (1, None, 10, 4)]
 
 
 async def test_an_open_transaction_hides_its_records_until_it_is_committed(topics: Topics, name: str) -> None:
@@ -94,8 +94,8 @@ async def test_an_open_transaction_hides_its_records_until_it_is_committed(topic
     async with a_transaction(topics.bootstrap, name) as producer:
         for _ in range(2):
             await (await producer.send(name, b"x", partition=0))
-        assert summary(await lag(topics.bootstrap, [Group(name, (name,))])) == [(0, None, 3, 3)]
-    assert summary(await lag(topics.bootstrap, [Group(name, (name,))])) == [(0, None, 6, 6)]  # and its marker
+        assert summary(await lag(topics.bootstrap, [ConsumerGroup(name, (name,))])) == [(0, None, 3, 3)]
+    assert summary(await lag(topics.bootstrap, [ConsumerGroup(name, (name,))])) == [(0, None, 6, 6)]  # and its marker
 
 
 async def test_of_a_group_whose_topics_are_its_own_business_those_count_that_it_has_committed_in(
@@ -106,7 +106,7 @@ async def test_of_a_group_whose_topics_are_its_own_business_those_count_that_it_
         await topics.fill_n(topic, 4, partitions=2)
     await commit(topics.bootstrap, name, {(name, 0): 1, (f"{name}-2", 0): 2, (f"{name}-2", 1): 2})
     await commit(topics.bootstrap, f"other-{name}", {(f"{name}-3", 0): 0})
-    found = await lag(topics.bootstrap, [Group(name)])
+    found = await lag(topics.bootstrap, [ConsumerGroup(name)])
     assert [(p.group, p.topic, p.lag) for p in found.partitions] == [
         (name, name, 1),
         (name, name, 2),
@@ -115,19 +115,19 @@ async def test_of_a_group_whose_topics_are_its_own_business_those_count_that_it_
     ]
 
 
-async def test_who_catches_up_is_waited_for_and_who_does_not_is_told(topics: Topics, name: str) -> None:
+async def test_it_waits_for_groups_that_catch_up_and_reports_those_that_do_not(topics: Topics, name: str) -> None:
     await topics.make(name, partitions=1)
     await topics.fill_n(name, 4, partitions=1)
-    group = Group(name, (name,))
+    group = ConsumerGroup(name, (name,))
     said: list[int] = []
-    assert await catch_up(topics.bootstrap, [group], within_seconds=0, say=said.append) == 4
+    assert await wait_until_caught_up(topics.bootstrap, [group], within_seconds=0, say=said.append) == 4
     assert said == [4]
 
     async def read() -> None:
         await commit(topics.bootstrap, name, {(name, 0): 4})
 
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(catch_up(topics.bootstrap, [group], within_seconds=60))
+        waiting = tasks.create_task(wait_until_caught_up(topics.bootstrap, [group], within_seconds=60))
         tasks.create_task(read())
     assert waiting.result() == 0
 
@@ -135,7 +135,7 @@ async def test_who_catches_up_is_waited_for_and_who_does_not_is_told(topics: Top
 async def test_traffic_that_never_stops_is_not_waited_for(topics: Topics, name: str) -> None:
     await topics.make(name, partitions=1)
     await topics.fill_n(name, 4, partitions=1)
-    group, behind = Group(name, (name,)), []
+    group, behind = ConsumerGroup(name, (name,)), []
 
     async def read_all_but_the_newest() -> None:
         while True:
@@ -146,7 +146,7 @@ async def test_traffic_that_never_stops_is_not_waited_for(topics: Topics, name: 
 
     reading = asyncio.create_task(read_all_but_the_newest())
     try:
-        assert await catch_up(topics.bootstrap, [group], within_seconds=60) == 0
+        assert await wait_until_caught_up(topics.bootstrap, [group], within_seconds=60) == 0
     finally:
         reading.cancel()
     assert behind
@@ -158,13 +158,13 @@ async def test_what_a_reader_writes_of_what_it_read_is_waited_for_too(topics: To
     for topic in (name, second):
         await topics.make(topic, partitions=1)
     await topics.fill_n(name, 3, partitions=1)
-    groups = [Group(name, (name,)), Group(second, (second,))]
-    waiting = asyncio.create_task(catch_up(topics.bootstrap, groups, within_seconds=60))
+    groups = [ConsumerGroup(name, (name,)), ConsumerGroup(second, (second,))]
+    waiting = asyncio.create_task(wait_until_caught_up(topics.bootstrap, groups, within_seconds=60))
     await topics.fill_n(second, 3, partitions=1)
     await commit(topics.bootstrap, name, {(name, 0): 3})
     said: list[int] = []
     # The first targets are reached, and the second group has three records to read of what the first one wrote.
-    assert await catch_up(topics.bootstrap, groups, within_seconds=0, say=said.append) == 3
+    assert await wait_until_caught_up(topics.bootstrap, groups, within_seconds=0, say=said.append) == 3
     assert (said, waiting.done()) == ([3], False)
     await commit(topics.bootstrap, second, {(second, 0): 3})
     assert await waiting == 0
@@ -174,28 +174,28 @@ async def test_an_open_transaction_is_waited_for(topics: Topics, name: str) -> N
     await topics.make(name, partitions=1)
     await topics.fill_n(name, 3, partitions=1)
     await commit(topics.bootstrap, name, {(name, 0): 3})
-    group = Group(name, (name,))
+    group = ConsumerGroup(name, (name,))
     async with a_transaction(topics.bootstrap, name) as producer:
         await (await producer.send(name, b"x", partition=0))
         assert (await lag(topics.bootstrap, [group])).total == 0
-        assert await catch_up(topics.bootstrap, [group], within_seconds=0) == 1
+        assert await wait_until_caught_up(topics.bootstrap, [group], within_seconds=0) == 1
     await commit(topics.bootstrap, name, {(name, 0): 5})
-    assert await catch_up(topics.bootstrap, [group], within_seconds=60) == 0
+    assert await wait_until_caught_up(topics.bootstrap, [group], within_seconds=60) == 0
 
 
 async def test_a_topic_that_does_not_exist_has_none(topics: Topics, name: str) -> None:
-    assert await lag(topics.bootstrap, [Group(name, (name,)), Group(f"{name}-2")]) == Lag(())
+    assert await lag(topics.bootstrap, [ConsumerGroup(name, (name,)), ConsumerGroup(f"{name}-2")]) == Lag(())
     assert name not in await topics.names()
 
 
-async def test_a_kafka_that_is_away_is_said_to_be() -> None:
+async def test_an_unreachable_kafka_is_reported() -> None:
     with pytest.raises(BrokerError, match="KafkaConnectionError"):
-        await lag(f"127.0.0.1:{free_port_base()}", groups_of("ledger"))
+        await lag(f"127.0.0.1:{free_port_base()}", consumer_groups("ledger"))
 
 
 def test_the_groups_are_the_ledgers_with_all_its_topics_and_the_gates() -> None:
-    ledger, gate = groups_of("ours")
-    assert (ledger.name, gate) == ("ours", GATE)
+    ledger, gate = consumer_groups("ours")
+    assert (ledger.name, gate) == ("ours", DEFAULT_GATE_GROUP)
     assert ledger.topics == tuple(topic.name for topic in LEDGER_INPUTS)
 
 
@@ -214,7 +214,7 @@ def test_the_partitions_that_lag_are_shown_or_with_all_each_one(
 
 class TestCommand:
     async def test_json_is_one_object_of_all_partitions(self, topics: Topics, name: str, tmp_path: Path) -> None:
-        await make_topics(read(TopicSettings, kafka_bootstrap=topics.bootstrap))
+        await create_topics(read(TopicSettings, kafka_bootstrap=topics.bootstrap))
         env = {"SENDLEDGER_KAFKA_BOOTSTRAP": topics.bootstrap, "SENDLEDGER_CONSUMER_GROUP": name}
         ended = await sendledger("lag", "--json", "--group", name, env=env, folder=tmp_path)
         found = ended.json()

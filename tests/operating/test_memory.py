@@ -1,4 +1,4 @@
-"""What workers give back to the system."""
+"""Memory that workers return to the operating system."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 # 200 MB in blocks that the allocator keeps in its heap, with one in a hundred still in use, as after a large group.
 KEEPING = """
 import os
-from processors.memory import give_back
+from processors.memory_tuning import release_memory
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -16,7 +16,7 @@ blocks = [bytes(100_000) + b"x" for _ in range(2_000)]
 kept = blocks[::100]
 del blocks
 before = resident()
-give_back()
+release_memory()
 print(before - resident())
 """
 

@@ -1,4 +1,4 @@
-"""Rows as people and pipes get them: no value is broken over lines, what is cut says so, no text acts on a terminal."""
+"""Rows on a terminal and in a pipe: no value is wrapped, truncated ones are marked, control characters escaped."""
 
 import contextlib
 import fcntl
@@ -115,7 +115,7 @@ def test_one_row_upright_is_a_line_for_each_field() -> None:
 
 
 def printed(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What a pipe gets."""
+    """The output in a pipe."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         show(rows, as_json=False, columns=COLUMNS)
@@ -125,7 +125,7 @@ def printed(rows: Sequence[Mapping[str, Any]]) -> str:
 def on_a_terminal(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int, *, wide: bool = False
 ) -> str:
-    """What a terminal of so many columns gets."""
+    """The output on a terminal with this many columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     with os.fdopen(theirs, "w") as terminal, pytest.MonkeyPatch.context() as patch:

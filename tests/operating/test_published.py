@@ -1,11 +1,11 @@
-"""`sendledger schemas`: what it prints, in which form."""
+"""`sendledger schemas`: what it prints, in which format."""
 
 from pathlib import Path
 
 import orjson
 import pytest
 
-from cli.operating import published
+from cli.diagnostics import schema_documents
 from schemas.asyncapi import document
 from schemas.errors import RequestError
 from schemas.json_schemas import json_schemas
@@ -22,14 +22,14 @@ from tests.operating.commands import in_process
 )
 def test_each_form_is_one_json_document(which: str | None, found: object) -> None:
     for indented in (True, False):
-        shown = published(which, indented=indented)
+        shown = schema_documents(which, indented=indented)
         assert orjson.loads(shown) == found
         assert ("\n" in shown) == indented
 
 
-def test_another_form_is_refused() -> None:
-    with pytest.raises(RequestError, match="no format 'yaml'"):
-        published("yaml", indented=True)
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(RequestError, match="Unknown format 'yaml'"):
+        schema_documents("yaml", indented=True)
 
 
 async def test_the_command_needs_no_settings(tmp_path: Path) -> None:

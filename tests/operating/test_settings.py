@@ -1,4 +1,4 @@
-"""Which commands read `.data/dev.env` of the folder they start in, and what they say of it."""
+"""Which commands read `.data/dev.env` of the folder they start in, and what they print about it."""
 
 import socket
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ConfigError
-from schemas.settings import LedgerSettings, StoreSettings, TokenSettings, filled_by, read
+from schemas.settings import LedgerSettings, StoreSettings, TokenSettings, read, set_by_file
 from tests.local.ports import free_port_base
 from tests.operating.commands import in_process, sendledger
 
@@ -22,7 +22,7 @@ PARTS = [["gateway"], ["worker", "ledger"], ["worker", "gate"], ["migrate"], ["t
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder where somebody once ran `sendledger up`."""
+    """A folder where `sendledger up` has run."""
     (tmp_path / ".data").mkdir()
     (tmp_path / ".data" / "dev.env").write_text("".join(f"{name}='{value}'\n" for name, value in WHOLE.items()))
     return tmp_path
@@ -72,7 +72,7 @@ async def test_a_dev_env_that_can_not_be_read_is_a_matter_of_configuration(tmp_p
     (tmp_path / ".data" / "dev.env").mkdir(parents=True)
     ended = await in_process("status", env={}, folder=tmp_path)
     assert ended.code == 3
-    assert ended.err.startswith("error: The settings can't be read: Is a directory")
+    assert ended.err.startswith("error: The settings file can't be read: Is a directory")
 
 
 @pytest.mark.process
@@ -99,8 +99,8 @@ def test_only_what_a_program_uses_and_the_environment_lacks_counts_as_filled(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder / ".data" / "dev.env"
-    assert filled_by(StoreSettings, path) == ["SENDLEDGER_CLICKHOUSE_URL"]
-    assert set(filled_by(LedgerSettings, path)) == {"SENDLEDGER_CLICKHOUSE_URL", "SENDLEDGER_KAFKA_BOOTSTRAP"}
+    assert set_by_file(StoreSettings, path) == ["SENDLEDGER_CLICKHOUSE_URL"]
+    assert set(set_by_file(LedgerSettings, path)) == {"SENDLEDGER_CLICKHOUSE_URL", "SENDLEDGER_KAFKA_BOOTSTRAP"}
     monkeypatch.setenv("SENDLEDGER_CLICKHOUSE_URL", f"http://{NOWHERE}")
-    assert filled_by(StoreSettings, path) == []
-    assert filled_by(StoreSettings, folder / "none") == []
+    assert set_by_file(StoreSettings, path) == []
+    assert set_by_file(StoreSettings, folder / "none") == []

@@ -14,15 +14,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from application.current_state import is_known_scope
-from cli.suppressing import show_given
-from processors.topics import make_topics
+from cli.suppression_commands import show_result
+from processors.kafka.topics import create_topics
 from projections.store.generations import ShownStore
 from projections.suppressions.columns import changes_table
-from schemas.gate_facts import decode_command
+from schemas.decoding.gate_inputs import decode_command
 from schemas.settings import TopicSettings, read
 from schemas.suppressions import SuppressionCommand, SuppressionState
 from schemas.topics import SUPPRESSIONS_COMMANDS
-from tests.building import a_place
+from tests.building import a_source_position
 from tests.operating.commands import Ended, in_process, sendledger
 from tests.stores import a_store, drop
 
@@ -44,7 +44,7 @@ async def written(bootstrap: str, command_id: str) -> tuple[str, dict[str, Any]]
         await consumer.seek_to_beginning(*partitions)
         async for record in consumer:
             if command_id.encode() in record.value:
-                decode_command(record.value, a_place(received_us=record.timestamp * 1000))
+                decode_command(record.value, a_source_position(received_us=record.timestamp * 1000))
                 return record.key.decode(), orjson.loads(record.value)
     finally:
         await consumer.stop()
@@ -78,7 +78,7 @@ async def written(bootstrap: str, command_id: str) -> tuple[str, dict[str, Any]]
 async def test_the_command_is_written_with_who_gave_it_and_why(
     kafka_bootstrap: str, tmp_path: Path, words: list[str], key: str, said: dict[str, Any]
 ) -> None:
-    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
     ended = await run(tmp_path, kafka_bootstrap, *words, "--reason", "she asked by phone", "--json")
     assert ended.code == 0, ended.err
     shown = ended.json()
@@ -104,7 +104,7 @@ async def test_the_command_is_written_with_who_gave_it_and_why(
         pytest.param(["suppress", "ann@example.com", "--reason", "\udcff"], "UTF-8", id="not UTF-8"),
     ],
 )
-async def test_what_can_not_be_is_a_usage_error(tmp_path: Path, words: list[str], named: str) -> None:
+async def test_an_invalid_argument_is_a_usage_error(tmp_path: Path, words: list[str], named: str) -> None:
     ended = await run(tmp_path, NOWHERE, *words)
     assert (ended.code, ended.out, named in ended.err) == (2, "", True), ended.err
 
@@ -114,7 +114,7 @@ async def test_without_settings_it_is_the_configuration(tmp_path: Path) -> None:
     assert (ended.code, "SENDLEDGER_KAFKA_BOOTSTRAP" in ended.err) == (3, True)
 
 
-async def test_a_kafka_that_is_away_is_said_to_be(tmp_path: Path) -> None:
+async def test_an_unreachable_kafka_is_reported(tmp_path: Path) -> None:
     ended = await run(tmp_path, NOWHERE, "suppress", "ann@example.com", "--reason", "r")
     assert (ended.code, ended.out, NOWHERE in ended.err) == (4, "", True), ended.err
 
@@ -169,7 +169,7 @@ def listed(clickhouse_url: str) -> Iterator[dict[str, str]]:
         pytest.param(["eve@example.com"], [], id="never heard of"),
     ],
 )
-async def test_the_list_has_what_is_asked_for(
+async def test_the_list_has_the_rows_that_the_options_select(
     listed: dict[str, str], tmp_path: Path, words: list[str], found: list[str]
 ) -> None:
     ended = await sendledger("suppressions", *words, "--json", env=listed, folder=tmp_path)
@@ -197,7 +197,7 @@ async def test_the_list_has_what_is_asked_for(
         ),
     ],
 )
-async def test_of_one_address_all_is_told(
+async def test_everything_about_one_address_is_printed(
     listed: dict[str, str], tmp_path: Path, address: str, said: list[str]
 ) -> None:
     ended = await in_process("suppressions", address, env=listed, folder=tmp_path)
@@ -220,7 +220,7 @@ async def test_for_programs_the_opt_outs_and_commands_of_an_address_are_objects(
 
 
 @pytest.mark.clickhouse
-async def test_for_programs_a_command_is_told_where_no_scope_is_known(listed: dict[str, str], tmp_path: Path) -> None:
+async def test_json_has_a_command_without_a_matching_scope(listed: dict[str, str], tmp_path: Path) -> None:
     ended = await in_process("suppressions", "dan@example.com", "--json", env=listed, folder=tmp_path)
     [command] = map(orjson.loads, ended.out.splitlines())
     assert (command["address"], command["action"], command["actor"]) == ("dan@example.com", "opt_in", "cli:jo")
@@ -228,14 +228,14 @@ async def test_for_programs_a_command_is_told_where_no_scope_is_known(listed: di
 
 @pytest.mark.clickhouse
 @pytest.mark.parametrize(("scope", "known"), [("acme", False), ("demo", True), ("*", True)])
-def test_a_scope_of_no_account_is_wondered_about(
+def test_a_scope_of_an_unknown_account_is_warned_about(
     listed: dict[str, str], scope: str, known: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = ShownStore(listed["SENDLEDGER_CLICKHOUSE_URL"], database=listed["SENDLEDGER_CLICKHOUSE_DATABASE"])
     with closing(store):
         assert is_known_scope(store, scope) == known
-    show_given({"scope": scope, "was_suppressed": False, "scope_known": known}, as_json=True)
-    assert ("is that how it is spelled?" in capsys.readouterr().err) != known
+    show_result({"scope": scope, "was_suppressed": False, "scope_known": known}, as_json=True)
+    assert ("check the spelling" in capsys.readouterr().err) != known
 
 
 @pytest.mark.clickhouse
@@ -253,7 +253,7 @@ async def test_the_history_of_an_address_is_its_changes(listed: dict[str, str], 
 async def test_an_opt_in_says_whether_there_was_anything_to_lift(
     listed: dict[str, str], kafka_bootstrap: str, tmp_path: Path
 ) -> None:
-    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
     env = listed | {"SENDLEDGER_KAFKA_BOOTSTRAP": kafka_bootstrap}
 
     async def opt_in(address: str, *more: str, scope: str = "demo") -> Ended:
@@ -268,8 +268,8 @@ async def test_an_opt_in_says_whether_there_was_anything_to_lift(
     assert "was_suppressed" not in nothing.out
     assert "Lifts the opt-out" in group.out
     assert "There is no opt-out to lift" in another.out
-    assert "No message or policy" not in nothing.err
-    assert "No message or policy of an account 'dem0' is known" in unknown.err
+    assert "no message and no policy" not in nothing.err
+    assert "Account 'dem0' has no message and no policy" in unknown.err
 
 
 @pytest.mark.clickhouse

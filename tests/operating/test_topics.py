@@ -1,12 +1,12 @@
-"""The command that makes topics: what it makes, and what it says when it can't."""
+"""The command that creates topics: what it creates, and its errors."""
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from processors.topics import make_topics
+from processors.kafka.topics import create_topics
 from schemas.errors import BrokerError, ConfigError
 from schemas.settings import TopicSettings, read
-from schemas.topics import ALL, SUPPRESSIONS_CHANGED
+from schemas.topics import ALL_TOPICS, SUPPRESSIONS_CHANGED
 from tests.engine.topics import Topics
 from tests.local.ports import free_port_base
 from tests.local.waiting import until
@@ -28,22 +28,22 @@ async def remove(bootstrap: str, topic: str) -> None:
 
 async def test_what_is_missing_is_made_and_named_once(kafka_bootstrap: str) -> None:
     settings = read(TopicSettings, kafka_bootstrap=kafka_bootstrap)
-    await make_topics(settings)
-    assert {topic.name for topic in ALL} <= await Topics(kafka_bootstrap).names()
+    await create_topics(settings)
+    assert {topic.name for topic in ALL_TOPICS} <= await Topics(kafka_bootstrap).names()
     await remove(kafka_bootstrap, SUPPRESSIONS_CHANGED.name)
-    assert await make_topics(settings) == [SUPPRESSIONS_CHANGED.name]
-    assert await make_topics(settings) == []
+    assert await create_topics(settings) == [SUPPRESSIONS_CHANGED.name]
+    assert await create_topics(settings) == []
 
 
-async def test_more_copies_than_brokers_are_refused_and_nothing_is_said_to_be_made(kafka_bootstrap: str) -> None:
-    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+async def test_more_replicas_than_brokers_are_refused_and_no_topic_is_reported_as_created(kafka_bootstrap: str) -> None:
+    await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
     await remove(kafka_bootstrap, SUPPRESSIONS_CHANGED.name)
     with pytest.raises(ConfigError, match="SENDLEDGER_REPLICATION"):
-        await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap, replication=3))
+        await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap, replication=3))
     assert SUPPRESSIONS_CHANGED.name not in await Topics(kafka_bootstrap).names()
-    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
 
 
-async def test_a_kafka_that_is_away_is_said_to_be() -> None:
+async def test_an_unreachable_kafka_is_reported() -> None:
     with pytest.raises(BrokerError):
-        await make_topics(read(TopicSettings, kafka_bootstrap=f"127.0.0.1:{free_port_base()}"))
+        await create_topics(read(TopicSettings, kafka_bootstrap=f"127.0.0.1:{free_port_base()}"))

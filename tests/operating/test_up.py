@@ -1,11 +1,11 @@
-"""`sendledger up`: which settings of its environment are somebody's wish, and which are those of a stack before."""
+"""`sendledger up`: which settings of its environment were set by hand, which come from another stack's `dev.env`."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.up import settings_of_stack, without_a_stacks_own
+from cli.up import stack_settings, without_stack_addresses
 from deploy.local.stack import Ports
 from schemas.errors import ConfigError
 from schemas.settings import PREFIX, Settings
@@ -20,16 +20,16 @@ OWN = {
     "SENDLEDGER_DEV_CLICKHOUSE_PASSWORD": "pw",
     "SENDLEDGER_DEV_PORT_BASE": "9000",
 }
-"""What the dev.env of a stack at port 9000 says of its own servers."""
+"""The addresses of its own servers in the dev.env of a stack at port 9000."""
 
 
-def test_a_shell_that_has_read_a_dev_env_names_no_servers() -> None:
+def test_the_addresses_of_a_loaded_dev_env_are_removed() -> None:
     secret = {"SENDLEDGER_TOKEN_SECRET": "kept", "SENDLEDGER_SUPPRESS_BOUNCES": "5"}
     for ports in (Ports(9000), Ports(9100)):
-        assert without_a_stacks_own(OWN | secret, ports) == secret
+        assert without_stack_addresses(OWN | secret, ports) == secret
 
 
-def test_what_somebody_set_himself_stays() -> None:
+def test_settings_that_were_set_by_hand_stay() -> None:
     said = {
         "SENDLEDGER_KAFKA_BOOTSTRAP": "kafka.example:9092",
         "SENDLEDGER_CLICKHOUSE_URL": "http://me:pw@clickhouse.example:8123",
@@ -38,8 +38,8 @@ def test_what_somebody_set_himself_stays() -> None:
         "SENDLEDGER_METRICS_PORT": "0",
         "SENDLEDGER_WORKER_DIR": "/var/lib/sendledger",
     }
-    assert without_a_stacks_own(said, Ports(9000)) == said
-    assert without_a_stacks_own(OWN | said, Ports(9000)) == said
+    assert without_stack_addresses(said, Ports(9000)) == said
+    assert without_stack_addresses(OWN | said, Ports(9000)) == said
 
 
 def every_kind(kind: type[Settings] = Settings) -> set[type[Settings]]:
@@ -47,7 +47,7 @@ def every_kind(kind: type[Settings] = Settings) -> set[type[Settings]]:
 
 
 def test_a_stack_says_every_setting_that_there_is(tmp_path: Path) -> None:
-    found = settings_of_stack(tmp_path, Ports(9000), {})
+    found = stack_settings(tmp_path, Ports(9000), {})
     every = {PREFIX + name.upper() for kind in every_kind() for name in kind.model_fields}
     assert every - found.keys() == set()
     assert found["SENDLEDGER_DECISION_DAYS"] == "30"
@@ -63,12 +63,12 @@ def test_the_environment_overrides_and_of_a_dev_env_only_secrets_are_kept(tmp_pa
     secret = "s" * 48
     stale = f"SENDLEDGER_DECISION_DAYS=7\nSENDLEDGER_GATE_GROUP=old\nSENDLEDGER_TOKEN_SECRET={secret}\n"
     (tmp_path / "dev.env").write_text(stale)
-    found = settings_of_stack(tmp_path, Ports(9000), {"SENDLEDGER_SUPPRESS_BOUNCES": "5"})
+    found = stack_settings(tmp_path, Ports(9000), {"SENDLEDGER_SUPPRESS_BOUNCES": "5"})
     assert found["SENDLEDGER_SUPPRESS_BOUNCES"] == "5"
     assert (found["SENDLEDGER_DECISION_DAYS"], found["SENDLEDGER_GATE_GROUP"]) == ("30", "gate")
     assert found["SENDLEDGER_TOKEN_SECRET"] == secret
 
 
-def test_a_setting_of_any_program_that_is_wrong_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_a_wrong_setting_of_any_program_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="SENDLEDGER_GROUP_RECORDS"):
-        settings_of_stack(tmp_path, Ports(9000), {"SENDLEDGER_GROUP_RECORDS": "0"})
+        stack_settings(tmp_path, Ports(9000), {"SENDLEDGER_GROUP_RECORDS": "0"})

@@ -1,4 +1,4 @@
-"""How a worker ends that can't begin: 3 where an operator has to mend something, 4 where Kafka is away."""
+"""The exit code of a worker that can't start: 3 if an operator has to act, 4 if Kafka is unavailable."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ async def test_a_folder_that_can_not_be_written_is_named(worker: str, tmp_path: 
     assert says(ended, "SENDLEDGER_WORKER_DIR", str(tmp_path / "file"))
 
 
-async def test_a_kafka_that_is_away_is_waited_for_by_whoever_starts_it_again(worker: str, tmp_path: Path) -> None:
+async def test_with_kafka_unavailable_a_worker_exits_with_code_4(worker: str, tmp_path: Path) -> None:
     ended = await the_end(worker, tmp_path)
     assert ended.code == 4
     assert says(ended, AWAY, "SENDLEDGER_KAFKA_BOOTSTRAP")
 
 
 async def test_a_worker_that_is_stopped_before_it_reads_ends_with_0(worker: str, tmp_path: Path) -> None:
-    """It waits for a Kafka that takes the connection and says nothing."""
+    """It waits for a Kafka that accepts the connection and never answers."""
     connected, ended = asyncio.Event(), asyncio.Event()
 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,11 +13,11 @@ from projections.bounces.columns import bounces_table
 from projections.bounces.pages import read_bounces
 from projections.bounces.queries import Filter
 from projections.messages.columns import events_table, state_table
-from projections.messages.law import BOUNCES
+from projections.messages.reference_fold import BOUNCES
 from projections.store import Store
 from projections.suppressions.columns import changes_table
+from schemas.decoding.ids import uuid7
 from schemas.events import Event, EventType
-from schemas.identity import uuid7
 from schemas.suppressions import SuppressionState
 from tests.building import NOW_US, a_request, an_event
 from tests.stores import fresh_store
@@ -28,7 +28,7 @@ ANN, BOB = "ann@example.com", "bob@example.com"
 
 
 def bounced(store: Store, account: str) -> dict[str, dict[str, Any]]:
-    """The rows of an account by address: of the view, and the same on its pages, asked with a filter or without."""
+    """The rows of an account by address, from the view; pages with and without a filter must give the same."""
     rows = store.rows("SELECT * FROM bounced_emails WHERE account_id = {a:String}", {"a": account})
     rows.sort(key=lambda row: (row["last_bounced_at"], row["channel"], row["address"]), reverse=True)
     assert read_bounces(store, Filter([account]), limit=99) == rows
@@ -62,9 +62,9 @@ def test_each_address_has_its_bounces_counted_by_message(store: Store, seed: int
         )
         for n in range(12)
     ]
-    told = events + chance.sample(events, 6)
-    chance.shuffle(told)
-    for some in (told[:9], told[9:]):
+    deliveries = events + chance.sample(events, 6)
+    chance.shuffle(deliveries)
+    for some in (deliveries[:9], deliveries[9:]):
         store.insert("bounces", bounces_table(some))
     by_address: defaultdict[str, list[Event]] = defaultdict(list)
     for event in events:
@@ -79,7 +79,7 @@ def test_each_address_has_its_bounces_counted_by_message(store: Store, seed: int
         assert str(rows[address]["last_email_id"]) == last.message_id
 
 
-def test_the_recipient_is_told_where_the_address_is_a_to(store: Store, account: str) -> None:
+def test_the_recipient_is_shown_if_the_address_is_a_to(store: Store, account: str) -> None:
     message_id = new_id()
     store.insert(
         "message_state",
@@ -96,7 +96,7 @@ def test_the_recipient_is_told_where_the_address_is_a_to(store: Store, account: 
     }
 
 
-def test_a_bounce_without_an_address_is_the_tos(store: Store, account: str) -> None:
+def test_a_bounce_without_an_address_belongs_to_the_to(store: Store, account: str) -> None:
     message_id = new_id()
     store.insert("message_state", state_table(events_table([]), [a_request(account_id=account, message_id=message_id)]))
     store.insert("bounces", bounces_table([an_event("blocked", account_id=account, message_id=message_id, address="")]))
@@ -105,7 +105,7 @@ def test_a_bounce_without_an_address_is_the_tos(store: Store, account: str) -> N
 
 @pytest.mark.parametrize("address", ["rcs:+15550000001", "15550000001", ""])
 @pytest.mark.parametrize("provider", ["twilio", "sendgrid"])
-def test_a_bounced_sms_bounced_at_its_to(store: Store, account: str, provider: str, address: str) -> None:
+def test_a_bounced_sms_belongs_to_its_to(store: Store, account: str, provider: str, address: str) -> None:
     message_id = new_id()
     request = a_request(account_id=account, message_id=message_id, channel="sms", to="+15550000001")
     store.insert("message_state", state_table(events_table([]), [request]))
@@ -117,10 +117,10 @@ def test_a_bounced_sms_bounced_at_its_to(store: Store, account: str, provider: s
 
 @pytest.mark.parametrize("type_", list(EventType))
 @pytest.mark.parametrize(("provider", "channel"), [("sendgrid", "email"), ("postmark", "email"), ("twilio", "sms")])
-def test_the_server_makes_the_bounces_that_the_matcher_makes(
+def test_the_server_and_the_matcher_make_the_same_bounces(
     store: Store, account: str, provider: str, channel: str, type_: str
 ) -> None:
-    """Of an event of any type: the server's come by its being written, the matcher's are inserted."""
+    """For every event type: a materialized view makes the server's bounces, the matcher inserts its own."""
     event = an_event(type_, account_id=account, message_id=new_id(), provider=provider, reason="why", code="550")
     store.insert("events", events_table([event, event]))
     made = store.rows("SELECT *, copy FROM bounces FINAL WHERE account_id = {a:String}", {"a": account})
@@ -129,7 +129,7 @@ def test_the_server_makes_the_bounces_that_the_matcher_makes(
     assert store.rows("SELECT *, copy FROM bounces FINAL WHERE account_id = {a:String}", {"a": account}) == made
 
 
-def test_a_bounce_that_was_taken_back_does_not_count(store: Store, account: str) -> None:
+def test_a_withdrawn_bounce_does_not_count(store: Store, account: str) -> None:
     event = an_event("bounced", account_id=account, message_id=new_id())
     store.insert("bounces", bounces_table([event], "matched"))
     assert bounced(store, account).keys() == {ANN}
@@ -150,23 +150,23 @@ def a_state(address: str, version: int, *scopes: dict[str, Any]) -> SuppressionS
     )
 
 
-def a_scope(scope: str, *, suppressed: bool = True, reason: str = "manual", **said: Any) -> dict[str, Any]:
+def a_scope(scope: str, *, suppressed: bool = True, reason: str = "manual", **fields: Any) -> dict[str, Any]:
     since = "2026-05-01T00:00:00Z"
-    return {"scope": scope, "suppressed": suppressed, "reason": reason, "since": since, "evidence": ["cmd-1"], **said}
+    return {"scope": scope, "suppressed": suppressed, "reason": reason, "since": since, "evidence": ["cmd-1"], **fields}
 
 
 RELEASED = {"at": "2026-05-02T00:00:00Z", "actor": "support"}
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_newest_version_of_an_address_is_in_force(store: Store, *, turned: bool) -> None:
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_newest_version_of_an_address_is_in_force(store: Store, *, reverse: bool) -> None:
     address = f"{uuid4().hex}@example.com"
     states = [
         a_state(address, 1, a_scope("*")),
         a_state(address, 2, a_scope("*"), a_scope("acme")),
         a_state(address, 3, a_scope("*", suppressed=False, released=RELEASED), a_scope("acme")),
     ]
-    for state in (*(reversed(states) if turned else states), states[0]):
+    for state in (*(reversed(states) if reverse else states), states[0]):
         store.insert("suppression_changes", changes_table([state]))
     now = store.tuples(
         "SELECT scope, suppressed, actor FROM suppressions WHERE address = {a:String} ORDER BY scope", {"a": address}
@@ -176,9 +176,7 @@ def test_the_newest_version_of_an_address_is_in_force(store: Store, *, turned: b
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_a_version_that_states_no_scope_voids_the_one_before(
-    store: Store, account: str, order: tuple[int, int]
-) -> None:
+def test_a_version_without_scopes_replaces_the_one_before(store: Store, account: str, order: tuple[int, int]) -> None:
     address = f"{uuid4().hex}@example.com"
     event = an_event("bounced", account_id=account, message_id=new_id(), address=address)
     store.insert("bounces", bounces_table([event]))
@@ -190,7 +188,7 @@ def test_a_version_that_states_no_scope_voids_the_one_before(
     assert history_of(store, address) == [(1, "*", True), (1, account, True), (2, "*", False), (2, account, False)]
 
 
-def test_a_scope_that_vanishes_and_comes_back_are_two_changes(store: Store) -> None:
+def test_a_scope_that_disappears_and_returns_is_two_changes(store: Store) -> None:
     address = f"{uuid4().hex}@example.com"
     released = a_scope("acme", suppressed=False, released=RELEASED)
     states = [
@@ -206,7 +204,7 @@ def test_a_scope_that_vanishes_and_comes_back_are_two_changes(store: Store) -> N
         (2, "*", False),
         (2, "globex", True),
         (4, "*", True),
-    ], "what was released before and is not stated any more is no change"
+    ], "a released scope that is missing in the next version is no change"
 
 
 def history_of(store: Store, address: str) -> list[tuple[object, ...]]:
@@ -225,7 +223,7 @@ def history_of(store: Store, address: str) -> list[tuple[object, ...]]:
         pytest.param("another", False, id="another account's"),
     ],
 )
-def test_a_bounced_address_says_whether_it_is_suppressed(
+def test_a_bounced_address_shows_whether_it_is_suppressed(
     store: Store, account: str, scope: str, *, suppressed: bool
 ) -> None:
     address = f"{uuid4().hex}@example.com"
@@ -239,16 +237,16 @@ def test_a_bounced_address_says_whether_it_is_suppressed(
     assert bounced(store, account)[address]["suppressed"] is suppressed
 
 
-def test_addresses_started_over_are_shown_once_the_old_rows_are_gone(clickhouse_url: str) -> None:
+def test_a_restarted_address_history_shows_once_the_old_rows_are_deleted(clickhouse_url: str) -> None:
     """docs/explanation/gate.md, "Addresses started over", step 3: versions begin at 1 again."""
     with fresh_store(clickhouse_url) as store:
-        anew = changes_table([a_state(ANN, 1, a_scope("acme"))])
+        restarted = changes_table([a_state(ANN, 1, a_scope("acme"))])
         store.insert("suppression_changes", changes_table([a_state(ANN, 7, a_scope("*"))]))
-        store.insert("suppression_changes", anew)
+        store.insert("suppression_changes", restarted)
         assert scopes_of(store) == ["*"], "the greatest version is in force"
         for table in ("suppression_changes", "opt_outs"):
             store.command(f"TRUNCATE TABLE {table}", database=store.tables)
-        store.insert("suppression_changes", anew)
+        store.insert("suppression_changes", restarted)
         assert scopes_of(store) == ["acme"]
 
 

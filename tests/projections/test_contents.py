@@ -1,4 +1,4 @@
-"""What was sent: one content a message, kept for so many days after its Date Sent."""
+"""Contents: one per message, stored for some days after its Date Sent."""
 
 import time
 from uuid import uuid4
@@ -7,10 +7,10 @@ import pytest
 
 from projections.messages.columns import contents_table, events_table, state_table
 from projections.store import Store, migrate
-from schemas.facts import Content
-from schemas.identity import uuid7
-from schemas.times import DAY_US
-from tests.building import ACCOUNT, NOW_US, a_place
+from schemas.decoding.ids import uuid7
+from schemas.decoding.sends import Content
+from schemas.decoding.times import DAY_US
+from tests.building import ACCOUNT, NOW_US, a_source_position
 
 pytestmark = pytest.mark.clickhouse
 
@@ -21,7 +21,7 @@ def write(store: Store, *contents: Content) -> None:
         store.insert("message_state", state_table(events_table([]), contents=[content]))
 
 
-def kept(store: Store, *ids: str) -> dict[str, str]:
+def stored(store: Store, *ids: str) -> dict[str, str]:
     rows = store.tuples(
         "SELECT toString(message_id), html FROM contents FINAL WHERE message_id IN {ids:Array(UUID)}",
         {"ids": list(ids)},
@@ -29,29 +29,33 @@ def kept(store: Store, *ids: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_of_two_contents_the_one_told_first_stays(store: Store, *, turned: bool) -> None:
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_contents_the_one_received_first_stays(store: Store, *, reverse: bool) -> None:
     message_id = uuid7(time.time_ns() // 1000, uuid4().bytes)
-    told = [
-        Content(ACCOUNT, message_id, html, "", a_place(topic="sends.content", received_us=NOW_US, offset=offset))
+    contents = [
+        Content(
+            ACCOUNT, message_id, html, "", a_source_position(topic="sends.content", received_us=NOW_US, offset=offset)
+        )
         for html, offset in (("first", 7), ("second", 8))
     ]
-    write(store, *(reversed(told) if turned else told))
-    assert kept(store, message_id) == {message_id: "first"}
+    write(store, *(reversed(contents) if reverse else contents))
+    assert stored(store, message_id) == {message_id: "first"}
 
 
-def test_a_content_expires_and_its_message_still_says_that_it_had_one(store: Store) -> None:
+def test_a_content_expires_and_has_content_stays_true(store: Store) -> None:
     now_us = time.time_ns() // 1000
     old, young = (uuid7(now_us - days * DAY_US, uuid4().bytes) for days in (8, 6))
-    assert migrate.keep_contents(store, 7)
-    write(store, *(Content(ACCOUNT, i, "<p>hi</p>", "", a_place(topic="sends.content")) for i in (old, young)))
+    assert migrate.set_content_retention(store, 7)
+    write(
+        store, *(Content(ACCOUNT, i, "<p>hi</p>", "", a_source_position(topic="sends.content")) for i in (old, young))
+    )
     store.command("OPTIMIZE TABLE contents FINAL", database=store.tables)
-    assert kept(store, old, young) == {young: "<p>hi</p>"}
+    assert stored(store, old, young) == {young: "<p>hi</p>"}
     had = store.tuples("SELECT has_content FROM messages WHERE email_id = {id:UUID}", {"id": old})
     assert [tuple(row) for row in had] == [(True,)]
 
 
-def test_keeping_as_long_as_before_changes_nothing(store: Store) -> None:
-    migrate.keep_contents(store, 9)
-    assert not migrate.keep_contents(store, 9)
-    assert migrate.keep_contents(store, 10)
+def test_setting_the_same_retention_changes_nothing(store: Store) -> None:
+    migrate.set_content_retention(store, 9)
+    assert not migrate.set_content_retention(store, 9)
+    assert migrate.set_content_retention(store, 10)

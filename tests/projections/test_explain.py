@@ -1,4 +1,4 @@
-"""The explanation of a status: held against the law of the row, and each rule by a case of its own."""
+"""The explanation of a status: compared with the reference fold, and one case for each rule."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from projections.messages.explain import RULES, STATUS_RULES, Explanation, explain
-from projections.messages.law import Known, MessageRow, fold, is_own
+from projections.messages.reference_fold import Known, MessageRow, fold, is_own
 from schemas.events import Event
 from tests.building import ACCOUNT, MESSAGE, NOW_US, a_decision, a_request, an_event, everything_known
 
@@ -15,14 +15,14 @@ SECOND = 1_000_000
 
 
 def rows_of(known: Known, row: MessageRow) -> list[dict[str, Any]]:
-    """What `message_events` has of the message: each event once, and the decisions."""
+    """The rows of the message in `message_events`: each event once, and the decisions."""
     first: dict[str, Event] = {}
     for event in sorted(known.events, key=lambda e: (e.received_us, e.topic, e.partition, e.offset, e.position)):
         first.setdefault(event.event_id, event)
-    told = bool(known.requests or known.decisions)
+    to_is_known = bool(known.requests or known.decisions)
     rows = [
         e._asdict()
-        | {"occurred_at": e.occurred_us, "cc": told and not is_own(e.address, row.channel, to_key_of(known))}
+        | {"occurred_at": e.occurred_us, "cc": to_is_known and not is_own(e.address, row.channel, to_key_of(known))}
         for e in first.values()
     ]
     return rows + [
@@ -45,7 +45,7 @@ def explained(known: Known) -> tuple[MessageRow, list[dict[str, Any]], Explanati
 
 
 @given(everything_known())
-def test_every_event_gives_the_status_or_says_why_not(known: Known) -> None:
+def test_every_event_gives_the_status_or_has_a_reason_why_not(known: Known) -> None:
     _, rows, why = explained(known)
     accounted = [one.event["event_id"] for one in why.not_counted]
     accounted += [why.winner["event_id"]] if why.winner and why.winner["type"] != "decided" else []
@@ -73,21 +73,21 @@ def why_not(*events: Event, **known: Any) -> dict[str, str]:
     ("events", "rules"),
     [
         pytest.param(["delivered", "bounced"], {"delivered": "lower_rank"}, id="a bounce hides a delivery"),
-        pytest.param(["delivered", "clicked"], {"delivered": "status_order"}, id="a click is more than a delivery"),
-        pytest.param(["opened", "bounced"], {"opened": "status_order"}, id="an open hides no bounce"),
+        pytest.param(["delivered", "clicked"], {"delivered": "status_order"}, id="a click outranks a delivery"),
+        pytest.param(["opened", "bounced"], {"opened": "status_order"}, id="an open does not hide a bounce"),
         pytest.param(["delivered", "complained"], {"complained": "no_status"}, id="a complaint has no status"),
     ],
 )
-def test_the_rule_of_an_event_that_does_not_count(events: list[str], rules: dict[str, str]) -> None:
+def test_the_rule_for_an_event_that_does_not_count(events: list[str], rules: dict[str, str]) -> None:
     assert why_not(*map(an_event, events)) == rules
 
 
-def test_of_one_rank_the_code_the_time_and_the_id_say_why() -> None:
+def test_events_of_equal_rank_differ_by_code_then_time_then_id() -> None:
     first = an_event("bounced", code="550", occurred_us=NOW_US + 2 * SECOND)
     assert why_not(first, an_event("bounced", occurred_us=NOW_US)) == {"bounced": "without_code"}
     assert why_not(first, an_event("bounced", code="550", occurred_us=NOW_US + 3 * SECOND)) == {"bounced": "later"}
-    twin = an_event("bounced", code="550", occurred_us=NOW_US + 2 * SECOND, attempt="2")
-    assert why_not(first, twin) == {"bounced": "greater_id"}
+    second = an_event("bounced", code="550", occurred_us=NOW_US + 2 * SECOND, attempt="2")
+    assert why_not(first, second) == {"bounced": "greater_id"}
 
 
 def test_a_cc_a_machine_and_a_repeat() -> None:
@@ -98,7 +98,7 @@ def test_a_cc_a_machine_and_a_repeat() -> None:
     assert why_not(an_event("bounced", address="bob@example.com"), requests=[request]) == {"bounced": "cc"}
 
 
-def test_a_refused_message_says_that_of_every_event() -> None:
+def test_every_event_of_a_refused_message_has_the_rule_refused() -> None:
     decision = a_decision(outcome="suppressed", reason="bounces")
     _, _, why = explained(Known(decisions=[decision], events=[an_event("delivered")]))
     assert (why.rule, [one.rule for one in why.not_counted]) == ("refused", ["refused"])

@@ -1,4 +1,4 @@
-"""Tables are in a generation's database; the promised views show one generation, and readers follow a switch."""
+"""Tables are in the database of a generation; promised views show one generation, and readers follow a switch."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,9 @@ import pytest
 
 from projections.messages.columns import events_table, state_table
 from projections.store import Store, generations, migrate
-from schemas.identity import uuid7
+from projections.store.generations import Build, Pointer
+from schemas.decoding.ids import uuid7
+from schemas.errors import RequestError
 from tests.building import NOW_US, an_event
 
 pytestmark = pytest.mark.clickhouse
@@ -56,13 +58,13 @@ def test_a_promised_view_has_the_columns_of_its_generation(store: Store, view: s
     assert promised == own != []
 
 
-def test_a_promised_view_that_is_missing_is_made_again(store: Store) -> None:
+def test_a_missing_promised_view_is_created_again(store: Store) -> None:
     store.command(f"DROP VIEW {store.database}.messages")
     assert migrate.apply(store) == []
     assert shown_messages(store) >= 0
 
 
-def test_a_new_generation_is_not_shown_before_somebody_says_so(store: Store, second: Store) -> None:
+def test_a_new_generation_is_not_shown_before_a_switch(store: Store, second: Store) -> None:
     before = shown_messages(store)
     a_message_in(second)
     assert migrate.apply(second) == []
@@ -72,7 +74,7 @@ def test_a_new_generation_is_not_shown_before_somebody_says_so(store: Store, sec
 def test_a_reader_follows_a_switch_and_the_way_back(
     store: Store, second: Store, clickhouse_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generations, "_ASKED_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(generations, "_REFRESH_SECONDS", 0.0)
     reader = generations.ShownStore(clickhouse_url, database=store.database)
     message_id = a_message_in(second)
     query = "SELECT toString(email_id) FROM messages WHERE email_id = {id:UUID}"
@@ -85,5 +87,34 @@ def test_a_reader_follows_a_switch_and_the_way_back(
     reader.close()
 
 
-def test_a_reader_of_what_was_never_made_asks_the_first_generation(clickhouse_url: str) -> None:
+def test_the_pointer_knows_what_was_shown_before_and_whether_a_switch_is_over(store: Store, second: Store) -> None:
+    generations.show(store, 2, VIEWS, complete=False)
+    assert generations.pointer(store) == Pointer(2, 1, complete=False)
+    generations.show(store, 2, VIEWS)
+    assert migrate.apply(second) == []
+    assert generations.pointer(store) == Pointer(2, 1, complete=False), "showing it again changes nothing"
+    generations.mark_complete(store)
+    assert generations.pointer(store) == Pointer(2, 1, complete=True)
+    generations.show(store, 1, VIEWS)
+    assert generations.pointer(store) == Pointer(1, 2, complete=True)
+
+
+def test_the_pointer_of_an_older_release_is_read(store: Store) -> None:
+    store.command(f"CREATE OR REPLACE VIEW {store.database}.shown_generation AS SELECT 1 AS generation")
+    assert generations.pointer(store) == Pointer(1, 0, complete=True)
+
+
+def test_the_shown_generation_and_one_that_is_not_there_are_not_dropped(store: Store, second: Store) -> None:
+    generations.record_build(second, Build("id", "rules", trial=True))
+    known = {one.number: one.build for one in generations.generations(store)}
+    assert known == {1: None, 2: Build("id", "rules", trial=True)}
+    for number, message in ((1, "is shown"), (3, "There is no generation 3")):
+        with pytest.raises(RequestError, match=message):
+            generations.drop(store, number)
+    generations.drop(store, 2)
+    assert [one.number for one in generations.generations(store)] == [1]
+    migrate.apply(second)
+
+
+def test_a_reader_of_a_missing_database_uses_the_first_generation(clickhouse_url: str) -> None:
     assert generations.ShownStore(clickhouse_url, database="never_made").tables == "never_made_g1"

@@ -1,4 +1,4 @@
-"""The number that a request and a decision are kept as: what is in it comes out of it, and the greatest counts."""
+"""The number into which a request or decision is packed: it unpacks to the same values, and its order is right."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from projections.messages.arrow_types import INVERSE, address_hash
 from projections.messages.intents import CHANNELS, KINDS, intent, read_intent
 from projections.messages.outcomes import OUTCOMES
-from schemas.facts import Request
+from schemas.decoding.sends import Request
 from tests.building import a_request
 
 _hashes = st.integers(0, (1 << 64) - 1)
@@ -20,16 +20,16 @@ _requests = st.builds(
 
 
 @given(st.sampled_from([1, 2]), _times, _hashes, _requests, st.sampled_from([0, *OUTCOMES.values()]))
-def test_what_is_in_it_comes_out_of_it(
+def test_it_unpacks_to_what_was_packed(
     known: int, inverse_at: int, inverse_hash: int, request: Request, outcome: int
 ) -> None:
-    said = read_intent(int.from_bytes(intent(known, inverse_at, inverse_hash, request, outcome), "little"))
+    unpacked = read_intent(int.from_bytes(intent(known, inverse_at, inverse_hash, request, outcome), "little"))
     to_hash = 0 if request.channel == "sms" else address_hash(request.to_key)
-    assert said == (known, inverse_at, outcome, request.channel, request.recipient_kind, to_hash)
+    assert unpacked == (known, inverse_at, outcome, request.channel, request.recipient_kind, to_hash)
 
 
 @given(*[st.tuples(st.sampled_from([1, 2]), _times, _hashes)] * 2, _requests, _requests)
-def test_it_is_compared_by_what_it_is_of_then_by_time_and_hash(
+def test_it_is_ordered_by_kind_of_record_then_time_then_hash(
     one: tuple[int, int, int], other: tuple[int, int, int], mine: Request, yours: Request
 ) -> None:
     if one != other:

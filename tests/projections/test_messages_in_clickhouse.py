@@ -1,4 +1,4 @@
-"""What ClickHouse returns for a message is what the law says: for every column, however it is read or was written."""
+"""ClickHouse returns the same row as the reference fold: for every column, however it is read or was written."""
 
 import asyncio
 import random
@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from projections.messages.arrow_types import STATE, identity
 from projections.messages.columns import events_table, state_table
 from projections.messages.filters import Filter
-from projections.messages.law import Known, MessageRow, fold
 from projections.messages.pages import read_page, read_with_id
 from projections.messages.queries import timeline
+from projections.messages.reference_fold import Known, MessageRow, fold
 from projections.store import Store, generations, migrate
-from schemas.identity import uuid7
+from schemas.decoding.ids import uuid7
 from tests.building import ACCOUNT, NOW_US, a_request, an_event, everything_known
 from tests.stores import drop
 
@@ -43,7 +43,7 @@ def for_message(known: Known, message_id: str) -> Known:
 
 
 def one_axis_each(known: Known) -> Iterator[Any]:
-    """The state rows of all facts and events, cut up so that each states one axis."""
+    """The state rows of all facts and events, split so that each has one axis."""
     whole = [
         *(state_table(events_table([event])) for event in known.events),
         *(state_table(events_table([]), requests=[request]) for request in known.requests),
@@ -52,13 +52,13 @@ def one_axis_each(known: Known) -> Iterator[Any]:
     ]
     for row in whole:
         for axis in AXES:
-            # An axis that the row leaves out is stated as its identity: such rows must change nothing either.
+            # An axis that the row lacks gets its identity value: such rows must change nothing either.
             stated = row if axis in row.column_names else row.append_column(axis, identity(axis, row.num_rows))
             yield stated.select(["account_id", "message_id", axis])
 
 
 def plain(value: Any) -> Any:
-    """A value as the law has it: times in microseconds, ids as text."""
+    """A value in the form of the reference fold: times in microseconds, ids as text."""
     if isinstance(value, datetime):
         return (value.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
     if isinstance(value, list):
@@ -66,7 +66,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def law_of(known_by_id: dict[str, Known]) -> dict[str, tuple[Any, ...]]:
+def reference_rows(known_by_id: dict[str, Known]) -> dict[str, tuple[Any, ...]]:
     return {i: astuple(fold(ACCOUNT, i, known)) for i, known in known_by_id.items() if any(_all(known))}
 
 
@@ -74,28 +74,30 @@ def _all(known: Known) -> Sequence[object]:
     return [*known.requests, *known.decisions, *known.dispatches, *known.events]
 
 
-def assert_is_the_law(store: Store, law: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
-    whole = store.rows(f"SELECT * FROM messages WHERE {_THESE}", {"account": ACCOUNT, "ids": list(law)})
-    assert {str(r["email_id"]): tuple(plain(r[c]) for c in COLUMNS) for r in whole} == law
+def assert_equals_reference(store: Store, reference: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+    whole = store.rows(f"SELECT * FROM messages WHERE {_THESE}", {"account": ACCOUNT, "ids": list(reference)})
+    assert {str(r["email_id"]): tuple(plain(r[c]) for c in COLUMNS) for r in whole} == reference
     return whole
 
 
 _THESE = "account_id = {account:String} AND email_id IN {ids:Array(UUID)}"
 
 
-_TURNS = count()
-"""Each example looks at a third of the columns, in turn."""
+_ROUNDS = count()
+"""Each example checks a third of the columns, in turn."""
 
 
-def assert_each_column_is_the_law(store: Store, law: dict[str, tuple[Any, ...]], whole: list[dict[str, Any]]) -> None:
-    """Alone, as dashboards read: what a column needs is merged, whatever else is read beside it."""
-    where, bound = _THESE, {"account": ACCOUNT, "ids": list(law)}
-    turn = next(_TURNS)
+def assert_each_column_equals_reference(
+    store: Store, reference: dict[str, tuple[Any, ...]], whole: list[dict[str, Any]]
+) -> None:
+    """Read each column alone, as dashboards do: the result must not depend on which other columns are read."""
+    where, bound = _THESE, {"account": ACCOUNT, "ids": list(reference)}
+    turn = next(_ROUNDS)
     for at, column in enumerate(COLUMNS):
         if at % 3 != turn % 3:
             continue
         alone = store.tuples(f"SELECT {column}, email_id FROM messages WHERE {where}", bound)
-        assert {str(i): plain(value) for value, i in alone} == {i: row[at] for i, row in law.items()}, column
+        assert {str(i): plain(value) for value, i in alone} == {i: row[at] for i, row in reference.items()}, column
         # ... and in WHERE alone, compared with a value that some message has
         sample = next(iter(whole))[column]
         same = store.tuples(
@@ -103,12 +105,12 @@ def assert_each_column_is_the_law(store: Store, law: dict[str, tuple[Any, ...]],
             f" (SELECT any(x) FROM (SELECT {column} AS x FROM messages WHERE {where} AND email_id = {{one:UUID}}))",
             bound | {"one": str(next(iter(whole))["email_id"])},
         )
-        assert {str(i) for (i,) in same} == {i for i, row in law.items() if row[at] == plain(sample)}, column
+        assert {str(i) for (i,) in same} == {i for i, row in reference.items() if row[at] == plain(sample)}, column
 
 
 @settings(max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.lists(everything_known(), min_size=8, max_size=25), st.integers(0, 2**32))
-def test_messages_are_the_law_however_they_were_written(store: Store, knowns: list[Known], seed: int) -> None:
+def test_messages_equal_the_reference_however_they_were_written(store: Store, knowns: list[Known], seed: int) -> None:
     chance = random.Random(seed)
     started = NOW_US + chance.randrange(10**9) * 1000
     known_by_id = {
@@ -118,25 +120,25 @@ def test_messages_are_the_law_however_they_were_written(store: Store, knowns: li
     rows = [row for known in known_by_id.values() for row in one_axis_each(known)]
     rows += chance.sample(rows, len(rows) // 4)
     chance.shuffle(rows)
-    law = law_of(known_by_id)
-    if not law:
+    reference = reference_rows(known_by_id)
+    if not reference:
         return
     store.command("SYSTEM STOP MERGES message_state", database=store.tables)
     _write_events(store, known_by_id)
     _write(store, rows, batches=chance.randint(1, 8), chance=chance)
-    assert_each_column_is_the_law(store, law, assert_is_the_law(store, law))
+    assert_each_column_equals_reference(store, reference, assert_equals_reference(store, reference))
     store.command("SYSTEM START MERGES message_state", database=store.tables)
     store.command("OPTIMIZE TABLE message_state FINAL", database=store.tables)
-    assert_is_the_law(store, law)
+    assert_equals_reference(store, reference)
 
 
 def _write_events(store: Store, known_by_id: dict[str, Known]) -> None:
-    """Write the log: a message that has an event of a CC is worked out from it."""
+    """Write the event log: rows of messages with an event of a CC are computed from it."""
     store.insert("events", events_table([event for known in known_by_id.values() for event in known.events]))
 
 
 def _write(store: Store, rows: list[Any], *, batches: int, chance: random.Random) -> None:
-    """Write rows of one axis each: of three axes a batch with the table's defaults, of the rest with our identities."""
+    """Write rows of one axis each: per batch three axes with defaults, the rest with explicit identities."""
     size = -(-len(rows) // batches)
     for at in range(0, len(rows), size):
         by_axis: dict[str, list[Any]] = {}
@@ -151,14 +153,14 @@ def _write(store: Store, rows: list[Any], *, batches: int, chance: random.Random
 
 
 def _whole(row: Any) -> Any:
-    """A row of one axis with the identity of each other."""
-    silent = {axis: identity(axis, 1) for axis in AXES if axis not in row.column_names}
-    return pa.table({name: silent.get(name, row[name] if name in row.column_names else None) for name in STATE})
+    """A row of one axis, with the identity values of all others."""
+    identities = {axis: identity(axis, 1) for axis in AXES if axis not in row.column_names}
+    return pa.table({name: identities.get(name, row[name] if name in row.column_names else None) for name in STATE})
 
 
 @settings(max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.lists(everything_known(), min_size=5, max_size=20), st.integers(0, 2**32))
-def test_whole_rows_give_the_law_too(store: Store, knowns: list[Known], seed: int) -> None:
+def test_whole_rows_equal_the_reference_too(store: Store, knowns: list[Known], seed: int) -> None:
     chance = random.Random(seed)
     started = NOW_US + chance.randrange(10**9) * 1000
     known_by_id = {
@@ -181,9 +183,9 @@ def test_whole_rows_give_the_law_too(store: Store, knowns: list[Known], seed: in
                 ),
             )
     _write_events(store, known_by_id)
-    law = law_of(known_by_id)
-    got = store.rows("SELECT * FROM messages WHERE email_id IN {ids:Array(UUID)}", {"ids": list(law)})
-    assert {str(r["email_id"]): tuple(plain(r[c]) for c in COLUMNS) for r in got} == law
+    reference = reference_rows(known_by_id)
+    got = store.rows("SELECT * FROM messages WHERE email_id IN {ids:Array(UUID)}", {"ids": list(reference)})
+    assert {str(r["email_id"]): tuple(plain(r[c]) for c in COLUMNS) for r in got} == reference
 
 
 def test_the_copy_received_first_stays_in_the_log(store: Store) -> None:
@@ -194,26 +196,26 @@ def test_the_copy_received_first_stays_in_the_log(store: Store) -> None:
     ]
     for copy in copies:
         store.insert("events", events_table([copy]))
-    kept = store.tuples("SELECT code, source FROM message_events WHERE email_id = {id:UUID}", {"id": message_id})
-    assert [tuple(row) for row in kept] == [("2", "webhooks.sendgrid/0/0/1")]
+    stored = store.tuples("SELECT code, source FROM message_events WHERE email_id = {id:UUID}", {"id": message_id})
+    assert [tuple(row) for row in stored] == [("2", "webhooks.sendgrid/0/0/1")]
 
 
 @pytest.mark.parametrize("address", ["rcs:+15550000001", "15550000001", ""])
-def test_no_event_of_an_sms_is_a_ccs(store: Store, address: str) -> None:
+def test_no_event_of_an_sms_belongs_to_a_cc(store: Store, address: str) -> None:
     message_id = uuid7(NOW_US, uuid4().bytes)
     event = an_event("failed", message_id=message_id, provider="twilio", address=address)
     request = a_request(message_id=message_id, channel="sms", to="+1 555 000 0001")
     store.insert("events", events_table([event]))
     store.insert("message_state", state_table(events_table([event]), [request]))
-    told = store.tuples("SELECT type, cc FROM message_events WHERE email_id = {id:UUID}", {"id": message_id})
-    assert [tuple(row) for row in told] == [("failed", False)]
+    rows = store.tuples("SELECT type, cc FROM message_events WHERE email_id = {id:UUID}", {"id": message_id})
+    assert [tuple(row) for row in rows] == [("failed", False)]
     status = store.tuples("SELECT status FROM messages WHERE email_id = {id:UUID}", {"id": message_id})
     assert [tuple(row) for row in status] == [("Bounced",)]
 
 
 @pytest.mark.parametrize("first", ["2200", "a000", "ffff"])
-def test_a_row_of_an_id_beyond_2200_disturbs_no_page(store: Store, first: str) -> None:
-    """Such ids are refused now; there may be rows of them."""
+def test_rows_with_an_id_beyond_2200_are_left_out_of_pages(store: Store, first: str) -> None:
+    """Such ids are refused now, but older rows may have them."""
     account, far, usual = (
         f"acct-{uuid4().hex[:12]}",
         f"{first}ffff-ffff-7fff-bfff-ffffffffffff",
@@ -229,7 +231,7 @@ def test_a_row_of_an_id_beyond_2200_disturbs_no_page(store: Store, first: str) -
     assert store.rows(query.sql, query.parameters) == read_with_id(store, [account], far) == []
 
 
-def test_an_event_of_no_message_is_an_orphan_that_can_be_seen(store: Store) -> None:
+def test_an_event_without_a_message_is_in_orphan_events(store: Store) -> None:
     orphan = an_event("provider_alert", account_id="", message_id="", address="", classification="compliance_suspend")
     store.insert("orphans", events_table([orphan, orphan]))
     seen = store.rows("SELECT type, classification, account_id FROM orphan_events")
@@ -261,7 +263,5 @@ async def test_migrations_may_be_applied_by_two_at_once(clickhouse_url: str) -> 
         assert migrate.pending(stores[0]) == []
         assert stores[0].tuples("SELECT count() FROM messages")[0][0] == 0
     finally:
-        for store in stores:
-            drop(store)
-        for store in stores:
-            store.close()
+        drop(stores[0])
+        stores[1].close()

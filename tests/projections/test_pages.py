@@ -1,9 +1,9 @@
-"""Pages of Messaging Logs: whatever the filters, the order and the size, they are the rows that match, each once."""
+"""Pages of Messaging Logs contain each matching row once, whatever the filters, the order and the page size."""
 
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,16 +18,16 @@ from projections.messages import queries
 from projections.messages.columns import dispatches_table, events_table, state_table, withdrawn_state_table
 from projections.messages.exports import read_columns
 from projections.messages.filters import REFUSED, STATUSES, Filter
-from projections.messages.law import Known
 from projections.messages.pages import read_page, read_with_id
 from projections.messages.queries import Cursor, Order
+from projections.messages.reference_fold import Known
 from projections.messages.rows import is_simple
 from projections.messages.stats import delivery
 from projections.store import Store
 from projections.store.views.message_rows import RULES
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import DAY_US
 from schemas.events import Event
-from schemas.identity import uuid7
-from schemas.times import DAY_US
 from tests.building import NOW_US, a_decision, a_request, an_event, everything_known
 from tests.stores import fresh_store
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.clickhouse
 
 ACCOUNTS = ["acme", "globex"]
 AGES_DAYS = [0, 0, 1, 3, 20, 40, 400]
-FILED = list(RULES)
+EXPORT_COLUMNS = list(RULES)
 
 Row = dict[str, Any]
 
@@ -56,19 +56,19 @@ def store(clickhouse: Store) -> Store:
 def of(known: Known, account: str, message_id: str) -> Known:
     """The same facts about a message of an account."""
 
-    def its(fact: Any) -> Any:
+    def own(fact: Any) -> Any:
         return fact._replace(account_id=account, message_id=message_id)
 
     return Known(
-        requests=[its(r) for r in known.requests],
-        decisions=[its(d)._replace(request=its(d.request)) for d in known.decisions],
-        dispatches=[its(d) for d in known.dispatches],
-        events=[its(e) for e in known.events],
+        requests=[own(r) for r in known.requests],
+        decisions=[own(d)._replace(request=own(d.request)) for d in known.decisions],
+        dispatches=[own(d) for d in known.dispatches],
+        events=[own(e) for e in known.events],
     )
 
 
 def write(store: Store, known: Known) -> None:
-    """Write a message in rows of their own, which nothing has merged."""
+    """Write a message as several unmerged rows."""
     events = [*known.events]
     if events:
         store.insert("events", events_table(events))
@@ -87,48 +87,50 @@ def write(store: Store, known: Known) -> None:
 
 
 def withdraw(store: Store, event: Event) -> None:
-    """Let an event be another message's, as the matcher does."""
+    """Withdraw an event from its message, as the matcher does."""
     gone = event._replace(received_us=0)
     store.insert("events", events_table([gone]).append_column("link", pa.array(["withdrawn"])))
     store.insert("message_state", withdrawn_state_table([gone]))
 
 
 def now_us() -> int:
-    """What the server takes for now, nearly."""
+    """The current time, about the same as the server's."""
     return time.time_ns() // 1000
 
 
 def matches(row: Row, wanted: Filter) -> bool:
-    """What a filter means, of a row of the view. Shares no code with the queries."""
+    """Whether a row of the view meets a filter. Shares no code with the queries."""
     keys = [row["to_key"], *row["cc_keys"]]
     sent_us = _us(row["date_sent"])
-    held: dict[str, Callable[[Any], bool]] = {
-        "accounts": lambda said: row["account_id"] in said,
-        "from_us": lambda said: sent_us >= said,
-        "to_us": lambda said: sent_us < said,
-        "statuses": lambda said: row["status"] in said,
-        "addresses": lambda said: any(key in said for key in keys),
-        "email_id": lambda said: str(row["email_id"]) == said,
-        "channel": lambda said: row["channel"] == said,
-        "types": lambda said: row["type"] in said or row["template_id"] in said,
-        "sent_to": lambda said: row["sent_to"] == said,
-        "address_prefix": lambda said: any(key.startswith(said) for key in keys),
-        "domain": lambda said: row["to_domain"] == said,
-        "subject": lambda said: said.lower() in row["subject"].lower(),
-        "client_id": lambda said: row["sent_to"] == "client" and row["recipient_id"] == said,
-        "staff_id": lambda said: row["sent_to"] == "staff" and row["recipient_id"] == said,
-        "appointment_id": lambda said: row["appointment_id"] == said,
-        "provider": lambda said: row["provider"] == said,
-        "provider_message_ids": lambda said: row["provider_message_id"] in said,
-        "code": lambda said: said in (row["code"], row["enhanced_code"]),
-        "classification": lambda said: row["classification"] == said,
-        "stuck_hours": lambda said: (
+    conditions: dict[str, Callable[[Any], bool]] = {
+        "accounts": lambda value: row["account_id"] in value,
+        "from_us": lambda value: sent_us >= value,
+        "to_us": lambda value: sent_us < value,
+        "statuses": lambda value: row["status"] in value,
+        "addresses": lambda value: any(key in value for key in keys),
+        "email_id": lambda value: str(row["email_id"]) == value,
+        "channel": lambda value: row["channel"] == value,
+        "types": lambda value: row["type"] in value or row["template_id"] in value,
+        "sent_to": lambda value: row["sent_to"] == value,
+        "address_prefix": lambda value: any(key.startswith(value) for key in keys),
+        "domain": lambda value: row["to_domain"] == value,
+        "subject": lambda value: value.lower() in row["subject"].lower(),
+        "client_id": lambda value: row["sent_to"] == "client" and row["recipient_id"] == value,
+        "staff_id": lambda value: row["sent_to"] == "staff" and row["recipient_id"] == value,
+        "appointment_id": lambda value: row["appointment_id"] == value,
+        "provider": lambda value: row["provider"] == value,
+        "provider_message_ids": lambda value: row["provider_message_id"] in value,
+        "code": lambda value: value in (row["code"], row["enhanced_code"]),
+        "classification": lambda value: row["classification"] == value,
+        "stuck_hours": lambda value: (
             row["status"] in ("Processed", "Pending")
-            and max(_us(row["last_heard_at"] or row["date_sent"]), sent_us) < time.time() * 1e6 - said * 3_600_000_000
+            and max(_us(row["last_heard_at"] or row["date_sent"]), sent_us) < time.time() * 1e6 - value * 3_600_000_000
         ),
     }
-    assert set(held) == set(Filter.__slots__)
-    return all(test(said) for name, test in held.items() if (said := getattr(wanted, name)) not in (None, (), []))
+    assert set(conditions) == set(Filter.__slots__)
+    return all(
+        test(value) for name, test in conditions.items() if (value := getattr(wanted, name)) not in (None, (), [])
+    )
 
 
 def _us(at: datetime) -> int:
@@ -178,14 +180,14 @@ def all_pages(store: Store, wanted: Filter, order: Order, limit: int) -> list[Ro
 
 
 def all_exported(store: Store, wanted: Filter, order: Order, rows_at_once: int) -> list[tuple[Any, ...]]:
-    chunks = list(read_columns(store, wanted, FILED, order=order, rows_at_once=rows_at_once))
+    chunks = list(read_columns(store, wanted, EXPORT_COLUMNS, order=order, rows_at_once=rows_at_once))
     assert all(0 < len(chunk[0]) <= rows_at_once for chunk in chunks)
     return [row for chunk in chunks for row in zip(*chunk, strict=True)]
 
 
-def in_file(row: Row) -> tuple[Any, ...]:
-    """A row of the view as an export tells it."""
-    values = (row[name] for name in FILED)
+def as_exported(row: Row) -> tuple[Any, ...]:
+    """A row of the view in the form of an export."""
+    values = (row[name] for name in EXPORT_COLUMNS)
     return tuple(
         f"{value.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
         if isinstance(value, datetime)
@@ -205,10 +207,10 @@ def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list
     for known in knowns:
         sent_us = NOW_US - chance.choice(AGES_DAYS) * DAY_US - chance.randrange(1000) * 1000
         message_id = uuid7(sent_us, uuid4().bytes)
-        its = of(known, chance.choice(ACCOUNTS), message_id)
-        write(store, its)
-        if its.events and chance.random() < 0.2:
-            withdraw(store, chance.choice([*its.events]))
+        own = of(known, chance.choice(ACCOUNTS), message_id)
+        write(store, own)
+        if own.events and chance.random() < 0.2:
+            withdraw(store, chance.choice([*own.events]))
         if chance.random() < 0.1:  # two accounts share an id
             write(store, of(chance.choice(knowns), chance.choice(ACCOUNTS), message_id))
     rows = store.rows("SELECT * FROM messages ORDER BY date_sent DESC, email_id DESC, account_id DESC")
@@ -221,8 +223,8 @@ def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list
         found = all_pages(store, wanted, order, limit)
         assert found == (expected if order == "newest" else expected[::-1]), (wanted, order)
         if chance.random() < 0.5:
-            told = all_exported(store, wanted, order, chance.choice([2, 50]))
-            assert told == [in_file(row) for row in found], (wanted, order)
+            exported = all_exported(store, wanted, order, chance.choice([2, 50]))
+            assert exported == [as_exported(row) for row in found], (wanted, order)
         counted = queries.facets(wanted)
         facets = {tuple(values): number for *values, number in store.tuples(counted.sql, counted.parameters)}
         assert facets == Counter((row["status"], row["channel"], row["type"]) for row in expected), wanted
@@ -230,7 +232,7 @@ def test_pages_are_the_rows_that_match_in_their_order(store: Store, knowns: list
         same = [row for row in rows if row["email_id"] == one["email_id"]]
         by_id = read_with_id(store, None, str(one["email_id"]))
         assert by_id == sorted(same, key=lambda row: str(row["account_id"]))
-    # What is counted is read in another way than the rows are.
+    # Counts are read by other queries than rows.
     names = ", ".join(HOURLY)
     hourly = store.tuples(f"SELECT {names}, sum(messages) FROM delivery_hourly GROUP BY {names}")
     assert {tuple(values): number for *values, number in hourly} == Counter(
@@ -271,11 +273,11 @@ STATS: dict[str, Callable[[Row], bool]] = {
     "bounced": lambda row: row["status"] == "Bounced",
     "complained": lambda row: row["complained"] and row["status"] not in (*REFUSED, "Pending"),
 }
-"""What `stats` counts, by rows of the view."""
+"""The counts of `stats`, computed from rows of the view."""
 
 
-def test_an_event_of_a_cc_gives_no_row_its_status(store: Store) -> None:
-    """The state says that there was a bounce, and the page asks the events whose it was."""
+def test_an_event_of_a_cc_does_not_give_the_status(store: Store) -> None:
+    """The state contains a bounce; the page must read from the events that it was a CC's."""
     message_id = uuid7(NOW_US, uuid4().bytes)
     request = a_request(account_id="acme", message_id=message_id, to="ann@example.com", cc=("bob@example.com",))
     decision = a_decision(account_id="acme", message_id=message_id, request=request)
@@ -290,7 +292,7 @@ def test_an_event_of_a_cc_gives_no_row_its_status(store: Store) -> None:
 
 
 def test_a_message_whose_events_all_name_its_to_is_read_from_its_state(store: Store) -> None:
-    """Whatever else was written with them: rows of other messages' events, and of its own facts."""
+    """Also if the batch contains events of other messages, and facts of this one."""
     message_id, other = uuid7(NOW_US, uuid4().bytes), uuid7(NOW_US + 1000, uuid4().bytes)
     request = a_request(account_id="acme", message_id=message_id, to="ann@example.com", cc=("bob@example.com",))
     decision = a_decision(account_id="acme", message_id=message_id, request=request)
@@ -306,16 +308,29 @@ def test_a_message_whose_events_all_name_its_to_is_read_from_its_state(store: St
     assert [is_simple(state) for state in store.rows(query.sql, query.parameters)] == [True]
 
 
-class Changing:
-    """A store in which something happens between the keys and the rows."""
+class Observed:
+    """Reads from a store, and calls `before` with the parameters of each query, before it is run."""
 
-    def __init__(self, store: Store, change: Callable[[], None]) -> None:
-        self._store, self._changes = store, [lambda: None, change]
+    def __init__(self, store: Store, before: Callable[[Mapping[str, object]], None]) -> None:
+        self._store, self._before = store, before
 
-    def rows(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
-        if self._changes:
-            self._changes.pop(0)()
+    def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        self._before(parameters or {})
         return self._store.rows(sql, parameters)
+
+    def tuples(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
+        self._before(parameters or {})
+        return self._store.tuples(sql, parameters)
+
+    def columns(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
+        self._before(parameters or {})
+        return self._store.columns(sql, parameters)
+
+
+def changing(store: Store, change: Callable[[], None]) -> Observed:
+    """A store that changes between the query of the keys and the query of the rows."""
+    changes: list[Callable[[], None]] = [lambda: None, change]
+    return Observed(store, lambda _: changes.pop(0)() if changes else None)
 
 
 def some_messages(number: int) -> tuple[list[str], list[Known]]:
@@ -328,31 +343,25 @@ def some_messages(number: int) -> tuple[list[str], list[Known]]:
 
 @pytest.mark.parametrize("wanted", [Filter(None), Filter(None, subject="o")], ids=["no filter", "a subject of all"])
 def test_an_export_asks_for_some_hours_at_a_time(store: Store, wanted: Filter) -> None:
-    """However much a filter finds, no query is about the whole log, which would take longer than a read may."""
+    """However many rows match, no query reads the whole log: it would exceed the time limit of a query."""
     hours = range(6)
     for hour in hours:
         message_id = uuid7(NOW_US - hour * 3_600_000_000, uuid4().bytes)
         write(store, Known(requests=[a_request(account_id="acme", message_id=message_id, subject="Tomorrow")]))
-    asked: list[dict[str, Any]] = []
-
-    class Recording:
-        def columns(self, sql: str, parameters: dict[str, Any]) -> Any:
-            asked.append(parameters)
-            return store.columns(sql, parameters)
-
-    chunks = list(read_columns(Recording(), wanted, ["email_id"], order="newest", rows_at_once=1))
+    queried: list[Any] = []
+    chunks = list(read_columns(Observed(store, queried.append), wanted, ["email_id"], order="newest", rows_at_once=1))
     assert len(chunks) == len(hours)
-    spans = [said["window_to_us"] - said["window_from_us"] for said in asked[1:]]
+    spans = [one["window_to_us"] - one["window_from_us"] for one in queried[1:]]
     assert max(spans) < len(hours) * 3_600_000_000
 
 
-def test_a_row_that_matches_no_more_leaves_no_gap(store: Store) -> None:
+def test_a_row_that_no_longer_matches_leaves_no_gap(store: Store) -> None:
     ids, knowns = some_messages(6)
     for known in knowns:
         write(store, known)
     delivered = an_event("delivered", account_id="acme", message_id=ids[0], address="ann@example.com")
-    changing = Changing(store, lambda: write(store, Known([], [], [], [delivered])))
-    found = read_page(changing, Filter(["acme"], statuses=["Pending"]), limit=3, now_us=now_us())
+    store_with_an_event = changing(store, lambda: write(store, Known([], [], [], [delivered])))
+    found = read_page(store_with_an_event, Filter(["acme"], statuses=["Pending"]), limit=3, now_us=now_us())
     assert [str(row["email_id"]) for row in found] == ids[1:5]
 
 
@@ -364,6 +373,6 @@ def test_a_row_that_is_no_longer_simple_is_still_shown(store: Store) -> None:
         an_event("delivered", account_id="acme", message_id=ids[0], address=address)
         for address in ("ann@example.com", "bob@example.com")
     ]
-    changing = Changing(store, lambda: write(store, replace(knowns[0], events=copied)))
-    found = read_page(changing, Filter(["acme"]), limit=3, now_us=now_us())
+    store_with_events = changing(store, lambda: write(store, replace(knowns[0], events=copied)))
+    found = read_page(store_with_events, Filter(["acme"]), limit=3, now_us=now_us())
     assert [row["status"] for row in found] == ["Delivered", "Pending"]

@@ -1,4 +1,4 @@
-"""Lists as parameters: each fits into one field of a server's form, whatever is in it."""
+"""List parameters: each part fits into one form field, whatever texts it contains."""
 
 import pytest
 from clickhouse_connect.driver.binding import format_bind_value
@@ -14,26 +14,26 @@ TEXTS = st.lists(st.text(st.sampled_from("ab'\\`\"\n\t\0\u00df\U0001f600"), max_
 @given(TEXTS, st.integers(60, 400))
 def test_each_chunk_fits_as_the_driver_writes_it(texts: list[str], most: int) -> None:
     cut = list(chunks(texts, most))
-    assert all(len(format_bind_value(some).encode()) <= most for some in cut)
-    assert all(cut), "an empty chunk is a question about nothing"
-    left_out = [t for t in texts if t not in [text for some in cut for text in some]]
-    assert [text for some in cut for text in some] == [t for t in texts if t not in left_out]
+    assert all(len(format_bind_value(chunk).encode()) <= most for chunk in cut)
+    assert all(cut), "an empty chunk would be a useless query"
+    left_out = [t for t in texts if t not in [text for chunk in cut for text in chunk]]
+    assert [text for chunk in cut for text in chunk] == [t for t in texts if t not in left_out]
     assert all(len(format_bind_value([text]).encode()) > most // 2 for text in left_out)
 
 
-def test_five_thousand_ids_are_more_than_one_field_takes() -> None:
+def test_five_thousand_ids_do_not_fit_into_one_field() -> None:
     ids = [f"{n:040}" for n in range(5_000)]
     cut = list(chunks(ids))
     assert len(cut) > 1
-    assert [one for some in cut for one in some] == ids
+    assert [one for chunk in cut for one in chunk] == ids
 
 
-def test_a_list_that_fits_stays_as_it_is() -> None:
+def test_a_list_that_fits_is_not_split() -> None:
     sql, bound = "SELECT 1 IN {ids:Array(String)} AND {x:UInt8}", {"ids": ["a"], "x": 1}
     assert with_lists_split(sql, bound) == (sql, bound)
 
 
-def test_a_list_that_does_not_fit_comes_as_several() -> None:
+def test_a_list_that_does_not_fit_is_split() -> None:
     ids = ["x" * 1_000] * 200
     sql, bound = with_lists_split("a IN {ids:Array(String)} OR has({ids:Array(String)}, b)", {"ids": ids})
     whole = "arrayConcat({ids_0:Array(String)}, {ids_1:Array(String)})"
@@ -51,7 +51,7 @@ def test_a_list_that_does_not_fit_comes_as_several() -> None:
         "SELECT count() FROM numbers(10) WHERE number IN (SELECT toUInt64(arrayJoin({ids:Array(String)})))",
     ],
 )
-def test_a_server_takes_a_list_of_any_length(clickhouse_url: str, sql: str) -> None:
+def test_the_server_accepts_a_list_of_any_length(clickhouse_url: str, sql: str) -> None:
     store = Store(clickhouse_url, database="default")
     ids = [str(n) for n in range(5, 50_000)]
     assert sum(map(len, ids)) > VALUE_BYTES

@@ -1,4 +1,4 @@
-"""Our SQL, as text: what it must not say."""
+"""Our SQL as text: what it must not contain."""
 
 import re
 
@@ -8,15 +8,17 @@ from projections.accounts import queries as accounts
 from projections.bounces import queries as bounces
 from projections.messages import filters, queries, stats
 from projections.messages.arrow_types import STATE
-from projections.store import migrate
+from projections.store import Store, migrate
 from projections.store.views import message_rows
+from projections.suppressions import bulk_queries as bulk
 from projections.suppressions import queries as suppressions
+from projections.suppressions.bulk_release import Cause
+from schemas.decoding.ids import uuid7
 from schemas.errors import ConfigError, StoreRefused
-from schemas.identity import uuid7
 
 AXES = [name for name in STATE if name not in ("account_id", "message_id")]
 SUBCOLUMN = re.compile(rf"(?<!\bt\.)\b(?:{'|'.join(AXES)})\.\w+|\bt FINAL\b")
-"""A part of an axis, but of the alias that the views have for rows which are grouped; or that alias under FINAL."""
+"""A subcolumn of an axis, except with the alias `t` of grouped rows; or the alias `t` under FINAL."""
 
 
 EVERY_FILTER = [
@@ -43,25 +45,25 @@ EVERY_FILTER = [
 ]
 
 
-def chosen(wanted: filters.Filter) -> queries.Query | None:
+def indexed(wanted: filters.Filter) -> queries.Query | None:
     return queries.indexed_keys(wanted, limit=1, after=queries.Cursor(1, "x", "a"))
 
 
-def test_rows_are_joined_as_the_table_joins_them() -> None:
-    [table] = [s for m in migrate.known() for s in m.statements if "CREATE TABLE IF NOT EXISTS message_state" in s]
+def test_queries_merge_rows_as_the_table_does() -> None:
+    [table] = [s for m in migrate.migrations() for s in m.statements if "CREATE TABLE IF NOT EXISTS message_state" in s]
     joins = dict(re.findall(r"^ +(\w+) SimpleAggregateFunction\((\w+(?:\(\d+\))?),", table, re.M))
-    assert joins == message_rows.JOINS
+    assert joins == message_rows.MERGE_FUNCTIONS
     assert set(joins) == set(AXES)
 
 
-def test_every_filter_is_tried() -> None:
-    tried = {name for wanted in EVERY_FILTER for name in wanted.__slots__ if getattr(wanted, name)}
-    assert tried == set(filters.Filter.__slots__)
+def test_every_filter_is_tested() -> None:
+    tested = {name for wanted in EVERY_FILTER for name in wanted.__slots__ if getattr(wanted, name)}
+    assert tested == set(filters.Filter.__slots__)
 
 
 def statements() -> list[str]:
     built = [
-        *(query for query in map(chosen, EVERY_FILTER) if query is not None),
+        *(query for query in map(indexed, EVERY_FILTER) if query is not None),
         *(
             queries.scanned_keys(wanted, queries.Window(1, 2), limit=1, after=queries.Cursor(1, "x", "a"))
             for wanted in EVERY_FILTER
@@ -79,9 +81,11 @@ def statements() -> list[str]:
         suppressions.opt_outs(["a"], "email", ["x"]),
         suppressions.commands(["x"]),
         suppressions.suppressions_page(
-            suppressions.Filter(["a"], "email", "*", True, "manual", ["x"]), limit=1, after=suppressions.Cursor(*"xyz")
+            suppressions.SuppressionFilter(["a"], "email", "*", True, "manual", ["x"]),
+            limit=1,
+            after=suppressions.SuppressionCursor(*"xyz"),
         ),
-        suppressions.suppression_history(suppressions.Filter(["a"])),
+        suppressions.suppression_history(suppressions.SuppressionFilter(["a"])),
         suppressions.evidence_events(["a"], ["x"]),
         bounces.bounces_page(
             bounces.Filter(["a"], "email", ["x"], True, 1, 2), limit=1, after=bounces.Cursor(1, *"xyz")
@@ -91,15 +95,29 @@ def statements() -> list[str]:
         bounces.suppressed(["a"], ["x"]),
         queries.withdrawn(filters.Filter(["a"])),
         stats.delivery(filters.Filter(["a"]), ["day", "provider"], limit=1),
+        bulk.suppressed_scopes(
+            Cause(account="a", domain="b.c", from_us=1, to_us=2),
+            ["a"],
+            limit=1,
+            after=suppressions.SuppressionCursor(*"xyz"),
+        ),
+        bulk.evidence_of_messages(["x"]),
+        bulk.evidence_without_message(["x"]),
+        bulk.release_commands("x", ["a"], limit=1),
+        bulk.scope_changes(["x"]),
+        bulk.bulk_releases(["a"], limit=1),
         suppressions.was_suppressed("release", "email", "x", "*"),
         suppressions.was_suppressed("suppress", "email", "x", "*"),
     ]
-    return [*(s for m in (*migrate.known(), *migrate.views()) for s in m.statements), *(query.sql for query in built)]
+    return [
+        *(s for m in (*migrate.migrations(), *migrate.views()) for s in m.statements),
+        *(query.sql for query in built),
+    ]
 
 
 @pytest.mark.parametrize("sql", statements(), ids=lambda sql: sql[:40])
 def test_no_part_of_an_axis_is_read_as_a_subcolumn(sql: str) -> None:
-    """Under FINAL `axis.part` gives the first row's value, not the merged one, and no error (DESIGN 6)."""
+    """Under FINAL `axis.part` returns the first row's value, not the merged one, without an error (DESIGN 6)."""
     assert SUBCOLUMN.findall(sql) == []
 
 
@@ -111,7 +129,7 @@ def test_no_part_of_an_axis_is_read_as_a_subcolumn(sql: str) -> None:
         "SELECT t.intent.outcome FROM message_state AS t FINAL",
     ],
 )
-def test_the_rule_above_would_find_one(sql: str) -> None:
+def test_the_check_above_finds_a_subcolumn(sql: str) -> None:
     assert SUBCOLUMN.findall(sql)
 
 
@@ -120,7 +138,7 @@ def test_every_statement_of_a_migration_may_run_again() -> None:
         r"\A(?:CREATE (?:TABLE|(?:MATERIALIZED )?VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW"
         r"|ALTER TABLE \w+ (?:ADD|DROP) \w+ IF |INSERT INTO \w+ SELECT\b)"
     )
-    every = (s for m in (*migrate.known(), *migrate.views()) for s in m.statements)
+    every = (s for m in (*migrate.migrations(), *migrate.views()) for s in m.statements)
     assert [s[:60] for s in every if not again.match(s)] == []
 
 
@@ -133,21 +151,18 @@ def test_every_statement_of_a_migration_may_run_again() -> None:
     ],
 )
 def test_a_migration_of_a_view_that_has_a_file_is_refused(statement: str) -> None:
-    """The file would undo it at once, and everybody would believe it applied."""
+    """The view's file would overwrite it at once, although it is recorded as applied."""
     with pytest.raises(ConfigError, match=r"0009_new\.sql.*projections/store/views/\w+\.sql"):
         migrate.refuse_views(migrate.Migration(9, "new", "", (statement,)))
 
 
-def test_a_materialized_view_is_a_migrations_own() -> None:
+def test_a_migration_may_create_a_materialized_view() -> None:
     statement = "CREATE MATERIALIZED VIEW IF NOT EXISTS bounces_of_all TO bounces AS SELECT 1"
     migrate.refuse_views(migrate.Migration(9, "new", "", (statement,)))
 
 
-class Refusing:
-    """A store that has nothing applied, and refuses each statement about the table `holders`."""
-
-    database = "x"
-    tables = "x_g1"
+class Refusing(Store):
+    """A store without applied migrations, which refuses each statement about the table `holders`."""
 
     def tuples(self, sql: str, parameters: object = None) -> list[tuple[object, ...]]:
         return [(0,)]
@@ -163,11 +178,11 @@ class Refusing:
 def test_an_error_of_a_migration_names_file_and_statement() -> None:
     named = r"0005_holders\.sql, statement 1 \(CREATE TABLE IF NOT EXISTS holders"
     with pytest.raises(StoreRefused, match=named):
-        migrate.apply(Refusing())  # type: ignore[arg-type]  # answers what is asked of it
+        migrate.apply(Refusing("http://127.0.0.1:1", database="x", generation=1))
 
 
-def test_what_a_migration_inserts_twice_joins() -> None:
-    every = [s for m in migrate.known() for s in m.statements]
+def test_a_migration_inserts_only_into_tables_that_merge_duplicates() -> None:
+    every = [s for m in migrate.migrations() for s in m.statements]
     tables = {found[1] for s in every if (found := re.match(r"INSERT INTO (\w+)", s))}
     joining = {
         found[1]
@@ -178,7 +193,7 @@ def test_what_a_migration_inserts_twice_joins() -> None:
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
-    assert [m.version for m in migrate.known()] == list(range(1, len(migrate.known()) + 1))
+    assert [m.version for m in migrate.migrations()] == list(range(1, len(migrate.migrations()) + 1))
 
 
 def test_an_applied_migration_that_changed_is_refused() -> None:
@@ -190,4 +205,4 @@ def test_an_applied_migration_that_changed_is_refused() -> None:
             return [(1,)] if "system.tables" in sql else [(1, "another checksum")]
 
     with pytest.raises(ConfigError, match="has changed since"):
-        migrate.pending(Changed())  # type: ignore[arg-type]  # answers the two questions that it is asked
+        migrate.pending(Changed())  # type: ignore[arg-type]  # answers the two queries

@@ -1,9 +1,12 @@
-"""The store's errors: what is waited out, and what is a record's own fault."""
+"""The store's errors: which are retried, and which are caused by a record."""
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pyarrow as pa
@@ -11,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from projections.store import Store
+from projections.store import Store, health
 from schemas.errors import ConfigError, StoreError, StoreRefused
 
 
 @pytest.mark.clickhouse
-def test_a_row_without_a_column_says_what_to_do(clickhouse_url: str) -> None:
+def test_a_missing_column_names_the_mend(clickhouse_url: str) -> None:
     store = Store(clickhouse_url, database="default")
     (row,) = store.rows("SELECT 1 AS one")
     store.close()
@@ -25,7 +28,18 @@ def test_a_row_without_a_column_says_what_to_do(clickhouse_url: str) -> None:
         row["two"]
 
 
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive and UTC, as the driver's are
+@pytest.mark.clickhouse
+@pytest.mark.parametrize("ahead_seconds", [3600, -90])
+def test_the_clock_skew_is_how_far_the_server_is_ahead_of_us(
+    clickhouse_url: str, ahead_seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "time", lambda: time.time() - ahead_seconds)
+    server = Store(clickhouse_url, database="default")
+    assert round(health.clock_skew_seconds(server), -1) == ahead_seconds
+    server.close()
+
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive and UTC, as the driver's times
 MICRO = timedelta(microseconds=1)
 EARLIEST = datetime(1, 1, 1)  # noqa: DTZ001
 LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001
@@ -36,18 +50,18 @@ LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001
     ("sql", "family"),
     [
         pytest.param("SELECT throwIf(1)", StoreRefused, id="a statement that fails"),
-        pytest.param("SELECT * FROM not_migrated_yet", StoreError, id="a table that a migration will bring"),
-        pytest.param("SELECT * FROM nowhere.at_all", StoreError, id="a database that a migration will bring"),
+        pytest.param("SELECT * FROM not_migrated_yet", StoreError, id="a table that is not migrated yet"),
+        pytest.param("SELECT * FROM nowhere.at_all", StoreError, id="a database that is not migrated yet"),
     ],
 )
-def test_an_error_is_told_by_its_code(clickhouse_url: str, sql: str, family: type[Exception]) -> None:
+def test_an_error_is_classified_by_its_code(clickhouse_url: str, sql: str, family: type[Exception]) -> None:
     store = Store(clickhouse_url, database="default")
     with pytest.raises(family):
         store.rows(sql)
     store.close()
 
 
-def test_a_server_that_is_not_there_is_waited_for() -> None:
+def test_an_unreachable_server_is_a_store_error() -> None:
     with pytest.raises(StoreError):
         Store("http://127.0.0.1:1").ping()
 
@@ -63,7 +77,7 @@ def test_a_server_that_is_not_there_is_waited_for() -> None:
         "http://u:12/3@host",
     ],
 )
-def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None:
+def test_an_invalid_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ConfigError, match="SENDLEDGER_CLICKHOUSE_URL") as refused:
         Store(url)
     assert "pass" not in str(refused.value).replace("user:password", "").replace("a slash in the password", "")
@@ -73,18 +87,18 @@ def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None
 @pytest.mark.clickhouse
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-(10**16), 3 * 10**17)), max_size=9))
-def test_no_stored_time_makes_a_read_raise(clickhouse_url: str, stored: list[int | None]) -> None:
-    """What Python has no time for is read as the nearest that it has."""
+def test_every_stored_time_can_be_read(clickhouse_url: str, stored: list[int | None]) -> None:
+    """A time that `datetime` can't represent is read as the nearest one."""
     store = Store(clickhouse_url, database="default")
     sql = (
         "SELECT number, if(text = '', NULL, fromUnixTimestamp64Micro(toInt64(text), 'UTC')) AS at,"
-        " fromUnixTimestamp64Milli(281474976710655, 'UTC') AS far, [text] AS said FROM"
+        " fromUnixTimestamp64Milli(281474976710655, 'UTC') AS far, [text] AS texts FROM"
         " (SELECT number, {texts:Array(String)}[number + 1] AS text FROM numbers({n:UInt8})) ORDER BY number"
     )
     texts = ["" if us is None else str(us) for us in stored]
     rows = store.rows(sql, {"texts": texts, "n": len(stored)})
     store.close()
-    assert [row["said"] for row in rows] == [[text] for text in texts]
+    assert [row["texts"] for row in rows] == [[text] for text in texts]
     assert all(row["far"] == LATEST for row in rows)
     for us, row in zip(stored, rows, strict=True):
         near = None if us is None else max(min(us, (LATEST - EPOCH) // MICRO), (EARLIEST - EPOCH) // MICRO)
@@ -93,7 +107,7 @@ def test_no_stored_time_makes_a_read_raise(clickhouse_url: str, stored: list[int
 
 @contextmanager
 def answering(status: int, body: str, *, code: str | None = None) -> Iterator[str]:
-    """A server that answers everything so; its address."""
+    """Run a server that gives this answer to every request; yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -115,18 +129,18 @@ def answering(status: int, body: str, *, code: str | None = None) -> Iterator[st
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})  # what a shutdown waits
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})  # how long a shutdown waits
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
 
-def said(number: int, name: str) -> str:
+def error_text(number: int, name: str) -> str:
     return f"Code: {number}. DB::Exception: Code: 27 is in the text. ({name}) (version 26.9.1.1)"
 
 
-def asked(url: str) -> None:
+def query_once(url: str) -> None:
     store = Store(url)
     try:
         store.rows("SELECT 1")
@@ -141,12 +155,13 @@ def asked(url: str) -> None:
         *[(201, "QUOTA_EXCEEDED"), (218, "TABLE_IS_DROPPED"), (254, "NO_ACTIVE_REPLICAS"), (499, "S3_ERROR")],
         *[(286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"), (1000, "POCO_EXCEPTION"), (1001, "STD_EXCEPTION")],
         *[(1002, "UNKNOWN_EXCEPTION"), (241, "MEMORY_LIMIT_EXCEEDED"), (252, "TOO_MANY_PARTS"), (49, "LOGICAL_ERROR")],
+        *[(243, "NOT_ENOUGH_SPACE"), (74, "CANNOT_READ_FROM_FILE_DESCRIPTOR"), (164, "READONLY")],
         *[(60, "UNKNOWN_TABLE"), (47, "UNKNOWN_IDENTIFIER"), (516, "AUTHENTICATION_FAILED"), (9_999, "A_LATER_ONE")],
     ],
 )
-def test_the_servers_own_trouble_is_waited_out(number: int, name: str) -> None:
-    with answering(500, said(number, name), code=str(number)) as url, pytest.raises(StoreError):
-        asked(url)
+def test_an_error_of_the_server_is_retried(number: int, name: str) -> None:
+    with answering(500, error_text(number, name), code=str(number)) as url, pytest.raises(StoreError):
+        query_once(url)
 
 
 @pytest.mark.parametrize(
@@ -156,26 +171,34 @@ def test_the_servers_own_trouble_is_waited_out(number: int, name: str) -> None:
         *[(395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"), (457, "BAD_QUERY_PARAMETER")],
     ],
 )
-def test_what_a_value_or_a_statement_is_to_blame_for_is_refused(number: int, name: str) -> None:
-    with answering(400, said(number, name), code=str(number)) as url, pytest.raises(StoreRefused):
-        asked(url)
+def test_an_error_of_a_value_or_statement_is_refused(number: int, name: str) -> None:
+    with answering(400, error_text(number, name), code=str(number)) as url, pytest.raises(StoreRefused):
+        query_once(url)
 
 
 @pytest.mark.parametrize(
     "body", ["error code: 502", "Code: 62. DB::Exception: as a proxy repeats it", "<html>Bad Gateway</html>", ""]
 )
 @pytest.mark.parametrize("status", [404, 413, 502, 504])
-def test_an_answer_without_a_code_is_not_clickhouses(status: int, body: str) -> None:
+def test_an_answer_without_a_code_is_not_from_clickhouse(status: int, body: str) -> None:
     with answering(status, body) as url, pytest.raises(StoreError):
-        asked(url)
+        query_once(url)
 
 
 @pytest.mark.parametrize(
     ("number", "name"), [(60, "UNKNOWN_TABLE"), (201, "QUOTA_EXCEEDED"), (452, "SETTING_CONSTRAINT_VIOLATION")]
 )
-def test_what_an_operator_must_mend_says_so(number: int, name: str) -> None:
-    with answering(500, said(number, name), code=str(number)) as url, pytest.raises(StoreError, match="grants"):
-        asked(url)
+def test_an_error_for_the_operator_names_the_mend(number: int, name: str) -> None:
+    with answering(500, error_text(number, name), code=str(number)) as url, pytest.raises(StoreError, match="grants"):
+        query_once(url)
+
+
+def test_a_full_disk_names_the_page_that_says_what_to_do() -> None:
+    with answering(500, error_text(243, "NOT_ENOUGH_SPACE"), code="243") as url, pytest.raises(StoreError) as full:
+        query_once(url)
+    assert "disk is full" in full.value.what
+    (page,) = re.findall(r"docs/\S+\.md", full.value.mend)
+    assert (Path(__file__).parents[2] / page).exists()
 
 
 @pytest.mark.clickhouse

@@ -1,4 +1,4 @@
-"""Caches of texts from outside: however large the texts are, what is remembered stays small."""
+"""Caches of texts from outside: they stay small however large the texts are."""
 
 import gc
 import json
@@ -11,24 +11,24 @@ import pytest
 
 import schemas
 from processors.engine import transactions
-from schemas.addresses import email_key, phone_key
-from schemas.caching import LONGEST_CACHED, caching_short
-from schemas.events import Headers, Place
-from schemas.faults import fault_of_enhanced_code
-from schemas.form_values import form_pairs
-from schemas.identity import account_id_or_blank
+from schemas.decoding.addresses import email_key, phone_key
+from schemas.decoding.caching import LONGEST_CACHED, cache_short_texts
+from schemas.decoding.forms import form_pairs
+from schemas.decoding.ids import account_id_or_blank
+from schemas.events import Headers, SourcePosition
 from schemas.providers import ADAPTERS
+from schemas.providers.delivery_faults import fault_of_enhanced_code
 
-PLACE = Place("webhooks.sendgrid", 0, 0, 1_780_000_000_000_000)
+SOURCE = SourcePosition("webhooks.sendgrid", 0, 0, 1_780_000_000_000_000)
 MEBIBYTE = 1 << 20
 TEXTS = 12
 FORM: Headers = [("content_type", b"application/x-www-form-urlencoded")]
 
 
 def remembered_bytes(call: Callable[[str], object]) -> int:
-    """How much memory is taken for good by a dozen texts of a mebibyte, each unlike the others."""
+    """Return the bytes of memory that stay in use after a dozen different texts of 1 MiB each."""
     call("x" * 100)
-    gc.freeze()  # the collection below need not look at what was there before
+    gc.freeze()  # the collection below can skip older objects
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for number in range(TEXTS):
@@ -51,11 +51,11 @@ CALLS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
-def test_a_long_text_is_not_remembered(call: Callable[[str], object]) -> None:
+def test_a_long_text_is_not_cached(call: Callable[[str], object]) -> None:
     assert remembered_bytes(call) < MEBIBYTE // 2
 
 
-def test_a_long_key_of_a_record_is_not_remembered() -> None:
+def test_a_long_record_key_is_not_cached() -> None:
     before = transactions._remembered.cache_info().currsize
     transactions.partition_of(b"k" * 10_000, 4)
     assert transactions._remembered.cache_info().currsize == before
@@ -69,24 +69,24 @@ NAMES: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("provider", ADAPTERS)
-def test_an_adapter_remembers_no_long_text(provider: str) -> None:
+def test_an_adapter_caches_no_long_text(provider: str) -> None:
     def post(text: str) -> None:
         body = dict.fromkeys(NAMES[provider], text) | {"Metadata": {"sl_account": text, "sl_message": text}}
-        ADAPTERS[provider](json.dumps(body).encode(), PLACE, ())
+        ADAPTERS[provider](json.dumps(body).encode(), SOURCE, ())
 
     assert remembered_bytes(post) < MEBIBYTE // 2
 
 
-def test_a_form_of_long_escaped_values_is_not_remembered() -> None:
+def test_long_escaped_form_values_are_not_cached() -> None:
     to_events = ADAPTERS["twilio"]
     body = "MessageStatus=failed&To=%2B{0}&ErrorCode=+{0}"
-    assert remembered_bytes(lambda text: to_events(body.format(text).encode(), PLACE, FORM)) < MEBIBYTE // 2
+    assert remembered_bytes(lambda text: to_events(body.format(text).encode(), SOURCE, FORM)) < MEBIBYTE // 2
 
 
-def test_short_texts_are_worked_out_once_and_long_ones_each_time() -> None:
+def test_short_texts_are_computed_once_and_long_ones_each_time() -> None:
     asked: list[str] = []
 
-    @caching_short(entries=8)
+    @cache_short_texts(entries=8)
     def double(text: str) -> str:
         asked.append(text)
         return text + text
@@ -96,7 +96,7 @@ def test_short_texts_are_worked_out_once_and_long_ones_each_time() -> None:
     assert asked == [short, long, long]
 
 
-def test_nothing_that_reads_from_outside_has_another_kind_of_cache() -> None:
+def test_code_that_reads_outside_input_uses_no_other_kind_of_cache() -> None:
     folder = Path(schemas.__file__).parent
     cached = {
         p.name for p in folder.rglob("*.py") if re.search(r"lru_cache|functools import .*\bcache\b", p.read_text())
@@ -104,13 +104,13 @@ def test_nothing_that_reads_from_outside_has_another_kind_of_cache() -> None:
     assert cached == {"caching.py"}
 
 
-def test_a_cache_has_no_more_entries_than_it_may() -> None:
+def test_a_cache_has_a_maximum_number_of_entries() -> None:
     asked: list[str] = []
 
-    @caching_short(entries=3)
+    @cache_short_texts(entries=3)
     def echo(text: str) -> str:
         asked.append(text)
         return text
 
     assert [echo(text) for text in "abcabcda"] == list("abcabcda")
-    assert asked == list("abcda")  # "d" found the cache full, and emptied it
+    assert asked == list("abcda")  # the cache was full before "d", and was emptied

@@ -1,4 +1,4 @@
-"""What was sent: either part, both or none, up to a size."""
+"""Message contents: HTML, text, both or none, up to a maximum size."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def a_content(**said: Any) -> SendContent:
         pytest.param({"html": "<p>Hi</p>", "text": "Hi"}, id="both parts"),
         pytest.param({"text": "Hi"}, id="a text"),
         pytest.param({"html": None}, id="none"),
-        pytest.param({"html": "é" * (MAX_CONTENT_BYTES // 2)}, id="as large as it may be"),
+        pytest.param({"html": "é" * (MAX_CONTENT_BYTES // 2)}, id="the maximum size"),
         pytest.param({"message_id": MESSAGE.upper()}, id="capitals in the id"),
     ],
 )
@@ -31,13 +31,13 @@ def test_content_is_valid(said: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        pytest.param({"html": "x" * MAX_CONTENT_BYTES, "text": "x"}, "together", id="a byte too many in both"),
+        pytest.param({"html": "x" * MAX_CONTENT_BYTES, "text": "x"}, "together", id="a byte too many in total"),
         pytest.param({"html": "é" * (MAX_CONTENT_BYTES // 2 + 1)}, "together", id="bytes count, not characters"),
         pytest.param({"html": ["<p>"]}, "html", id="a list"),
-        pytest.param({"message_id": "1"}, "message_id", id="no message"),
+        pytest.param({"message_id": "1"}, "message_id", id="without a message id"),
     ],
 )
-def test_content_is_refused(said: dict[str, Any], says: str) -> None:
+def test_content_is_invalid(said: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         a_content(**said)
 

@@ -8,16 +8,16 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from processors.dead_letters import Letter, _headers
+from processors.dead_letters.parking import DeadLetter, _headers
 from schemas import topics
 from schemas.asyncapi import document
-from schemas.events import Bad, Place
+from schemas.decoding.ids import sent_at_us
+from schemas.decoding.times import rfc3339_us
+from schemas.events import Rejection, SourcePosition
 from schemas.examples import EXAMPLES
 from schemas.headers import REASONS, DeadLetterHeaders, WebhookHeaders
-from schemas.identity import sent_at_us
 from schemas.json_schemas import HEADERS, RECORDS, definitions, json_schemas
 from schemas.providers import ADAPTERS
-from schemas.times import rfc3339_us
 from tests.building import FakeRecord
 
 DOCUMENT: Final = document()
@@ -47,7 +47,7 @@ def resolved(reference: str, root: dict[str, Any] = DOCUMENT) -> Any:
 
 class TestJsonSchemas:
     @pytest.mark.parametrize("name", [*RECORDS, *HEADERS])
-    def test_a_schema_is_complete_in_itself(self, name: str) -> None:
+    def test_a_schema_is_self_contained(self, name: str) -> None:
         schema = json_schemas()[name]
         assert (schema["title"], schema["type"]) == (name, "object")
         assert schema["description"]
@@ -64,7 +64,7 @@ class TestJsonSchemas:
     def test_unknown_fields_are_not_forbidden(self) -> None:
         assert [node for node in walk(json_schemas()) if node.get("additionalProperties") is False] == []
 
-    def test_a_pattern_refuses_what_the_model_refuses(self) -> None:
+    def test_a_pattern_rejects_what_the_model_rejects(self) -> None:
         fields = json_schemas()["SendRequest"]["properties"]
         example = EXAMPLES["SendRequest"].payload
         for field, wrong in (
@@ -85,8 +85,8 @@ class TestAsyncApi:
         assert DOCUMENT.keys() <= {"asyncapi", "info", "defaultContentType", "channels", "operations", "components"}
 
     def test_every_topic_is_a_channel_with_all_that_a_writer_needs(self) -> None:
-        assert {channel["address"] for channel in DOCUMENT["channels"].values()} == {t.name for t in topics.ALL}
-        for topic in topics.ALL:
+        assert {channel["address"] for channel in DOCUMENT["channels"].values()} == {t.name for t in topics.ALL_TOPICS}
+        for topic in topics.ALL_TOPICS:
             channel = DOCUMENT["channels"][topic.name]
             kafka = channel["bindings"]["kafka"]
             kept = kafka["topicConfiguration"]["retention.ms"]
@@ -99,7 +99,7 @@ class TestAsyncApi:
             assert kafka["topicConfiguration"]["cleanup.policy"] == ["delete"]
             assert kafka["topicConfiguration"]["message.timestamp.type"] == "LogAppendTime"
 
-    def test_every_reference_leads_somewhere(self) -> None:
+    def test_every_reference_can_be_resolved(self) -> None:
         for node in walk(DOCUMENT):
             if "$ref" in node:
                 resolved(node["$ref"])
@@ -115,10 +115,10 @@ class TestAsyncApi:
             assert resolved(named["$ref"]) == message
             assert set(message) == {"$ref"}
 
-    def test_what_our_processes_write_is_sent_and_the_rest_received(self) -> None:
+    def test_topics_that_we_write_are_sent_and_the_rest_received(self) -> None:
         sent = {name.removeprefix("send.") for name in DOCUMENT["operations"] if name.startswith("send.")}
-        ours = {"gate", "gateway", "any processor"}
-        assert sent == {topic.name for topic in topics.ALL if topic.written_by in ours}
+        ours = {"gate", "gateway", "any processor", "`sendledger dead-letters`, gateway"}
+        assert sent == {topic.name for topic in topics.ALL_TOPICS if topic.written_by in ours}
 
     def test_a_message_has_its_schema_its_headers_and_its_key(self) -> None:
         for name, message in MESSAGES.items():
@@ -144,14 +144,14 @@ class TestExamples:
         assert all(len(message["examples"]) == 1 for message in MESSAGES.values())
 
     @pytest.mark.parametrize("name", list(RECORDS))
-    def test_a_record_is_what_its_model_takes(self, name: str) -> None:
+    def test_a_record_is_valid_for_its_model(self, name: str) -> None:
         (example,) = MESSAGES[name]["examples"]
         taken = RECORDS[name].model_validate_json(orjson.dumps(example["payload"]))
         shown = taken.model_dump(by_alias=True, exclude_unset=True)
         assert shown == example["payload"]  # nothing in it is an unknown field
 
     @pytest.mark.parametrize("provider", list(ADAPTERS))
-    def test_a_webhook_is_what_its_adapter_reads(self, provider: str) -> None:
+    def test_a_webhook_is_valid_for_its_adapter(self, provider: str) -> None:
         (example,) = MESSAGES[f"{provider.title()}Webhook"]["examples"]
         payload = example["payload"]
         body = payload.encode() if isinstance(payload, str) else orjson.dumps(payload)
@@ -159,8 +159,10 @@ class TestExamples:
         said = WebhookHeaders.model_validate(example["headers"])
         received_us = rfc3339_us(said.received_at)
         assert received_us is not None
-        events, bad = ADAPTERS[provider](body, Place(f"webhooks.{provider}", 0, 0, received_us), headers)
-        assert bad == []
+        events, rejections = ADAPTERS[provider](
+            body, SourcePosition(f"webhooks.{provider}", 0, 0, received_us), headers
+        )
+        assert rejections == []
         assert [(event.type, event.account_id, bool(event.message_id)) for event in events] == [
             ("delivered", "acme", True)
         ]
@@ -176,7 +178,8 @@ class TestExamples:
 @pytest.mark.parametrize("position", [None, 3])
 def test_the_headers_of_a_letter_are_those_that_are_published(position: int | None) -> None:
     record = FakeRecord("webhooks.sendgrid", b"{", offset=9)
-    written = _headers(Letter(record, Bad("body_not_json", "no", b"{", position)), "ledger", "2026-11-24T09:30:00Z")
+    written = _headers(DeadLetter(record, Rejection("body_not_json", "no", b"{", position)), "ledger", 1_795_512_600.25)
     said = DeadLetterHeaders.model_validate({name: value.decode() for name, value in written.items()})
     assert (said.offset, said.index) == ("9", None if position is None else str(position))
+    assert said.failed_at == "2026-11-24T09:30:00.250000Z"
     assert said.model_extra == {}

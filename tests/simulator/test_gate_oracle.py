@@ -1,4 +1,4 @@
-"""The oracle beside the gate's pure steps: what stories say must be decided and closed, and what is."""
+"""The oracle compared with the gate's pure steps: expected decisions and suppressions, and the actual ones."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -8,14 +8,16 @@ from typing import Any
 import orjson
 import pytest
 
-from cli.verifying.difference import Difference
-from cli.verifying.gate import decision_differences, state_differences
-from projections.gate.decide import RULES
-from projections.gate.rules import Rules
+from processors.engine import Output
+from projections.decisions.decide import RULES
+from projections.suppressions.rules import GateRules
+from simulator.kafka import record_of
+from simulator.messages import PlanOptions
 from simulator.oracle import Oracle
-from simulator.posts import Plan, plan
-from simulator.stories import Setting
-from tests.simulator.deciding import Gate
+from simulator.plan import Delivery, Plan, plan
+from tests.gate.in_memory import Gate
+from verification.difference import Difference
+from verification.gate import decision_differences, state_differences
 
 NOW_US = 1_780_000_000_000_000
 ACCOUNTS = ("acme", "bella")
@@ -24,10 +26,10 @@ RARE_EVERY = 2
 
 
 def a_plan(seed: int, *, arrivals_known: bool = True, **given: Any) -> tuple[Plan, dict[str, Any]]:
-    """A plan in which every course and plot has its turn, and its oracle."""
+    """A plan in which every scenario occurs, and its oracle."""
     oracle = Oracle(seed, decides=False, arrivals_known=arrivals_known)
-    setting = Setting(NOW_US, ACCOUNTS, rare_every=RARE_EVERY, decides=False, **given)
-    planned = plan(MESSAGES, seed, setting, broken_every=20, oracle=oracle)
+    options = PlanOptions(NOW_US, ACCOUNTS, rare_every=RARE_EVERY, decides=False, **given)
+    planned = plan(MESSAGES, seed, options, broken_every=20, oracle=oracle)
     return planned, orjson.loads(oracle.as_json())
 
 
@@ -36,16 +38,19 @@ def made() -> tuple[Plan, dict[str, Any]]:
     return a_plan(1)
 
 
-def differences(planned: Plan, oracle: dict[str, Any], rules: Rules | None = None, seed: int = 0) -> list[Difference]:
-    gate = Gate(NOW_US, Random(seed), rules or Rules())
-    gate.read(planned)
+def differences(
+    planned: Plan, oracle: dict[str, Any], rules: GateRules | None = None, seed: int = 0
+) -> list[Difference]:
+    gate = Gate(NOW_US, rules, Random(seed))
+    for stage in planned.stages:
+        gate.read(_output(delivery) for delivery in stage)
     decisions: defaultdict[str, list[Any]] = defaultdict(list)
-    for decision in gate.decisions:
+    for decision in map(orjson.loads, gate.decided):
         known = decisions[f"{decision['account_id']}/{decision['message_id']}"]
         if decision not in known:
             known.append(decision)
     states: defaultdict[str, dict[int, Any]] = defaultdict(dict)
-    for state in gate.changes:
+    for state in map(orjson.loads, gate.changed):
         states[f"{state['channel']}:{state['address']}"][state["version"]] = state
     assert decisions.keys() == oracle["decisions"].keys() | {
         m for q in oracle["quotas"].values() for m in q["messages"]
@@ -54,18 +59,23 @@ def differences(planned: Plan, oracle: dict[str, Any], rules: Rules | None = Non
     return [*decision_differences(decisions, oracle), *state_differences(states, oracle)]
 
 
+def _output(delivery: Delivery) -> Output:
+    topic, key, headers = record_of(delivery)
+    return Output(topic, key, delivery.value, headers)
+
+
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_the_gate_decides_what_the_stories_say_whichever_topic_it_reads_first(seed: int) -> None:
+def test_the_gate_decides_as_expected_in_any_order_of_topics(seed: int) -> None:
     planned, oracle = a_plan(seed)
     assert differences(planned, oracle, seed=seed) == []
 
 
-def test_what_is_said_of_posts_over_http_holds_whenever_they_arrive() -> None:
+def test_the_oracle_of_a_plan_over_http_holds_for_any_time_of_arrival() -> None:
     planned, oracle = a_plan(2, arrivals_known=False)
     rng = Random(3)
-    # All of them later than the commands of the plan, and in the order of the chapters.
+    # All of them later than the commands of the plan, and in the order of the stages.
     moved = [
-        replace(d, at_us=NOW_US + d.chapter * 60_000_000 + rng.randrange(60_000_000)) if d.kind == "post" else d
+        replace(d, at_us=NOW_US + d.stage * 60_000_000 + rng.randrange(60_000_000)) if d.kind == "post" else d
         for d in planned.deliveries
     ]
     assert differences(replace(planned, deliveries=moved), oracle) == []
@@ -78,17 +88,21 @@ def test_every_outcome_and_reason_occurs(made: tuple[Plan, dict[str, Any]]) -> N
     assert oracle["quotas"]
 
 
-def test_an_unknown_account_may_send_nothing_where_it_is_set_so() -> None:
+def test_an_unknown_account_is_refused_where_the_default_policy_is_refuse() -> None:
     planned, oracle = a_plan(3, refuses_unknown=True)
     assert "blocked/no_policy" in oracle["reasons"]
-    assert differences(planned, oracle, Rules(refuse_unknown=True)) == []
-    assert differences(planned, oracle, Rules()) != []
+    assert differences(planned, oracle, GateRules(refuse_unknown=True)) == []
+    assert differences(planned, oracle, GateRules()) != []
 
 
 @pytest.mark.parametrize(
-    "rules", [Rules(suppress_bounces=2), Rules(suppress_bounces=4)], ids=["two are enough", "three are not enough"]
+    "rules",
+    [GateRules(suppress_bounces=2), GateRules(suppress_bounces=4)],
+    ids=["two are enough", "three are not enough"],
 )
-def test_the_oracle_finds_a_gate_that_counts_otherwise(made: tuple[Plan, dict[str, Any]], rules: Rules) -> None:
+def test_the_oracle_finds_a_gate_with_another_number_of_bounces(
+    made: tuple[Plan, dict[str, Any]], rules: GateRules
+) -> None:
     assert differences(*made, rules) != []
 
 
@@ -99,11 +113,11 @@ def test_the_oracle_finds_a_topic_that_was_not_read(made: tuple[Plan, dict[str, 
     assert differences(replace(planned, deliveries=left), oracle) != []
 
 
-def test_without_chapters_it_is_another_story(made: tuple[Plan, dict[str, Any]]) -> None:
-    """What is read at once may be read in any order: this is why there are chapters."""
+def test_the_oracle_does_not_hold_without_barriers(made: tuple[Plan, dict[str, Any]]) -> None:
+    """Within a stage, topics may be read in any order: this is why plans have barriers."""
     planned, oracle = made
-    at_once = [replace(delivery, chapter=0) for delivery in planned.deliveries]
-    assert differences(replace(planned, deliveries=at_once), oracle) != []
+    one_stage = [replace(delivery, stage=0) for delivery in planned.deliveries]
+    assert differences(replace(planned, deliveries=one_stage), oracle) != []
 
 
 @pytest.mark.parametrize(
@@ -122,13 +136,13 @@ def test_without_chapters_it_is_another_story(made: tuple[Plan, dict[str, Any]])
     ],
     ids=["lost", "wrong", "without its evidence", "conflicting"],
 )
-def test_a_decision_that_is_not_as_it_must_be_is_found(wrong: list[Any], what: str) -> None:
+def test_an_unexpected_decision_is_found(wrong: list[Any], what: str) -> None:
     oracle = {"decisions": {"acme/1": {"outcome": "declined", "reason": "unsubscribed", "evidence": 1}}, "quotas": {}}
     assert [d.name for d in decision_differences({"acme/1": wrong}, oracle)] == [what]
 
 
 @pytest.mark.parametrize("approved", [1, 3])
-def test_a_quota_that_is_not_exact_is_found(approved: int) -> None:
+def test_a_quota_that_is_not_used_exactly_is_found(approved: int) -> None:
     names = [f"acme/{n}" for n in range(4)]
     quota = {"approved": 2, "refused": ["quota_exceeded", "trial_email_limit"], "messages": names}
     said = [("approved", "ok") if n < approved else ("quota_exceeded", "trial_email_limit") for n in range(4)]
@@ -137,7 +151,7 @@ def test_a_quota_that_is_not_exact_is_found(approved: int) -> None:
     assert (difference.id, difference.expected) == ("acme", 2)
 
 
-def test_a_state_that_is_not_as_it_must_be_is_found() -> None:
+def test_an_unexpected_state_is_found() -> None:
     oracle = {"addresses": {"email:a@b": {"scopes": {"*": {"suppressed": True, "reason": "manual"}}, "opt_outs": []}}}
     right = {"scopes": [{"scope": "*", "suppressed": True, "reason": "manual"}], "opt_outs": []}
     out = {"scope": "*", "sender": "+999", "reason": "sms_opt_out"}

@@ -1,4 +1,4 @@
-"""The oracle beside the product: what stories say must come out, and what adapters and law make of their bytes."""
+"""The oracle compared with the product: expected results, and what adapters and reference fold make of the bytes."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.times import rfc3339
-from simulator.courses import COURSES
+from schemas.decoding.times import rfc3339
 from simulator.expectation import ANY
+from simulator.messages import PlanOptions
 from simulator.oracle import Oracle
-from simulator.posts import Plan, plan
-from simulator.stories import Setting
-from tests.simulator.judging import Judged, Pair, judge
+from simulator.plan import Plan, plan
+from simulator.scenarios import SCENARIOS
+from tests.simulator.product import Pair, ProductOutput, run_product
 
 NOW_US = 1_780_000_000_000_000
 ACCOUNTS = ("acme", "bella")
 RARE_EVERY = 4
-MESSAGES = RARE_EVERY * len(COURSES)
+MESSAGES = RARE_EVERY * len(SCENARIOS)
 COLUMNS = (
     "account_id", "email_id", "channel", "type", "template_id", "sent_to", "recipient_id", "to_address", "to_domain",
     "cc_address", "subject", "status", "sub_status", "reason", "code", "classification", "date_sent", "decided_at",
@@ -31,11 +31,11 @@ TIMES = {name for name in COLUMNS if name.endswith("_at")} | {"date_sent"}
 
 
 def a_plan(seed: int, **given: Any) -> tuple[Plan, dict[str, Any]]:
-    """A plan in which every course has its turn, and its oracle."""
-    said = {name: given.pop(name) for name in ("arrivals_known",) if name in given}
-    oracle = Oracle(seed, **said)
-    setting = Setting(NOW_US, ACCOUNTS, rare_every=RARE_EVERY)
-    planned = plan(MESSAGES, seed, setting, broken_every=20, oracle=oracle)
+    """A plan in which every scenario occurs, and its oracle."""
+    column_name = {name: given.pop(name) for name in ("arrivals_known",) if name in given}
+    oracle = Oracle(seed, **column_name)
+    options = PlanOptions(NOW_US, ACCOUNTS, rare_every=RARE_EVERY)
+    planned = plan(MESSAGES, seed, options, broken_every=20, oracle=oracle)
     return planned, orjson.loads(oracle.as_json())
 
 
@@ -44,36 +44,36 @@ def made() -> tuple[Plan, dict[str, Any]]:
     return a_plan(1)
 
 
-def column(judged: Judged, pair: Pair, name: str) -> Any:
-    value = getattr(judged.rows[pair], name)
+def column(output: ProductOutput, pair: Pair, name: str) -> Any:
+    value = getattr(output.rows[pair], name)
     if name in TIMES:
         return None if value is None else rfc3339(value)
     return sorted(value) if name == "anomalies" else value
 
 
-def rows_that_differ(judged: Judged, oracle: Mapping[str, Any]) -> list[tuple[str, str, Any, Any]]:
+def rows_that_differ(output: ProductOutput, oracle: Mapping[str, Any]) -> list[tuple[str, str, Any, Any]]:
     """Message, column, expected, found."""
     expected = {name: row for name, row in oracle["messages"].items() if not name.startswith("*/")}
     differing: list[tuple[str, str, Any, Any]] = []
-    for account, message_id in judged.rows:
+    for account, message_id in output.rows:
         if f"{account}/{message_id}" not in expected:
             differing.append((message_id, "row", None, "a row"))
     for name, row in expected.items():
         account, message_id = name.split("/")
-        if (account, message_id) not in judged.rows:
+        if (account, message_id) not in output.rows:
             differing.append((name, "row", "a row", None))
             continue
-        for said, value in row.items():
-            found = column(judged, (account, message_id), said)
+        for column_name, value in row.items():
+            found = column(output, (account, message_id), column_name)
             if found != value and not (value == ANY and found):
-                differing.append((name, said, value, found))
+                differing.append((name, column_name, value, found))
     return differing
 
 
-def events_of(judged: Judged) -> dict[str, dict[str, list[int]]]:
+def events_of(output: ProductOutput) -> dict[str, dict[str, list[int]]]:
     """Distinct events of each message by type: all, and those of a CC."""
     counted: dict[str, dict[str, list[int]]] = {}
-    for (account, message_id), known in judged.known.items():
+    for (account, message_id), known in output.known.items():
         requests = [decision.request for decision in known.decisions] or list(known.requests)
         to_key = requests[0].to_key if requests and requests[0].channel == "email" else ""  # an SMS has no CC
         counts = counted[f"{account}/{message_id}"] = {
@@ -91,20 +91,18 @@ def events_of(judged: Judged) -> dict[str, dict[str, list[int]]]:
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_the_law_gives_what_the_stories_say(seed: int) -> None:
+def test_the_reference_fold_gives_the_expected_rows(seed: int) -> None:
     planned, oracle = a_plan(seed)
-    judged = judge(planned, NOW_US)
-    assert rows_that_differ(judged, oracle) == []
-    assert events_of(judged) == oracle["events"]
-    orphans = [[e.provider, e.type, e.provider_message_id, e.address] for e in judged.orphans.values()]
+    output = run_product(planned, NOW_US)
+    assert rows_that_differ(output, oracle) == []
+    assert events_of(output) == oracle["events"]
+    orphans = [[e.provider, e.type, e.provider_message_id, e.address] for e in output.orphans.values()]
     assert sorted(orphans) == oracle["orphan_facts"]
-    assert {name: sorted(values) for name, values in judged.dead.items()} == oracle["dead_letter_values"]
-    assert {f"{account}/{message_id}" for account, message_id in judged.content} == set(oracle["content"])
+    assert {name: sorted(values) for name, values in output.dead.items()} == oracle["dead_letter_values"]
+    assert {f"{account}/{message_id}" for account, message_id in output.content} == set(oracle["content"])
 
 
-def test_a_change_of_a_suppression_list_without_a_message_is_a_row_of_everybody(
-    made: tuple[Plan, dict[str, Any]],
-) -> None:
+def test_a_suppression_list_change_without_a_message_is_a_platform_wide_row(made: tuple[Plan, dict[str, Any]]) -> None:
     planned, oracle = made
     rows = {
         f"*/{event.address}/{rfc3339(event.occurred_us)}": {
@@ -117,14 +115,14 @@ def test_a_change_of_a_suppression_list_without_a_message_is_a_row_of_everybody(
             "sub_status": event.classification,
             "date_sent": rfc3339(event.occurred_us // 1000 * 1000),
         }
-        for event in judge(planned, NOW_US).orphans.values()
+        for event in run_product(planned, NOW_US).orphans.values()
         if event.type == "subscription_changed" and not event.provider_message_id
     }
     assert rows == {name: row for name, row in oracle["messages"].items() if name.startswith("*/")}
     assert {row["sub_status"] for row in rows.values()} == {"added", "removed"}
 
 
-def test_what_is_said_of_posts_over_http_holds_for_every_order_of_arrival() -> None:
+def test_the_oracle_of_a_plan_over_http_holds_for_every_order_of_arrival() -> None:
     planned, oracle = a_plan(2, arrivals_known=False)
     rng = Random(3)
     for _ in range(3):
@@ -132,51 +130,51 @@ def test_what_is_said_of_posts_over_http_holds_for_every_order_of_arrival() -> N
             replace(delivery, at_us=NOW_US - rng.randrange(3_600_000_000)) if delivery.kind == "post" else delivery
             for delivery in planned.deliveries
         ]
-        assert rows_that_differ(judge(replace(planned, deliveries=moved), NOW_US), oracle) == []
+        assert rows_that_differ(run_product(replace(planned, deliveries=moved), NOW_US), oracle) == []
 
 
-def test_over_http_nothing_but_what_follows_from_an_arrival_is_left_open() -> None:
+def test_over_http_only_what_depends_on_arrival_times_is_left_out() -> None:
     _, known = a_plan(2)
     _, unknown = a_plan(2, arrivals_known=False)
     assert known["events"] == unknown["events"]
     for name, row in unknown["messages"].items():
-        for said, value in known["messages"][name].items():
-            if said not in row:
+        for column_name, value in known["messages"][name].items():
+            if column_name not in row:
                 assert row["channel"] == "sms"
-                assert said in ("anomalies", "reason", "code", "classification")
-            elif row[said] != value:
-                assert row[said] == ANY
-                assert said in TIMES
+                assert column_name in ("anomalies", "reason", "code", "classification")
+            elif row[column_name] != value:
+                assert row[column_name] == ANY
+                assert column_name in TIMES
 
 
-def test_the_oracle_finds_what_is_lost(made: tuple[Plan, dict[str, Any]]) -> None:
+def test_the_oracle_finds_lost_events(made: tuple[Plan, dict[str, Any]]) -> None:
     planned, oracle = made
-    for word in (b"HardBounce", b"undelivered", b"Opened", b'"open"', b"SM"):
-        left = [d for d in planned.deliveries if d.kind != "post" or word not in d.value]
+    for address_event in (b"HardBounce", b"undelivered", b"Opened", b'"open"', b"SM"):
+        left = [d for d in planned.deliveries if d.kind != "post" or address_event not in d.value]
         if len(left) < len(planned.deliveries):
-            assert rows_that_differ(judge(replace(planned, deliveries=left), NOW_US), oracle) != []
+            assert rows_that_differ(run_product(replace(planned, deliveries=left), NOW_US), oracle) != []
 
 
 @pytest.mark.parametrize("kind", ["request", "decision", "dispatch"])
 def test_the_oracle_finds_a_topic_that_was_not_read(made: tuple[Plan, dict[str, Any]], kind: str) -> None:
     planned, oracle = made
     left = [delivery for delivery in planned.deliveries if delivery.kind != kind]
-    judged = judge(replace(planned, deliveries=left), NOW_US)
-    assert rows_that_differ(judged, oracle) != []
-    assert events_of(judged) != oracle["events"]
+    output = run_product(replace(planned, deliveries=left), NOW_US)
+    assert rows_that_differ(output, oracle) != []
+    assert events_of(output) != oracle["events"]
 
 
 def test_the_same_plan_gives_the_same_document(made: tuple[Plan, dict[str, Any]]) -> None:
     assert a_plan(1)[1] == made[1]
 
 
-def test_a_row_has_every_column_that_is_promised(made: tuple[Plan, dict[str, Any]]) -> None:
+def test_a_row_has_every_documented_column(made: tuple[Plan, dict[str, Any]]) -> None:
     _, oracle = made
     rows = [row for name, row in oracle["messages"].items() if not name.startswith("*/")]
     assert all(sorted(row) == sorted(COLUMNS) for row in rows)
 
 
-def test_the_document_agrees_with_itself(made: tuple[Plan, dict[str, Any]]) -> None:
+def test_the_document_is_consistent(made: tuple[Plan, dict[str, Any]]) -> None:
     planned, oracle = made
     rows = {name: row for name, row in oracle["messages"].items() if not name.startswith("*/")}
     assert len(rows) == planned.totals.messages == MESSAGES

@@ -1,30 +1,30 @@
-"""What the simulator promises: the same seed gives the same traffic, all of it readable, with everything in it."""
+"""The promises of a plan: the same seed gives the same traffic, all of it readable, and every scenario occurs."""
 
 from collections import Counter
 
 import orjson
 import pytest
 
+from schemas.decoding.ids import sent_at_us
+from schemas.decoding.times import DAY_US
 from schemas.events import EventType
-from schemas.identity import sent_at_us
-from schemas.times import DAY_US
 from simulator.broken import BROKEN
-from simulator.courses import COURSES, OF_GATE
-from simulator.plots import PLOTS
-from simulator.posts import Delivery, Plan, plan
+from simulator.message import GeneratedMessage
+from simulator.messages import RARE_EVERY, PlanOptions, generate_messages, live_messages
+from simulator.multi_message import MULTI_MESSAGE_SCENARIOS
+from simulator.plan import Delivery, Plan, plan
 from simulator.providers import PROVIDERS
-from simulator.stories import RARE_EVERY, Setting, stories, stories_from_now
-from simulator.story import Story
-from tests.simulator.judging import Judged, judge
+from simulator.scenarios import GATE_SCENARIOS, SCENARIOS
+from tests.simulator.product import ProductOutput, run_product
 
 NOW_US = 1_780_000_000_000_000
 ACCOUNTS = ("acme", "bella")
-SETTING = Setting(NOW_US, ACCOUNTS)
-OF_A_GATE = Setting(NOW_US, ACCOUNTS, decides=False)
+OPTIONS = PlanOptions(NOW_US, ACCOUNTS)
+WITH_GATE = PlanOptions(NOW_US, ACCOUNTS, decides=False)
 MESSAGES = 1_700
 GATED = 2_000
-"""In so many messages of a plan that a gate decides every course and every plot has its turn."""
-SENT_AND_LOOKED_AT = {
+"""Enough messages for every scenario of a plan with a gate."""
+SENT_AND_OPENED = {
     ("Clicked", ""), ("Opened", ""), ("Delivered", ""), ("Processed", "processed"), ("Processed", "deferred"),
     ("Processed", "sent"), ("Pending", ""), ("Subscriptionchange", "added"), ("Subscriptionchange", "removed"),
 }  # fmt: skip
@@ -40,17 +40,17 @@ FAILED = {
 
 @pytest.fixture(scope="module")
 def planned() -> Plan:
-    return plan(MESSAGES, 7, SETTING)
+    return plan(MESSAGES, 7, OPTIONS)
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Story]:
-    return list(stories(MESSAGES, 7, SETTING))
+def messages() -> list[GeneratedMessage]:
+    return list(generate_messages(MESSAGES, 7, OPTIONS))
 
 
 @pytest.fixture(scope="module")
-def judged(planned: Plan) -> Judged:
-    return judge(planned, NOW_US)
+def output(planned: Plan) -> ProductOutput:
+    return run_product(planned, NOW_US)
 
 
 def posts(planned: Plan) -> list[Delivery]:
@@ -58,26 +58,26 @@ def posts(planned: Plan) -> list[Delivery]:
 
 
 def test_the_same_seed_gives_the_same_plan(planned: Plan) -> None:
-    assert plan(MESSAGES, 7, SETTING) == planned
+    assert plan(MESSAGES, 7, OPTIONS) == planned
 
 
 def test_another_seed_gives_another_plan(planned: Plan) -> None:
-    other = plan(MESSAGES, 8, SETTING)
+    other = plan(MESSAGES, 8, OPTIONS)
     assert {d.value for d in other.deliveries}.isdisjoint(d.value for d in planned.deliveries)
 
 
-def test_a_story_does_not_depend_on_how_many_there_are(told: list[Story]) -> None:
-    assert list(stories(50, 7, SETTING)) == told[:50]
+def test_a_message_does_not_depend_on_the_number_of_messages(messages: list[GeneratedMessage]) -> None:
+    assert list(generate_messages(50, 7, OPTIONS)) == messages[:50]
 
 
-def test_there_are_as_many_stories_as_were_asked_for(told: list[Story]) -> None:
-    assert len(told) == MESSAGES
-    pair = next(n for n, course in enumerate(COURSES) if course.name == "two in one call")
+def test_a_plan_has_exactly_the_requested_number_of_messages(messages: list[GeneratedMessage]) -> None:
+    assert len(messages) == MESSAGES
+    pair = next(n for n, scenario in enumerate(SCENARIOS) if scenario.name == "two messages in one API call")
     first_of_two = pair * RARE_EVERY
-    assert len(list(stories(first_of_two + 1, 7, SETTING))) == first_of_two + 1
+    assert len(list(generate_messages(first_of_two + 1, 7, OPTIONS))) == first_of_two + 1
 
 
-def test_the_totals_count_what_is_there(planned: Plan, judged: Judged) -> None:
+def test_the_totals_count_what_is_there(planned: Plan, output: ProductOutput) -> None:
     totals = planned.totals
     assert totals.messages == sum(totals.messages_by_provider.values()) == MESSAGES
     assert totals.posts == len(posts(planned))
@@ -85,26 +85,26 @@ def test_the_totals_count_what_is_there(planned: Plan, judged: Judged) -> None:
     kinds = Counter(delivery.kind for delivery in planned.deliveries)
     assert (totals.requests, totals.decisions) == (kinds["request"], kinds["decision"])
     assert (totals.dispatches, totals.contents) == (kinds["dispatch"], kinds["content"])
-    assert totals.events_sent == sum(totals.events_sent_by_type.values()) == judged.read
-    of_messages = [{e.event_id: e.type for e in known.events} for known in judged.known.values()]
+    assert totals.events_sent == sum(totals.events_sent_by_type.values()) == output.read
+    of_messages = [{e.event_id: e.type for e in known.events} for known in output.known.values()]
     distinct = Counter(type_ for events in of_messages for type_ in events.values())
-    distinct.update(event.type for event in judged.orphans.values())
+    distinct.update(event.type for event in output.orphans.values())
     assert totals.events_distinct_by_type == dict(sorted(distinct.items()))
-    assert totals.broken == sum(len(values) for values in judged.dead.values())
+    assert totals.broken == sum(len(values) for values in output.dead.values())
     assert planned.size == sum(delivery.events for delivery in planned.deliveries)
     assert orjson.loads(orjson.dumps(totals.as_json()))["messages"] == MESSAGES
 
 
-def test_every_course_every_provider_and_every_type_of_event_occurs(planned: Plan, told: list[Story]) -> None:
-    assert {story.course for story in told} == {course.name for course in COURSES}
+def test_every_scenario_provider_and_event_type_occurs(planned: Plan, messages: list[GeneratedMessage]) -> None:
+    assert {message.scenario for message in messages} == {scenario.name for scenario in SCENARIOS}
     assert {post.provider for post in posts(planned)} == set(PROVIDERS)
-    facts = {EventType.REQUESTED, EventType.DECIDED, EventType.DISPATCHED}
-    assert set(planned.totals.events_distinct_by_type) == set(EventType) - facts
+    records = {EventType.REQUESTED, EventType.DECIDED, EventType.DISPATCHED}
+    assert set(planned.totals.events_distinct_by_type) == set(EventType) - records
 
 
-def test_every_status_sub_status_and_anomaly_is_reached(judged: Judged) -> None:
-    assert {(row.status, row.sub_status) for row in judged.rows.values()} == SENT_AND_LOOKED_AT | REFUSED | FAILED
-    assert {anomaly for row in judged.rows.values() for anomaly in row.anomalies} == {
+def test_every_status_sub_status_and_anomaly_is_reached(output: ProductOutput) -> None:
+    assert {(row.status, row.sub_status) for row in output.rows.values()} == SENT_AND_OPENED | REFUSED | FAILED
+    assert {anomaly for row in output.rows.values() for anomaly in row.anomalies} == {
         "conflicting_requests",
         "event_after_refusal",
         "delivered_after_bounce",
@@ -112,16 +112,16 @@ def test_every_status_sub_status_and_anomaly_is_reached(judged: Judged) -> None:
     }
 
 
-def test_every_way_to_be_broken_is_met(judged: Judged) -> None:
-    assert set(judged.dead) == {f"{broken.topic}/{broken.reason}" for broken in BROKEN}
+def test_every_kind_of_malformed_input_occurs(output: ProductOutput) -> None:
+    assert set(output.dead) == {f"{broken.topic}/{broken.reason}" for broken in BROKEN}
 
 
-def test_nothing_is_broken_that_is_not_meant_to_be() -> None:
-    assert judge(plan(300, 7, SETTING, broken_every=0), NOW_US).dead == {}
+def test_nothing_is_malformed_unless_requested() -> None:
+    assert run_product(plan(300, 7, OPTIONS, broken_every=0), NOW_US).dead == {}
 
 
-def test_duplicates_come_inside_a_post_across_posts_and_days_apart_also_under_another_id(judged: Judged) -> None:
-    copies = [known.events for known in judged.known.values() if len(known.events) > 1]
+def test_duplicates_occur_in_one_post_across_posts_days_apart_and_with_another_event_id(output: ProductOutput) -> None:
+    copies = [known.events for known in output.known.values() if len(known.events) > 1]
     by_id: dict[str, list[tuple[int, int, str]]] = {}
     for events in copies:
         for event in events:
@@ -133,29 +133,33 @@ def test_duplicates_come_inside_a_post_across_posts_and_days_apart_also_under_an
     assert any(len({name for _, _, name in found}) > 1 for found in several)
 
 
-def test_records_come_after_the_events_that_they_explain(planned: Plan, told: list[Story]) -> None:
-    late = {story.message_id: story for story in told if story.course == "told before anything that names it"}
-    for message_id, story in late.items():
+def test_records_may_arrive_after_all_events_of_their_message(planned: Plan, messages: list[GeneratedMessage]) -> None:
+    late = {
+        message.message_id: message
+        for message in messages
+        if message.scenario == "events before any record that names it"
+    }
+    for message_id, message in late.items():
         records = [d.at_us for d in planned.deliveries if d.key == message_id]
         assert len(records) >= 3
-        assert min(records) > min(telling.at_us for telling in story.tellings)
+        assert min(records) > min(event_delivery.at_us for event_delivery in message.event_deliveries)
     assert late
 
 
-def test_nothing_lies_ahead_of_the_present(planned: Plan, told: list[Story]) -> None:
+def test_nothing_is_later_than_the_current_time(planned: Plan, messages: list[GeneratedMessage]) -> None:
     assert all(delivery.at_us <= NOW_US for delivery in planned.deliveries)
-    for story in told:
-        assert NOW_US - 25 * DAY_US < sent_at_us(story.message_id) < NOW_US
-        assert all(fact.at_us <= NOW_US for fact in story.facts)
-        assert all(telling.at_us <= NOW_US for telling in story.tellings)
+    for message in messages:
+        assert NOW_US - 25 * DAY_US < sent_at_us(message.message_id) < NOW_US
+        assert all(record.at_us <= NOW_US for record in message.records)
+        assert all(event_delivery.at_us <= NOW_US for event_delivery in message.event_deliveries)
 
 
-def test_every_address_is_one_that_nobody_has(told: list[Story]) -> None:
-    gated = stories(GATED, 7, OF_A_GATE)
-    for story in (*told, *gated):
-        for telling in story.tellings:
-            address = telling.meaning.address.removeprefix("whatsapp:")
-            number = f"+{address.lstrip('+')}"  # a callback may spell it without the plus
+def test_every_address_is_reserved_for_examples(messages: list[GeneratedMessage]) -> None:
+    gated = generate_messages(GATED, 7, WITH_GATE)
+    for message in (*messages, *gated):
+        for event_delivery in message.event_deliveries:
+            address = event_delivery.expected.address.removeprefix("whatsapp:")
+            number = f"+{address.lstrip('+')}"  # a callback may omit the plus
             if not address or number.startswith("+999") or number[5:10] == "55501":
                 continue
             assert address.rpartition("@")[2] in (
@@ -164,32 +168,36 @@ def test_every_address_is_one_that_nobody_has(told: list[Story]) -> None:
             )
 
 
-def test_what_may_close_an_address_is_told_of_one_that_no_other_story_has(told: list[Story]) -> None:
-    stories_of: dict[str, set[str]] = {}
-    closing: set[str] = set()
-    for story in told:
-        for telling in story.tellings:
-            if telling.meaning.address:
-                stories_of.setdefault(telling.meaning.address, set()).add(story.message_id)
-            if telling.meaning.word:
-                closing.add(telling.meaning.address)
-    assert all(len(stories_of[address]) == 1 for address in closing - {""})
-    assert len(closing) > 50
+def test_an_event_that_can_suppress_is_about_an_address_of_one_message_only(messages: list[GeneratedMessage]) -> None:
+    messages_of: dict[str, set[str]] = {}
+    suppressible: set[str] = set()
+    for message in messages:
+        for event_delivery in message.event_deliveries:
+            if event_delivery.expected.address:
+                messages_of.setdefault(event_delivery.expected.address, set()).add(message.message_id)
+            if event_delivery.expected.address_event:
+                suppressible.add(event_delivery.expected.address)
+    assert all(len(messages_of[address]) == 1 for address in suppressible - {""})
+    assert len(suppressible) > 50
 
 
-def test_a_live_story_goes_on_for_seconds_not_for_hours() -> None:
+def test_a_live_message_takes_seconds_not_hours() -> None:
     for index in range(0, 4_000, 20):
-        first, *others = stories_from_now(index, 7, now_us=NOW_US, account="demo")
+        first, *others = live_messages(index, 7, now_us=NOW_US, account="demo")
         assert sent_at_us(first.message_id) == NOW_US
-        for story in (first, *others):
-            assert all(NOW_US < telling.at_us < NOW_US + 90_000_000 for telling in story.tellings)
-            assert all(NOW_US <= fact.at_us < NOW_US + 90_000_000 for fact in story.facts)
+        for message in (first, *others):
+            assert all(
+                NOW_US < event_delivery.at_us < NOW_US + 90_000_000 for event_delivery in message.event_deliveries
+            )
+            assert all(NOW_US <= record.at_us < NOW_US + 90_000_000 for record in message.records)
 
 
-def test_where_a_gate_decides_every_course_and_plot_has_its_turn() -> None:
-    gated = plan(GATED, 7, OF_A_GATE, broken_every=0)
-    played = {story.course for story in stories(GATED, 7, OF_A_GATE)}
-    assert played == {course.name for course in OF_GATE} | {tale.name for tale in PLOTS}
+def test_every_scenario_occurs_where_a_gate_decides() -> None:
+    gated = plan(GATED, 7, WITH_GATE, broken_every=0)
+    played = {message.scenario for message in generate_messages(GATED, 7, WITH_GATE)}
+    assert played == {scenario.name for scenario in GATE_SCENARIOS} | {
+        scenario.name for scenario in MULTI_MESSAGE_SCENARIOS
+    }
     assert gated.totals.decisions == 0
     assert gated.totals.messages == GATED
     kinds = Counter(d.kind for d in gated.deliveries)
@@ -197,23 +205,25 @@ def test_where_a_gate_decides_every_course_and_plot_has_its_turn() -> None:
     assert (gated.totals.policies, gated.totals.commands) == (kinds["policy"], kinds["command"])
 
 
-def test_a_chapter_comes_after_the_one_before_and_policies_come_first() -> None:
-    gated = plan(GATED, 7, OF_A_GATE)
-    assert [d.chapter for d in gated.deliveries] == sorted(d.chapter for d in gated.deliveries)
-    first = next(gated.chapters)
+def test_stages_are_in_order_and_policies_come_first() -> None:
+    gated = plan(GATED, 7, WITH_GATE)
+    assert [d.stage for d in gated.deliveries] == sorted(d.stage for d in gated.deliveries)
+    first = next(gated.stages)
     assert {(d.kind, d.key) for d in first} == {("policy", account) for account in ACCOUNTS}
-    assert sum(map(len, gated.chapters)) == len(gated.deliveries)
+    assert sum(map(len, gated.stages)) == len(gated.deliveries)
 
 
-def test_a_plan_that_decides_has_one_chapter(planned: Plan) -> None:
-    assert {delivery.chapter for delivery in planned.deliveries} == {0}
+def test_a_plan_that_decides_has_one_stage(planned: Plan) -> None:
+    assert {delivery.stage for delivery in planned.deliveries} == {0}
 
 
-def test_nobody_plays_in_two_plans() -> None:
-    """What closes an address in one must not be known in the next, which may be of another day or seed."""
-    marks = []
+def test_no_recipient_that_can_be_suppressed_is_in_two_plans() -> None:
+    """A suppression of one plan must not affect another plan, of another day or seed."""
+    addresses = []
     for seed, now_us in ((7, NOW_US), (8, NOW_US), (7, NOW_US + DAY_US)):
-        told = stories(GATED, seed, Setting(now_us, ACCOUNTS, decides=False))
-        marks.append({t.meaning.address for s in told for t in s.tellings if t.meaning.word} - {""})
-    assert marks[0].isdisjoint(marks[1])
-    assert marks[0].isdisjoint(marks[2])
+        messages = generate_messages(GATED, seed, PlanOptions(now_us, ACCOUNTS, decides=False))
+        addresses.append(
+            {t.expected.address for s in messages for t in s.event_deliveries if t.expected.address_event} - {""}
+        )
+    assert addresses[0].isdisjoint(addresses[1])
+    assert addresses[0].isdisjoint(addresses[2])

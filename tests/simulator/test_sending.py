@@ -1,4 +1,4 @@
-"""A plan sent whole, both ways: straight into a real Kafka, and as posts to the gateway."""
+"""A whole plan sent both ways: directly to a real Kafka, and as posts to the gateway."""
 
 from collections import Counter
 
@@ -7,17 +7,17 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from gateway.app import create_app
-from processors.topics import make_topics
+from processors.kafka.topics import create_topics
 from projections.store import Store
 from schemas.settings import GatewaySettings, TopicSettings, read
 from schemas.telemetry import Telemetry
 from schemas.topics import SENDS_CONTENT, SENDS_DECIDED, SENDS_DISPATCHED, SENDS_REQUESTED, WEBHOOKS
 from simulator.http import Poster, run_over_http
 from simulator.kafka import run_over_kafka
-from simulator.posts import Plan, plan
+from simulator.messages import PlanOptions
+from simulator.plan import Plan, plan
 from simulator.signing import Keys, new_key_pair
-from simulator.stories import Setting
-from tests.gateway.test_webhooks import FakeKafka
+from tests.fakes import FakeKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -32,18 +32,18 @@ Log = dict[str, Counter[bytes]]
 
 
 def a_plan(seed: int) -> Plan:
-    # Values are of this seed alone, so that they are found among those of other tests.
-    return plan(120, seed, Setting(NOW_US, ("acme",), rare_every=2), broken_every=10)
+    # The values are unique to the seed, so that they are found among those of other tests.
+    return plan(120, seed, PlanOptions(NOW_US, ("acme",), rare_every=2), broken_every=10)
 
 
 @pytest.fixture
 async def bootstrap(kafka_bootstrap: str) -> str:
-    await make_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
     return kafka_bootstrap
 
 
 async def log_of(bootstrap: str, topics: set[str]) -> Log:
-    """Every value of some topics, with how often it is there."""
+    """Return each value of some topics, and how often it occurs."""
     consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
@@ -68,7 +68,7 @@ def values_of(log: Log, wanted: Counter[bytes]) -> Counter[bytes]:
     return Counter({value: found[value] for value in wanted})
 
 
-async def test_a_plan_is_written_whole(bootstrap: str) -> None:
+async def test_a_plan_is_written_completely(bootstrap: str) -> None:
     planned = a_plan(41)
     sent = await run_over_kafka(bootstrap, planned, keys=KEYS, public_url=PUBLIC_URL)
     for kinds, topics in (("records", RECORDS), ("posts", POSTS)):
@@ -77,11 +77,11 @@ async def test_a_plan_is_written_whole(bootstrap: str) -> None:
     assert sum(sent.posts.values()) + sum(sent.records.values()) == len(planned.deliveries)
 
 
-async def test_the_gateway_takes_every_post_of_a_plan(bootstrap: str) -> None:
+async def test_the_gateway_accepts_every_post_of_a_plan(bootstrap: str) -> None:
     planned = a_plan(42)
     gateway = _Gateway()
-    poster = Poster("http://gateway", KEYS, public_url=PUBLIC_URL, transport=gateway.transport())
-    sent = await run_over_http(poster, bootstrap, planned, concurrency=4)
+    poster = Poster("http://gateway", KEYS, public_url=PUBLIC_URL, concurrency=4, transport=gateway.transport())
+    sent = await run_over_http(poster, bootstrap, planned)
     assert gateway.taken == planned_values(planned, "posts")
     wanted = planned_values(planned, "records")
     assert values_of(await log_of(bootstrap, RECORDS), wanted) == wanted
@@ -90,7 +90,7 @@ async def test_the_gateway_takes_every_post_of_a_plan(bootstrap: str) -> None:
 
 
 class _Gateway(FakeKafka):
-    """The product's gateway, with a Kafka that only counts."""
+    """The product's gateway, with a fake Kafka that only counts."""
 
     @property
     def taken(self) -> Counter[bytes]:

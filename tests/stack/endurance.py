@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from deploy.local.stack import Stack, local_stack
-from processors.topics import make_topics
+from processors.kafka.topics import create_topics
 from projections.store import Store
 from schemas.settings import TopicSettings, read
 from simulator.signing import new_key_pair
@@ -45,7 +45,7 @@ class Report:
 async def endure(stack: Stack, folder: Path, *, messages: int, seed: int, via: str, kills: int) -> Report:
     """Simulate, kill and verify; the topics of `stack` must be this run's alone."""
     store = a_store(stack.clickhouse_url)
-    await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
     env, port = _environment(stack, store)
     report, started = Report(), time.monotonic()
     oracle = folder / f"oracle-{seed}.json"

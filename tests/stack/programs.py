@@ -10,9 +10,10 @@ from pathlib import Path
 
 import httpx
 
+from projections.store import Store
 from schemas.settings import PREFIX
 
-__all__ = ["Program", "answering", "running"]
+__all__ = ["Program", "answering", "running", "workers_running"]
 
 SENDLEDGER = Path(sys.executable).with_name("sendledger")
 
@@ -52,6 +53,25 @@ async def running(program: Program) -> AsyncIterator[Program]:
         yield program
     finally:
         await program.end(signal.SIGKILL)
+
+
+@contextlib.asynccontextmanager
+async def workers_running(
+    bootstrap: str, clickhouse_url: str, store: Store, folder: Path, **more: str
+) -> AsyncIterator[Mapping[str, str]]:
+    """A ledger worker and a gate worker, while the block runs, and the settings of all programs of an installation."""
+    env = {
+        "SENDLEDGER_KAFKA_BOOTSTRAP": bootstrap,
+        "SENDLEDGER_CLICKHOUSE_URL": clickhouse_url,
+        "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
+        "SENDLEDGER_WORKER_DIR": str(folder / "worker"),
+        "SENDLEDGER_INSTANCE": "one",
+        **more,
+    }
+    async with contextlib.AsyncExitStack() as programs:
+        for name in ("ledger", "gate"):
+            await programs.enter_async_context(running(Program(["worker", name], env, folder / f"{name}.log")))
+        yield env
 
 
 async def answering(url: str) -> bool:

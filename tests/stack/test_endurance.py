@@ -11,7 +11,7 @@ from tests.stack.endurance import endure
 pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.clickhouse]
 
 
-async def test_what_comes_out_is_what_the_stories_say(tmp_path: Path) -> None:
+async def test_the_results_are_what_the_oracle_expects(tmp_path: Path) -> None:
     # A stack of its own: the lag of topics that other tests fill would never end.
     async with local_stack(tmp_path, free_port_base()) as stack:
         report = await endure(stack, tmp_path, messages=2_000, seed=1, via="http", kills=4)

@@ -18,10 +18,10 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]  # it does, by the docs
 
-from processors.lag import lag
-from schemas.groups import groups_of
-from schemas.identity import uuid7
-from schemas.times import rfc3339
+from processors.kafka.lag import lag
+from schemas.consumer_groups import consumer_groups
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import rfc3339
 from simulator.signing import sign_sendgrid
 from tests.engine.topics import Topics
 from tests.engine.wire import a_batch, a_record
@@ -265,7 +265,7 @@ async def test_it_leaves_the_stack_running(stack: Stack, client: httpx.AsyncClie
     await case(way)
 
     async def read() -> bool:
-        return (await lag(way.bootstrap, groups_of("ledger"))).total == 0
+        return (await lag(way.bootstrap, consumer_groups("ledger"))).total == 0
 
     await until(read, "both workers to read all that there is")
     await a_later_message_is_right(way, tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ import pytest
 from confluent_kafka import Producer
 
 from deploy.local.stack import Stack
-from processors.history import history
-from processors.lag import catch_up
+from processors.kafka.lag import wait_until_caught_up
+from processors.kafka.read_topic import read_topic
 from projections.store import Store
-from schemas.groups import groups_of
+from schemas.consumer_groups import consumer_groups
 from schemas.topics import MAX_RECORD_BYTES
 from tests.gate.building import a_command, a_policy, a_request, as_bytes, now_us
-from tests.gate.fire import Kafka, kafka_alone
-from tests.stack.programs import Program, running
+from tests.gate.cluster import Kafka, kafka_with_topics
+from tests.stack.programs import workers_running
 from tests.stores import a_store, drop
 
 pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.clickhouse]
@@ -56,31 +55,25 @@ class Workers:
         assert [error for error in failures if error is not None] == []
 
     async def settled(self) -> None:
-        behind = await catch_up(self.kafka.bootstrap, groups_of("ledger"), within_seconds=120)
+        behind = await wait_until_caught_up(self.kafka.bootstrap, consumer_groups("ledger"), within_seconds=120)
         assert behind == 0, "a worker did not read everything"
 
     async def letters(self) -> dict[tuple[int, int], Any]:
         """All dead letters by their ids."""
-        return {(r.partition, r.offset): r async for r in history(self.kafka.bootstrap, "dead-letters")}
+        return {(r.partition, r.offset): r async for r in read_topic(self.kafka.bootstrap, "dead-letters")}
 
     async def decisions(self) -> list[Any]:
-        return [orjson.loads(r.value or b"") async for r in history(self.kafka.bootstrap, "sends.decided")]
+        return [orjson.loads(r.value or b"") async for r in read_topic(self.kafka.bootstrap, "sends.decided")]
 
 
 @pytest.fixture(scope="module")
 async def workers(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Workers]:
     folder: Path = tmp_path_factory.mktemp("odd")
     store = a_store(stack.clickhouse_url)
-    async with kafka_alone(folder) as kafka, AsyncExitStack() as programs:
-        env = {
-            "SENDLEDGER_KAFKA_BOOTSTRAP": kafka.bootstrap,
-            "SENDLEDGER_CLICKHOUSE_URL": stack.clickhouse_url,
-            "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
-            "SENDLEDGER_WORKER_DIR": str(folder / "worker"),
-            "SENDLEDGER_INSTANCE": "odd-0",
-        }
-        for name in ("ledger", "gate"):
-            await programs.enter_async_context(running(Program(["worker", name], env, folder / f"{name}.log")))
+    async with (
+        kafka_with_topics(folder) as kafka,
+        workers_running(kafka.bootstrap, stack.clickhouse_url, store, folder),
+    ):
         yield Workers(kafka, store)
     drop(store)
 
@@ -142,5 +135,5 @@ async def test_the_largest_webhook_request_and_command_pass(workers: Workers) ->
     assert (decision["outcome"], decision["request"]["metadata"]) == ("approved", request["metadata"])
     query = "SELECT count() FROM messages WHERE account_id = {account:String}"
     assert workers.store.tuples(query, {"account": account})[0][0] == 1
-    changed = [orjson.loads(r.value or b"") async for r in history(workers.kafka.bootstrap, "suppressions.changed")]
+    changed = [orjson.loads(r.value or b"") async for r in read_topic(workers.kafka.bootstrap, "suppressions.changed")]
     assert {c["address"] for c in changed if account in c["address"]} >= {f"shut@{account}.example"}

@@ -14,9 +14,9 @@ import httpx
 import orjson
 import pytest
 
-from processors.lag import lag
-from schemas.groups import groups_of
-from schemas.identity import uuid7
+from processors.kafka.lag import lag
+from schemas.consumer_groups import consumer_groups
+from schemas.decoding.ids import uuid7
 from simulator.signing import sign_sendgrid
 from tests.local.ports import free_port_base
 from tests.local.waiting import until
@@ -102,7 +102,7 @@ async def test_a_message_of_one_is_not_in_the_other(
     await until(there, "the row")
     assert await other.shows(client, message_id, other.viewer) == 404
     assert await other.shows(client, message_id, one.viewer) == 401
-    written = await lag(other.settings["SENDLEDGER_KAFKA_BOOTSTRAP"], groups_of("ledger"))
+    written = await lag(other.settings["SENDLEDGER_KAFKA_BOOTSTRAP"], consumer_groups("ledger"))
     assert {partition.end for partition in written.partitions} == {0}
 
 

@@ -17,11 +17,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.stack import Stack
 from gateway.tokens import issue
-from processors.topics import make_topics
-from projections.messages.law import Known, MessageRow, fold
+from processors.kafka.topics import create_topics
+from projections.messages.reference_fold import Known, MessageRow, fold
 from projections.store import Store
-from schemas.events import Event, Place
-from schemas.identity import uuid7
+from schemas.decoding.ids import uuid7
+from schemas.events import Event, SourcePosition
 from schemas.providers import sendgrid
 from schemas.settings import TopicSettings, read
 from simulator.signing import new_key_pair, sign_sendgrid
@@ -73,7 +73,7 @@ class Ledger:
 async def ledger(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ledger]:
     """A gateway that runs; workers are the tests' to start."""
     store = a_store(stack.clickhouse_url)
-    await make_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
+    await create_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
     private, public = new_key_pair()
     port = free_port_base()
     env = {
@@ -127,11 +127,13 @@ def some_posts(account: str, messages: int, chance: random.Random) -> Iterator[l
 
 
 def oracle(posts: Sequence[Sequence[dict[str, Any]]]) -> dict[str, tuple[Any, ...]]:
-    """What the law says of all that was posted. (What depends on the arrival is the same for every copy here.)"""
+    """What the reference fold makes of all that was posted. Arrival times are the same for every copy here."""
     by_id: dict[str, list[Event]] = {}
     account = ""
     for number, post in enumerate(posts):
-        for event in sendgrid.to_events(orjson.dumps(post), Place("", 0, number, int(time.time() * 1e6))).events:
+        for event in sendgrid.to_events(
+            orjson.dumps(post), SourcePosition("", 0, number, int(time.time() * 1e6))
+        ).events:
             by_id.setdefault(event.message_id, []).append(event)
             account = event.account_id
     return {i: astuple(fold(account, i, Known(events=events))) for i, events in by_id.items()}
@@ -163,6 +165,17 @@ async def test_a_signed_post_becomes_the_right_row(ledger: Ledger, client: httpx
         assert ledger.store.tuples(orphans, {"id": message_id})[0][0] == "lost@example.com"
         letter = await dead_letter(ledger, b'"no object"', reason="element_not_object")
         assert dict(letter.headers)["dlq.index"] == b"2"
+
+
+async def test_a_ledger_starts_and_sweeps_while_clickhouse_is_unavailable(ledger: Ledger) -> None:
+    other = {
+        "SENDLEDGER_CLICKHOUSE_URL": "http://127.0.0.1:1",
+        "SENDLEDGER_CONSUMER_GROUP": f"stack-{os.getpid()}-sweeps",
+        "SENDLEDGER_SWEEP_SECONDS": "0.1",
+    }
+    worker = Program(["worker", "ledger"], ledger.env | other, ledger.folder / "sweeps.log")
+    async with running(worker):
+        await until(lambda: "sweep.failed" in worker.log.read_text(), "a sweep")
 
 
 async def test_a_forged_post_is_refused_and_nothing_is_written(ledger: Ledger, client: httpx.AsyncClient) -> None:
@@ -218,12 +231,12 @@ async def test_nothing_is_lost_or_counted_twice_when_workers_die(ledger: Ledger,
             return int(ledger.store.tuples(sql, {"account": account})[0][0])
 
         # A group's events and states are stored side by side, so both must be waited for.
-        await until(lambda: counted() == accepted and rows() == expected, "the rows that the law says")
+        await until(lambda: counted() == accepted and rows() == expected, "the rows of the reference fold")
     assert counted() == accepted
 
 
 def events_of(post: Sequence[dict[str, Any]]) -> list[Event]:
-    return sendgrid.to_events(orjson.dumps(post), Place("", 0, 0, int(time.time() * 1e6))).events
+    return sendgrid.to_events(orjson.dumps(post), SourcePosition("", 0, 0, int(time.time() * 1e6))).events
 
 
 async def end_of(ledger: Ledger, topic: str) -> int:

@@ -1,4 +1,4 @@
-"""The endpoint as a program. SIGTERM finishes running requests, closes the engine, and exits 0."""
+"""The endpoint as a program. On SIGTERM it finishes running requests, closes the engine, and exits with 0."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from schemas.errors import ConfigError
 
 
 class Server(uvicorn.Server):
-    """A server that leaves signals to `serve` below: uvicorn's own handling would raise them again at the end."""
+    """A server that leaves signals to `serve` below: uvicorn would raise them again at the end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -25,7 +25,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(endpoint: Endpoint, host: str, port: int) -> bool:
-    """Serve until SIGTERM or SIGINT; return whether the port could be had."""
+    """Serve until SIGTERM or SIGINT; return whether the port could be bound."""
     server = Server(
         uvicorn.Config(
             endpoint,
@@ -48,10 +48,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local.clickhouse", description="ClickHouse's HTTP interface over one chDB engine."
     )
-    parser.add_argument("path", type=Path, help="the engine's data")
+    parser.add_argument("path", type=Path, help="the engine's data directory")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8123)
-    parser.add_argument("--threads", type=int, default=16, help="requests that run at the same time")
+    parser.add_argument("--threads", type=int, default=16, help="number of concurrent requests")
     parser.add_argument("--users-file", type=Path, help="JSON: a list of {name, password, readonly, settings}")
     parser.add_argument("--user", action="append", default=[], help="name:password[:readonly[:settings-json]]")
     return parser.parse_args()
@@ -69,7 +69,7 @@ def main() -> int:
     try:
         with asyncio.Runner() as runner:
             started = runner.run(serve(endpoint, given.host, given.port))
-    except SystemExit:  # uvicorn's own, when it can't bind; it has said why
+    except SystemExit:  # from uvicorn, when it can't bind; it has logged why
         started = False
     endpoint.close()
     engine.close()

@@ -1,4 +1,4 @@
-"""Bodies in and out: none, lz4, zstd, gzip, deflate, each possibly in several frames, none of them without bound."""
+"""Compression of bodies: none, lz4, zstd, gzip, deflate, in one or several frames, with a size limit."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -7,27 +7,27 @@ from typing import Final, Protocol
 import lz4.frame
 from backports import zstd
 
-from deploy.local.clickhouse.failures import Failure
+from deploy.local.clickhouse.errors import ClickHouseError
 
 __all__ = ["MAX_BODY_BYTES", "Buffer", "choose_encoding", "decode", "encode", "too_large"]
 
 Buffer = bytes | bytearray | memoryview
 
 MAX_BODY_BYTES: Final = 1 << 30
-"""What a body may have, as it comes and when it is plain: a thousandth of it may be all that was sent."""
+"""Size limit of a body, compressed and decompressed: a compressed body may be a thousand times smaller."""
 _LZ4_MOST: Final = 256
-"""An lz4 frame grows to less than so many times its size."""
+"""The decompressed size of an lz4 frame is less than this multiple of its size."""
 
 
-def too_large() -> Failure:
-    """The refusal of a body that is larger than any of ours."""
-    return Failure(307, "TOO_MANY_BYTES", f"Limit for the body exceeded: it may have {MAX_BODY_BYTES} bytes")
+def too_large() -> ClickHouseError:
+    """The error for a body over the size limit."""
+    return ClickHouseError(307, "TOO_MANY_BYTES", f"Limit for the body exceeded: it may have {MAX_BODY_BYTES} bytes")
 
 
 def decode(encoding: str, body: Buffer, most: int = MAX_BODY_BYTES) -> Buffer:
-    """The plain body, of up to `most` bytes. Every frame of it: a client may send one per block.
+    """Return the decompressed body, of up to `most` bytes, from all its frames: a client may send one per block.
 
-    Truncated bodies raise Failure, and so do those of more.
+    A truncated or larger body raises ClickHouseError.
     """
     if encoding in {"", "identity"} or not body:
         return body
@@ -44,12 +44,12 @@ def decode(encoding: str, body: Buffer, most: int = MAX_BODY_BYTES) -> Buffer:
             case "deflate":
                 return _frames(lambda: _Zlib(15), body, most)
     except (EOFError, OSError, RuntimeError, ValueError, zlib.error, zstd.ZstdError) as error:
-        raise Failure(354, "ZLIB_INFLATE_FAILED", f"Cannot decompress the {encoding} body: {error}") from error
-    raise Failure(448, "UNKNOWN_COMPRESSION_METHOD", f"Unknown content encoding {encoding!r}")
+        raise ClickHouseError(354, "ZLIB_INFLATE_FAILED", f"Cannot decompress the {encoding} body: {error}") from error
+    raise ClickHouseError(448, "UNKNOWN_COMPRESSION_METHOD", f"Unknown content encoding {encoding!r}")
 
 
 class _Decompressor(Protocol):
-    """As bz2, lzma, lz4 and zstd have it."""
+    """The interface of decompressors in bz2, lzma, lz4 and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -59,7 +59,7 @@ class _Decompressor(Protocol):
 
 
 class _Zlib:
-    """zlib's, in the same shape."""
+    """zlib with the same interface."""
 
     def __init__(self, wbits: int) -> None:
         self._zlib = zlib.decompressobj(wbits)
@@ -77,7 +77,7 @@ class _Zlib:
 
 
 def _frames(new: Callable[[], _Decompressor], body: Buffer, most: int) -> bytes:
-    """All frames, one after the other; no more than `most` bytes are ever made of them."""
+    """Decompress all frames; never more than `most` bytes."""
     plain, left, rest = [], most, body
     while rest:
         frame, data = new(), rest
@@ -95,7 +95,7 @@ def _frames(new: Callable[[], _Decompressor], body: Buffer, most: int) -> bytes:
 
 
 def _lz4_frames(body: Buffer) -> Buffer:
-    """`lz4.frame.decompress` alone stops after the first frame without a word: half an insert was lost that way."""
+    """Decompress all frames: `lz4.frame.decompress` silently stops after the first, which once lost half an insert."""
     view, at, frames = memoryview(body), 0, []
     while at < len(view):
         frame, used = lz4.frame.decompress(view[at:], return_bytes_read=True)
@@ -105,7 +105,7 @@ def _lz4_frames(body: Buffer) -> Buffer:
 
 
 def choose_encoding(accepted: str) -> str:
-    """The cheapest of what a client accepts."""
+    """Return the cheapest encoding that a client accepts."""
     return next((name for name in ("lz4", "zstd", "gzip", "deflate") if name in accepted), "")
 
 
@@ -115,7 +115,7 @@ class _Compressor(Protocol):
 
 
 def encode(encoding: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks, compressed as one frame. An empty body becomes an empty frame."""
+    """Yield the chunks, compressed as one frame. An empty body becomes an empty frame."""
     if not encoding:
         yield from chunks
         return

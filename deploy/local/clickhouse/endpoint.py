@@ -1,8 +1,8 @@
-"""The ASGI application: bodies in, answers out, work in threads.
+"""The ASGI application: reads bodies, runs queries in threads, sends responses.
 
-Nothing of a body is read before its sender is known. A small answer is sent whole. A large one is streamed chunk by
-chunk, so a slow reader slows its query instead of filling our memory, and a reader that goes away ends it. An error
-after the first byte breaks the connection: the client sees a truncated body, never a short result.
+A body is read only after authentication. A small response is sent at once. A large one is streamed in chunks, so a slow
+client slows its query instead of filling our memory, and a disconnect ends it. An error after the first byte breaks the
+connection: the client sees a truncated body, never an incomplete result.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from typing import Any
 import structlog
 
 from deploy.local.clickhouse.codecs import MAX_BODY_BYTES, too_large
-from deploy.local.clickhouse.engine import Answer, Engine
-from deploy.local.clickhouse.exchange import Head, read_exchange, read_head
-from deploy.local.clickhouse.failures import Failure
+from deploy.local.clickhouse.engine import Engine, QueryResult
+from deploy.local.clickhouse.errors import ClickHouseError
+from deploy.local.clickhouse.request import RequestHead, read_head, read_request
 from deploy.local.clickhouse.users import User
+from schemas.log_events import LogEvent
 
 __all__ = ["Endpoint"]
 
@@ -29,12 +30,12 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_WHOLE_BYTES = 1 << 20  # an answer up to this size is sent at once
+_WHOLE_BYTES = 1 << 20  # a response up to this size is sent at once
 
 
 @dataclass(frozen=True)
-class Whole:
-    """An answer that is sent in one piece."""
+class FullResponse:
+    """A response that is sent at once."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,17 +44,17 @@ class Whole:
 
 @dataclass
 class Reader:
-    """The client at the other end of a streamed answer, as a worker thread sees it."""
+    """The client of a streamed response, for use in a worker thread."""
 
     send: Send
     loop: asyncio.AbstractEventLoop
-    gone: bool = field(default=False, init=False)
+    disconnected: bool = field(default=False, init=False)
 
     def start(self, headers: Mapping[str, str]) -> None:
         self._send(_start(200, headers))
 
     def write(self, chunk: bytes, *, last: bool = False) -> None:
-        """Send, and wait while the client reads slower than we write."""
+        """Send a chunk; block while the client reads more slowly than we write."""
         self._send({"type": "http.response.body", "body": chunk, "more_body": not last})
 
     def _send(self, message: Message) -> None:
@@ -61,7 +62,7 @@ class Reader:
 
 
 class Endpoint:
-    """Answers HTTP requests from one engine."""
+    """Answers HTTP requests with one engine."""
 
     def __init__(self, engine: Engine, threads: int = 16) -> None:
         self._engine = engine
@@ -73,42 +74,42 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _is_ping(scope):
-            await _send_whole(send, Whole(200, {"Content-Type": "text/plain"}, b"Ok.\n"))
+            await _send_response(send, FullResponse(200, {"Content-Type": "text/plain"}, b"Ok.\n"))
             return
         try:
             head = read_head(scope)
             user = self._engine.authenticate(head.credentials)
             body = await _read_body(receive)
-        except Failure as failure:
-            await _send_whole(send, _refusal(failure))
+        except ClickHouseError as failure:
+            await _send_response(send, _error_response(failure))
             return
         if body is None:
             return
         loop = asyncio.get_running_loop()
         reader = Reader(send, loop)
         work = loop.run_in_executor(self._threads, self._work, head, user, body, reader)
-        gone = asyncio.create_task(_wait_for_disconnect(receive))
+        disconnected = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            either: set[asyncio.Future[Any]] = {work, gone}
+            either: set[asyncio.Future[Any]] = {work, disconnected}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            reader.gone = not work.done()
-            whole = await work
+            reader.disconnected = not work.done()
+            response = await work
         finally:
-            gone.cancel()
-        if whole:
-            await _send_whole(send, whole)
+            disconnected.cancel()
+        if response:
+            await _send_response(send, response)
 
-    def _work(self, head: Head, user: User, body: bytes, reader: Reader) -> Whole | None:
-        """Run one request, in a thread. A large answer is sent from here; a small one is returned."""
+    def _work(self, head: RequestHead, user: User, body: bytes, reader: Reader) -> FullResponse | None:
+        """Run one request, in a thread. A large response is sent from here; a small one is returned."""
         try:
-            answer = self._engine.run(read_exchange(head, body), user)
-        except Exception as error:  # whatever chDB raises has an answer
-            return _refusal(Failure.of(error))
+            answer = self._engine.run(read_request(head, body), user)
+        except Exception as error:  # any exception of chDB becomes a response
+            return _error_response(ClickHouseError.of(error))
         with contextlib.closing(answer.chunks):
             return _deliver(answer, reader)
 
 
-def _deliver(answer: Answer, reader: Reader) -> Whole | None:
+def _deliver(answer: QueryResult, reader: Reader) -> FullResponse | None:
     body = bytearray()
     try:
         for chunk in answer.chunks:
@@ -116,29 +117,29 @@ def _deliver(answer: Answer, reader: Reader) -> Whole | None:
             if len(body) > _WHOLE_BYTES:
                 break
         else:
-            return Whole(200, answer.headers, bytes(body))
+            return FullResponse(200, answer.headers, bytes(body))
     except Exception as error:  # nothing is sent yet
-        return _refusal(Failure.of(error))
+        return _error_response(ClickHouseError.of(error))
     reader.start(answer.headers)
     reader.write(bytes(body))
     try:
         for chunk in answer.chunks:
-            if reader.gone:
-                log.info("answer.abandoned")
+            if reader.disconnected:
+                log.info(LogEvent.RESPONSE_ABANDONED)
                 return None
             reader.write(chunk)
-    except Exception as error:  # too late for a status: uvicorn breaks an unfinished answer off
-        log.error("answer.broken", error=Failure.of(error).text)  # noqa: TRY400 - the text is enough
+    except Exception as error:  # too late for a status: uvicorn closes the connection of an unfinished response
+        log.error(LogEvent.RESPONSE_BROKEN, error=ClickHouseError.of(error).text)  # noqa: TRY400 - the text is enough
         return None
     reader.write(b"", last=True)
     return None
 
 
-def _refusal(failure: Failure) -> Whole:
+def _error_response(failure: ClickHouseError) -> FullResponse:
     headers = {"Content-Type": "text/plain; charset=UTF-8", "X-ClickHouse-Exception-Code": str(failure.code)}
     if failure.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
-    return Whole(failure.status, headers, failure.text.encode() + b"\n")
+    return FullResponse(failure.status, headers, failure.text.encode() + b"\n")
 
 
 def _is_ping(scope: Scope) -> bool:
@@ -157,13 +158,13 @@ def _start(status: int, headers: Mapping[str, str]) -> Message:
     }
 
 
-async def _send_whole(send: Send, whole: Whole) -> None:
-    await send(_start(whole.status, {**whole.headers, "Content-Length": str(len(whole.body))}))
-    await send({"type": "http.response.body", "body": whole.body})
+async def _send_response(send: Send, response: FullResponse) -> None:
+    await send(_start(response.status, {**response.headers, "Content-Length": str(len(response.body))}))
+    await send({"type": "http.response.body", "body": response.body})
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, or None if the client went away before its end: then nothing is run."""
+    """Return the body, or None if the client disconnected before its end: then nothing is run."""
     pieces: list[bytes] = []
     size = 0
     while True:

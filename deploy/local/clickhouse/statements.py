@@ -1,10 +1,10 @@
-"""What a statement is, told from its text: an insert with data, a read, one of several."""
+"""Classifies statements by their text: an insert with data, a read, several statements."""
 
 import re
 from dataclasses import dataclass
 
 from deploy.local.clickhouse.codecs import Buffer
-from deploy.local.clickhouse.failures import Failure
+from deploy.local.clickhouse.errors import ClickHouseError
 
 __all__ = ["Insert", "Statement", "find_insert", "mask"]
 
@@ -30,11 +30,11 @@ _INSERT = re.compile(
     ).encode(),
     re.I | re.S,
 )
-_INSERT_HEAD_BYTES = 256 * 1024  # an insert's own text; its data follow
+_INSERT_HEAD_BYTES = 256 * 1024  # the statement of an insert; its data follows
 
 
 def mask(sql: str) -> str:
-    """The text with strings, quoted names and comments blanked, each as long as before; names keep their quotes."""
+    """Return the text with strings, quoted names and comments blanked, of the same length; names keep their quotes."""
     return _LITERAL.sub(_blank, sql)
 
 
@@ -55,7 +55,7 @@ class Insert:
 
 
 def find_insert(query: bytes, body: Buffer) -> Insert | None:
-    """An insert whose data are in the body, or None. The data are not copied."""
+    """Return an insert whose data is in the body, or None. The data is not copied."""
     if query:
         found = _INSERT.fullmatch(query)
         data = memoryview(body)
@@ -69,18 +69,18 @@ def find_insert(query: bytes, body: Buffer) -> Insert | None:
 
 @dataclass(frozen=True)
 class Statement:
-    """Any other statement, alone."""
+    """Any other single statement."""
 
     sql: str
     masked: str
 
     @classmethod
     def of(cls, query: bytes, body: Buffer) -> "Statement":
-        """From the URL's query and the body, joined as ClickHouse joins them."""
+        """Return the statement: the URL's query and the body, joined as in ClickHouse."""
         sql = b"\n".join(filter(None, (query, bytes(body)))).decode()
         masked = mask(sql)
         if _SEVERAL.search(masked):
-            raise Failure(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
+            raise ClickHouseError(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
         return cls(sql, masked)
 
     @property
@@ -101,7 +101,7 @@ class Statement:
 
     @property
     def is_harmless(self) -> bool:
-        """Whether it certainly writes nothing: it begins as what reads or sets, and inserts nowhere on its way."""
+        """Whether it certainly writes nothing: it begins like a read or SET, and contains no insert."""
         return bool(_HARMLESS.match(self.masked)) and not _WRITES.search(self.masked)
 
     @property

@@ -1,4 +1,4 @@
-"""Who may ask what: names, passwords, read-only users and the settings that bind them."""
+"""Users of the endpoint: names, passwords, read-only users, and fixed settings."""
 
 import hmac
 import json
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.clickhouse.failures import Failure
+from deploy.local.clickhouse.errors import ClickHouseError
 from schemas.errors import ConfigError
 
 __all__ = ["Credentials", "User", "Users", "parse_user", "read_users"]
 
-# These read tables by another way than their name, and `additional_table_filters` goes by the name. A quoted name
+# These table functions read tables other than by name, and `additional_table_filters` applies by name. A quoted name
 # before a parenthesis may be any of them.
-_AROUND_FILTERS = re.compile(
+_BYPASSES_FILTERS = re.compile(
     r"(\bmerge|\bloop|\bremote|\bremoteSecure|\bcluster|\bclusterAllReplicas|\bmergeTree\w*|[`\"])\s*\(", re.I
 )
 
@@ -23,8 +23,8 @@ _AROUND_FILTERS = re.compile(
 class User:
     """A user of the endpoint.
 
-    `readonly` is ClickHouse's: 0 anything, 1 reads, 2 reads and own settings. `settings` hold for every request
-    and a URL can't override them; only `readonly=1` keeps the SQL itself from doing so.
+    `readonly` as in ClickHouse: 0 anything, 1 reads, 2 reads and own settings. `settings` apply to every request and a
+    URL can't override them; only `readonly=1` prevents SQL from doing so.
     """
 
     name: str
@@ -41,23 +41,23 @@ class User:
             )
 
     def check_statement(self, masked_sql: str) -> None:
-        """Refuse what goes around the user's row filters. `masked_sql` has its literals blanked."""
-        if "additional_table_filters" in self.settings and (found := _AROUND_FILTERS.search(masked_sql)):
-            raise Failure(
+        """Refuse table functions that bypass the user's row filters. `masked_sql` has its literals blanked."""
+        if "additional_table_filters" in self.settings and (found := _BYPASSES_FILTERS.search(masked_sql)):
+            raise ClickHouseError(
                 497, "ACCESS_DENIED", f"{self.name}: table function {found[1]} is not for users with row filters"
             )
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request says of itself."""
+    """The credentials of a request."""
 
     name: str
     password: str = field(repr=False)
 
 
 class Users:
-    """The users of this endpoint; none configured means `default` without a password."""
+    """The users of this endpoint; without any there is `default` without a password."""
 
     def __init__(self, users: Iterable[User] = ()) -> None:
         self._by_name = {user.name: user for user in users} or {"default": User("default")}
@@ -65,7 +65,7 @@ class Users:
     def authenticate(self, credentials: Credentials) -> User:
         user = self._by_name.get(credentials.name)
         if user is None or not hmac.compare_digest(user.password.encode(), credentials.password.encode()):
-            raise Failure(
+            raise ClickHouseError(
                 516,
                 "AUTHENTICATION_FAILED",
                 f"{credentials.name}: Authentication failed: password is incorrect, or there is no user with such name",

@@ -1,1 +1,1 @@
-"""Numbered SQL, applied by `sendledger migrate`."""
+"""Numbered migrations, applied by `sendledger migrate`."""

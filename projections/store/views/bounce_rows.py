@@ -1,12 +1,12 @@
-"""What a row of `bounced_emails` is, in SQL, and of `bounced_messages`. The views are made of this, as queries are.
+"""The SQL of the rows of `bounced_emails` and `bounced_messages`. Views and queries are built from it.
 
-In:  the tables `bounces` and `message_state`, and the view `suppressions`. Out: texts of SQL, without outside values.
+In:  the tables `bounces` and `message_state`, and the view `suppressions`. Out: SQL text, without values from outside.
 """
-# ruff: noqa: S608 - all of it is text of our own
+# ruff: noqa: S608 - all of it is our own text
 
 from typing import Final
 
-from projections.store.views.message_rows import bounced_rows, fact_of
+from projections.store.views.message_rows import bounced_rows, fact_sql
 
 __all__ = ["messages", "rows"]
 
@@ -14,12 +14,11 @@ __all__ = ["messages", "rows"]
 def rows(within: str = "", *, complete: bool = True) -> str:
     """Return the query of all columns. `within` is a condition on `account_id`.
 
-    A condition outside says nothing to the subqueries that find the messages of the bounces. If not `complete`, the
-    columns `recipient_id` and `suppressed` are left out, which take as long as all others: `recipient_of` is the
-    message that tells the recipient, or all zeros.
+    ClickHouse does not push a condition of an outer query down into the subqueries that read the messages. If not
+    `complete`, the columns `recipient_id` and `suppressed` are left out, which take as long as all others together;
+    `recipient_of` is then the id of the message that has the recipient, or all zeros.
     """
     where = f" AND ({within})" if within else ""
-    of_accounts = f" WHERE ({within})" if within else ""
     suppressed = """,
             ((b.channel, b.to, '*') IN (SELECT channel, address, scope FROM suppressions WHERE suppressed)
                 OR (b.channel, b.to, b.account_id) IN
@@ -43,7 +42,7 @@ def rows(within: str = "", *, complete: bool = True) -> str:
         (
             SELECT
                 e.account_id AS account_id,
-                -- An SMS has no CC: what names it, or was matched to it, is its To's, whatever the spelling.
+                -- An SMS has no CC: every event of it is about the To, however the number is written.
                 if(m.channel = 'sms', 'sms', toString(e.channel)) AS channel,
                 if((e.address = '') OR (m.channel = 'sms'), m.to_key, e.address) AS to,
                 uniqExact(e.message_id) AS bounces,
@@ -56,7 +55,7 @@ def rows(within: str = "", *, complete: bool = True) -> str:
                 toString(tupleElement(last, 3)) AS last_classification,
                 toString(tupleElement(last, 4)) AS last_fault,
                 tupleElement(last, 5) AS last_email_id,
-                -- The recipient is the To's: of an address that is only a CC nobody says whose it is.
+                -- The recipient belongs to the To. The recipient of an address that is only a CC is unknown.
                 argMax((m.recipient_kind, {"m.recipient_id" if complete else "e.message_id"}),
                     (m.to_key = to, e.occurred_at, e.event_id)) AS of_to,
                 max(m.to_key = to) AS is_a_to,
@@ -65,22 +64,28 @@ def rows(within: str = "", *, complete: bool = True) -> str:
             FROM (SELECT * FROM bounces FINAL WHERE (link != 'withdrawn'){where}) AS e
             LEFT JOIN
             (
-                SELECT
-                    t.account_id AS account_id, t.message_id AS message_id,
-                    {fact_of("channel")} AS channel,
-                    {fact_of("to_key")} AS to_key,
-                    {fact_of("recipient_kind")} AS recipient_kind
-                    {f", {fact_of('recipient_id')} AS recipient_id" if complete else ""}
-                FROM message_state AS t
-                -- By the id alone: another account's message with the same id finds no bounce to join. A set of ids is
-                -- asked four times as fast as one of keys.
-                PREWHERE t.message_id IN (SELECT message_id FROM bounces{of_accounts}){where}
-                GROUP BY t.account_id, t.message_id
+                {_facts_of_messages(within, complete=complete)}
             ) AS m ON (e.account_id = m.account_id) AND (e.message_id = m.message_id)
             GROUP BY account_id, channel, to
         ) AS b
         WHERE b.to != ''
     """
+
+
+def _facts_of_messages(within: str, *, complete: bool) -> str:
+    """Return the query of the channel, To and recipient of each message with a bounce."""
+    of_accounts, where = (f" WHERE ({within})", f" AND ({within})") if within else ("", "")
+    return f"""SELECT
+                    t.account_id AS account_id, t.message_id AS message_id,
+                    {fact_sql("channel")} AS channel,
+                    {fact_sql("to_key")} AS to_key,
+                    {fact_sql("recipient_kind")} AS recipient_kind
+                    {f", {fact_sql('recipient_id')} AS recipient_id" if complete else ""}
+                FROM message_state AS t
+                -- By id alone, which is four times as fast as by full key. A message of another account with the same
+                -- id joins no bounce.
+                PREWHERE t.message_id IN (SELECT message_id FROM bounces{of_accounts}){where}
+                GROUP BY t.account_id, t.message_id"""
 
 
 _RECIPIENT_OF: Final = (
@@ -89,9 +94,10 @@ _RECIPIENT_OF: Final = (
 
 
 def messages() -> str:
-    """Return the query of the messages that are Bounced, with what the winning event says.
+    """Return the query of the Bounced messages, with the values of the winning event.
 
-    That one is a bounce: so no other events are read. A condition on `date_sent` comes to the state.
+    The winning event of a Bounced message is a bounce, so no other events are read. A condition on `date_sent` is
+    pushed down to the state.
     """
     return f"""
         SELECT

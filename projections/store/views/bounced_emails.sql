@@ -1,3 +1,3 @@
--- An address (To or CC) that an account had bounced, blocked or failed messages to.
+-- One row per address (To or CC) to which messages of an account bounced, were blocked or failed.
 CREATE OR REPLACE VIEW bounced_emails AS
 {bounced_emails};

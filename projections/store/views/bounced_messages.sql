@@ -1,5 +1,5 @@
--- A row a message that is Bounced, with what its winning event says: the same as in `messages`, of few columns, for
--- dashboards over many accounts.
+-- One row per Bounced message, with the values of its winning event: a few columns of `messages`, for dashboards over
+-- many accounts.
 CREATE OR REPLACE VIEW bounced_messages AS
 SELECT
     account_id,

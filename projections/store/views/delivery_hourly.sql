@@ -1,5 +1,5 @@
--- How many messages there are, by the hour of Date Sent and by what else dashboards ask for. A status is the fold's,
--- whenever it is read.
+-- The number of messages by the hour of Date Sent and the other columns that dashboards group by. The status is
+-- computed when the view is read.
 CREATE OR REPLACE VIEW delivery_hourly AS
 SELECT
     account_id,

@@ -1,23 +1,23 @@
-"""What a row of `messages` is, in SQL: of which pieces, and by which rules. The view is made of this, as queries are.
+"""The SQL of a row of `messages`: its pieces, and the rules that combine them. Views and queries are built from it.
 
-In:  the tables `message_state` and `events`, unmerged as they are. Out: texts of SQL, without outside values.
+In:  the tables `message_state` and `events`, merged or not. Out: SQL text, without values from outside.
 
-A message whose events all name its To is *simple*: it is read from its state as it is. One that has an event of another
-address, or from which an event was withdrawn, is worked out from `events`, by its To. Both branches give the same
-pieces, and the rules say what those mean. What messages are counted by needs less: the state tells the types of the
-To's own events, so no events are read unless one was withdrawn.
+A message is *simple* if all its events name its To (or no address) and none was withdrawn: its row is read from its
+state. The row of any other message is computed from `events`, for its To. Both branches give the same pieces, and one
+set of rules turns pieces into columns. The columns that messages are counted by need less: the state contains the types
+of the To's own events, so events are read only if one was withdrawn.
 
-Each name and each level of subqueries costs time whenever it is analysed, and each axis when it is joined; so a query
-is made of the columns that it shows or asks, and of the pieces that these need, put into the rules where they can be.
+ClickHouse needs time to analyse each name and each subquery, and to merge each axis (a column of the state). So a query
+contains only the columns that it shows or filters by, and the pieces that these need, inlined into the rules.
 
-The rows of a message are joined by FINAL or by GROUP BY, with the functions of the table's merges; both give the same.
-FINAL is analysed faster, so it is for rows whose keys are known, and for columns of numbers and short texts; for others
-of many messages GROUP BY takes a third of the time. A condition on the key alone may be asked before rows are
-joined, which under FINAL has to be said with PREWHERE: else all columns are read before it is asked. Under FINAL the
-parts of an axis are read by functions, never as `axis.part`, which would be the first row's; so the table is called `f`
-there, and `t` where its rows are grouped.
+The rows of a message are merged with FINAL or with GROUP BY and the table's merge functions; the results are the same.
+FINAL is analysed faster, so it serves rows with known keys, and columns of numbers and short texts. For other columns
+of many messages GROUP BY takes a third of the time. A condition on the key alone can be applied before the merge. Under
+FINAL that takes PREWHERE, since WHERE reads all columns first. Under FINAL a part of a tuple must be read by a
+function, never as `axis.part`, which silently gives the value of the first row. The table has the alias `f` under
+FINAL, and `t` under GROUP BY.
 """
-# ruff: noqa: S608 - all of it is text of our own
+# ruff: noqa: S608 - all of it is our own text
 
 import re
 from collections.abc import Iterable, Mapping
@@ -25,15 +25,15 @@ from string import Formatter
 from typing import Final
 
 __all__ = [
-    "JOINS",
+    "MERGE_FUNCTIONS",
     "RULES",
     "bounced_rows",
     "counted_rows",
     "event_rows",
     "event_rows_of",
-    "fact_of",
-    "kept_rows",
-    "need_no_events",
+    "fact_sql",
+    "intact_rows",
+    "readable_from_state",
     "simple_rows",
     "state_rows",
     "timeline_rows",
@@ -41,7 +41,7 @@ __all__ = [
     "withdrawn_rows",
 ]
 
-JOINS: Final = {
+MERGE_FUNCTIONS: Final = {
     **dict.fromkeys(("intent", "to_key", "domain", "template_id", "template_name"), "max"),
     **dict.fromkeys(("request", "dispatch", "seen", "winner"), "max"),
     **dict.fromkeys(("copied_to", "told"), "groupUniqArrayArray"),
@@ -53,22 +53,22 @@ JOINS: Final = {
     **dict.fromkeys(("opens", "machine_opens", "clicks", "deferrals"), "groupUniqArrayArray(1000)"),
     **dict.fromkeys(("deliveries", "changes"), "maxMap"),
 }
-"""How each axis of the table is joined: tables/0003_message_state.sql, which a test compares."""
+"""The merge function of each axis, the same as in tables/0003_message_state.sql; a test compares them."""
 
 _KNOWN: Final = "(t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
-"""Of an id with a later time there is no row; there are states of such from before they were refused."""
+"""Ids with a later time are refused. The table may have states of such ids from before that check; skip them."""
 
 _TO_HASH: Final = "toUInt64(bitShiftRight({intent}, 16))"
 _IS_OWN: Final = "((bitShiftRight(x, 5) = 0) OR (bitShiftRight(x, 5) = {to_hash}) OR ({to_hash} = 0))"
-"""Whether an element of `told` is about the To, or about nobody."""
+"""Whether an element of `told` (address hash and event type) is about the To, or about no address."""
 
-_KEPT: Final = "(bitAnd({flags}, 1) = 0)"
-"""Whether nothing was withdrawn from a message: else its events tell what is left."""
-_SIMPLE: Final = f"({_KEPT} AND NOT arrayExists(x -> NOT {_IS_OWN}, {{told}}))"
-"""Whether the axes that are joined over all addresses are the To's."""
+_INTACT: Final = "(bitAnd({flags}, 1) = 0)"
+"""Whether no event was withdrawn from a message; else its row is computed from its events."""
+_SIMPLE: Final = f"({_INTACT} AND NOT arrayExists(x -> NOT {_IS_OWN}, {{told}}))"
+"""Whether the axes, which are merged over all addresses, are valid for the To."""
 
-_MORE: Final = {"is_simple": _SIMPLE, "is_kept": _KEPT}
-"""What else a state says."""
+_STATE_FLAGS: Final = {"is_simple": _SIMPLE, "is_intact": _INTACT}
+"""Further columns that can be read from a state."""
 
 RULES: Final = {
     "account_id": "{account_id}",
@@ -126,14 +126,14 @@ RULES: Final = {
     "anomalies": """
         arrayFilter(anomaly -> anomaly != '', [
             if({first_content} < {last_content}, 'conflicting_requests', ''),
-            if(({outcome} > 1) AND {is_told}, 'event_after_refusal', ''),
+            if(({outcome} > 1) AND {has_events}, 'event_after_refusal', ''),
             if(({bounced} > 0) AND ({last_delivered} > 4611686018427387904 - {bounced}), 'delivered_after_bounce', ''),
             if(({dispatch_known} > 0)
                 AND (arraySum(id -> id != concat({dispatch_provider}, ':',
                 {dispatch_id}), {provider_ids}) > 0), 'id_mismatch', '')])""",
     "last_heard_at": "if({heard} = 0, NULL, fromUnixTimestamp64Micro(toInt64({heard}), 'UTC'))",
 }
-"""Each column of `messages`, by its pieces."""
+"""The SQL of each column of `messages`, from pieces."""
 
 MORE_RULES: Final = {
     "to_hash": "{to_hash}",
@@ -142,7 +142,7 @@ MORE_RULES: Final = {
     "was_clicked": "has({own_types}, 9)",
     "was_touched": "hasAny({own_types}, [6, 8, 9])",
 }
-"""What else is counted of messages. `was_touched`: opened, by whomever, or clicked."""
+"""Further columns for counts. `was_touched`: opened by a person or a machine, or clicked by a person."""
 
 _PARTS: Final = {
     "outcome_reason": ("request", "reason"),
@@ -160,10 +160,10 @@ _PARTS: Final = {
     "seen_provider": ("seen", "provider"),
     "seen_id": ("seen", "provider_message_id"),
 }
-"""The pieces that are parts of a tuple.
+"""The pieces that are elements of a tuple: piece to (axis, element).
 
-It is compared by known, inverse_at and inverse_hash first. Where rows are grouped, the three are made one number, which
-is compared many times as fast as a tuple, and a part is read without the others.
+Tuples are ordered by known, inverse_at and inverse_hash. Under GROUP BY these three are packed into one number, which
+is compared many times faster than a tuple, and an element is read without the others.
 """
 
 _FACTS: Final = {
@@ -182,13 +182,13 @@ _FACTS: Final = {
     "template_id": "substring({template_id}, 17)",
     "template_name": "substring({template_name}, 17)",
 }
-"""The pieces that requests, decisions and dispatches give, by the axes and their parts: alike in both branches."""
+"""The pieces that come from requests, decisions and dispatches; the same in both branches."""
 
-_OF_STATE: Final = {
+_STATE_PIECES: Final = {
     **_FACTS,
     **{name: f"{{{name}}}" for name in ("processed", "delivered", "bounced", "opened", "clicked")},
     "own_types": f"arrayMap(x -> if({_IS_OWN}, bitAnd(x, 31), 0), {{told}})",
-    "is_told": "notEmpty({told})",
+    "has_events": "notEmpty({told})",
     "seen_provider": "{seen_provider}",
     "seen_id": "{seen_id}",
     "provider_ids": "{provider_ids}",
@@ -199,16 +199,16 @@ _OF_STATE: Final = {
         for part in ("code", "enhanced_code", "reason", "classification", "sub_status")
     },
     "change": """
-        tupleElement(arraySort((said, id) -> (tupleElement(said, 'inverse_at'), bitNot(id)), mapValues({changes}),
+        tupleElement(arraySort((entry, id) -> (tupleElement(entry, 'inverse_at'), bitNot(id)), mapValues({changes}),
             mapKeys({changes}))[1], 'state')""",
 }
-"""The pieces of a message that is simple."""
-_OF_ALL: Final = {*_FACTS, "own_types", "is_told", "seen_provider", "seen_id", "provider_ids"}
-"""Those of them that are also right of a message that is not simple, if nothing was withdrawn from it."""
+"""The pieces of a simple message, from its state."""
+_VALID_FOR_INTACT: Final = {*_FACTS, "own_types", "has_events", "seen_provider", "seen_id", "provider_ids"}
+"""Those pieces of the state that are valid for every message from which no event was withdrawn."""
 
-_OF_EVENTS: Final = {
+_EVENT_PIECES: Final = {
     "own_types": "{own_types}",
-    "is_told": "{is_told}",
+    "has_events": "{has_events}",
     "provider_ids": "{provider_ids}",
     "last_delivered": "{last_delivered}",
     "change": "{change}",
@@ -223,14 +223,17 @@ _OF_EVENTS: Final = {
         for n, part in enumerate(("code", "enhanced_code", "reason", "classification", "sub_status"), 1)
     },
 }
-"""The pieces of a message that is not, by what its events are joined to."""
+"""The pieces of a message that is not simple, from aggregates of its events."""
 
-_JOINED_EVENTS: Final = {
+_EVENT_AGGREGATES: Final = {
     "own_types": "groupUniqArrayIf(e.type_number, {own})",
-    "is_told": "max(e.told)",
-    "seen": "argMinIf((e.provider, e.provider_message_id), (e.provider_message_id = '', e.at, e.event_id), e.told)",
+    "has_events": "max(e.from_provider)",
+    "seen": """
+        argMinIf((e.provider, e.provider_message_id), (e.provider_message_id = '', e.at, e.event_id),
+            e.from_provider)""",
     "provider_ids": """
-        groupUniqArrayIf(concat(e.provider, ':', e.provider_message_id), e.told AND (e.provider_message_id != ''))""",
+        groupUniqArrayIf(concat(e.provider, ':', e.provider_message_id),
+            e.from_provider AND (e.provider_message_id != ''))""",
     "firsts": """
         maxForEachIf([
             if(e.type_number = 2, e.inverse_at, 0), if(e.type_number = 7, e.inverse_at, 0),
@@ -245,10 +248,10 @@ _JOINED_EVENTS: Final = {
             {own} AND (e.type_number IN (2, 3, 4, 7, 11, 12, 13, 14)))""",
     "change": "argMaxIf(e.classification, (e.at, e.event_id), {own} AND (e.type_number = 10))",
 }
-"""How the events of a message are joined, by its key."""
+"""The aggregates over the events of a message."""
 
-_OWN: Final = "(e.told AND ((e.address = '') OR s.of_any_address OR (e.address = s.own_key)))"
-"""An event that is about the To, or names nobody."""
+_OWN: Final = "(e.from_provider AND ((e.address = '') OR s.of_any_address OR (e.address = s.own_key)))"
+"""Whether an event is about the To, or names no address."""
 
 _EVENTS: Final = """
     SELECT
@@ -263,8 +266,8 @@ _EVENTS: Final = """
             'clicked', 'subscription_changed', 'dropped', 'failed', 'blocked', 'bounced'],
             [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], 0)::UInt8 AS type_number,
         toUInt64(4611686018427387904 - at) AS inverse_at,
-        (l.type NOT IN ('requested', 'decided', 'dispatched')) AS told
-    FROM events AS l FINAL{these}
+        (l.type NOT IN ('requested', 'decided', 'dispatched')) AS from_provider
+    FROM events AS l FINAL{prewhere}
     WHERE (l.link != 'withdrawn')"""
 
 
@@ -297,37 +300,41 @@ _EVENT_COLUMNS: Final = """
 """
 
 _KEYS: Final = ("account_id", "sent_at", "message_id")
-_LEAN: Final = frozenset(
+_CHEAP_UNDER_FINAL: Final = frozenset(
     {*_KEYS, "intent", "to_hash", "to_key", "domain", "template_id", "template_name", "told", "flags", "heard"}
 )
-"""Axes of numbers and short texts, of which FINAL joins millions faster than GROUP BY does."""
+"""Axes of numbers and short texts: FINAL merges millions of them faster than GROUP BY does."""
 _TABLE: Final = re.compile(r"\bt\.")
-_SELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "told")}
-"""What `_MORE` says by the axes themselves."""
+_AXES_THEMSELVES: Final = {name: f"{{{name}}}" for name in ("to_hash", "told")}
+"""Names in `_STATE_FLAGS` that stand for the axes themselves."""
 _ALL_RULES: Final = RULES | MORE_RULES
 
 
 def simple_rows(columns: Iterable[str], *, within: str = "", by_key: bool = False) -> str:
-    """Return the query of these columns of the rules, of the messages that are simple.
+    """Return the query of these columns of the simple messages.
 
-    `within` is a condition on t.account_id, t.sent_at and t.message_id: one that is put outside comes to the table, but
-    is asked after all columns are read. `by_key`: joined by FINAL, which is faster for nearly all columns.
+    `within` is a condition on t.account_id, t.sent_at and t.message_id. ClickHouse also pushes down a condition from an
+    outer query, but applies it only after all columns are read. `by_key`: merge with FINAL, which is faster for nearly
+    all columns.
     """
     return _of_state(_rules(columns), within, where=_SIMPLE, by_key=by_key)
 
 
-def kept_rows(columns: Iterable[str], *, within: str = "", by_key: bool = False) -> str:
-    """Return the query of these columns of the messages from which nothing was withdrawn; all `need_no_events`.
+def intact_rows(columns: Iterable[str], *, within: str = "", by_key: bool = False) -> str:
+    """Return the query of these columns, all `readable_from_state`, of the messages without withdrawn events.
 
-    `by_key`: joined by FINAL, whichever columns they are.
+    `by_key`: merge with FINAL, whatever the columns are.
     """
-    return _of_state(_rules(columns), within, where=_KEPT, by_key=by_key)
+    return _of_state(_rules(columns), within, where=_INTACT, by_key=by_key)
 
 
 def withdrawn_rows(columns: Iterable[str], *, within: str = "") -> str:
-    """Return the query of these columns of the other messages, which are so few that no others are read."""
-    held = f"({_TABLE.sub('w.', within)}) AND " if within else ""
-    keys = f"SELECT w.account_id, w.sent_at, w.message_id FROM message_state AS w WHERE {held}(bitAnd(w.flags, 1) = 1)"
+    """Return the query of these columns of the messages with withdrawn events; they are few, and only they are read."""
+    condition = f"({_TABLE.sub('w.', within)}) AND " if within else ""
+    keys = (
+        "SELECT w.account_id, w.sent_at, w.message_id FROM message_state AS w"
+        f" WHERE {condition}(bitAnd(w.flags, 1) = 1)"
+    )
     return _event_rows(
         columns,
         f"(t.account_id, t.sent_at, t.message_id) IN ({keys})",
@@ -335,66 +342,66 @@ def withdrawn_rows(columns: Iterable[str], *, within: str = "") -> str:
     )
 
 
-def need_no_events(columns: Iterable[str]) -> bool:
-    """Whether a state alone tells these columns, of whomever its events are, unless one was withdrawn."""
-    return _OF_ALL.issuperset({*_words(_rules(columns).values())} - {*_KEYS})
+def readable_from_state(columns: Iterable[str]) -> bool:
+    """Whether the state alone gives these columns, also with events of a CC, unless an event was withdrawn."""
+    return _VALID_FOR_INTACT.issuperset({*_words(_rules(columns).values())} - {*_KEYS})
 
 
 def state_rows(columns: Iterable[str], *more: str, within: str = "", by_key: bool = False) -> str:
-    """Return the query of these columns of all messages, and of `more`: names of what else a state says.
+    """Return the query of these columns of all messages, and of `more`: names from `_STATE_FLAGS`.
 
-    `by_key`: `within` names the keys of the messages, which are few: they are joined by FINAL.
+    `by_key`: `within` selects a few messages by key, so merge with FINAL.
 
-    Where `is_kept` is 0, of a row only what requests and decisions say is the message's; where `is_simple` is 0, only
-    columns that `need_no_events`.
+    In a row with `is_intact` = 0 only the columns from requests and decisions are valid; in a row with `is_simple` = 0
+    only columns that are `readable_from_state`.
     """
-    return _of_state(_rules(columns) | {name: _MORE[name] for name in more}, within, by_key=by_key)
+    return _of_state(_rules(columns) | {name: _STATE_FLAGS[name] for name in more}, within, by_key=by_key)
 
 
 def event_rows(columns: Iterable[str], *, within: str = "") -> str:
-    """Return the query of these columns of the rules, of the messages that are not simple.
+    """Return the query of these columns of the messages that are not simple.
 
-    Without `within` a query that names no keys reads the events of all messages: a condition outside says nothing to
-    the subquery that finds them.
+    Without `within` it reads the events of all messages: ClickHouse does not push a condition of an outer query down
+    into the subquery that reads events.
     """
-    these = ""
+    of_events = ""
     if within:
         keys = _of_state({name: f"{{{name}}}" for name in _KEYS}, within, where=f"NOT {_SIMPLE}")
-        these = f"(l.account_id, l.sent_at, l.message_id) IN ({keys})"
-    return _event_rows(columns, within, these)
+        of_events = f"(l.account_id, l.sent_at, l.message_id) IN ({keys})"
+    return _event_rows(columns, within, of_events)
 
 
 def event_rows_of(columns: Iterable[str], *, within: str) -> str:
-    """Return the same of a few messages: `within` names their keys."""
+    """Return the same query for a few messages, whose keys `within` selects."""
     return _event_rows(columns, within, _TABLE.sub("l.", within), by_key=True)
 
 
-def _event_rows(columns: Iterable[str], within: str, these: str, *, by_key: bool = False) -> str:
-    """The rows of messages that are not simple; `these` is a condition on the events that are read."""
+def _event_rows(columns: Iterable[str], within: str, of_events: str, *, by_key: bool = False) -> str:
+    """Return the query of messages that are not simple; `of_events` is the condition on the events to read."""
     rules = _rules(columns)
     words = _words(rules.values())
     facts = {name: sql for name, sql in _FACTS.items() if name in words}
-    told = {name: sql for name, sql in _OF_EVENTS.items() if name in words}
-    joins = {name: _JOINED_EVENTS[name] for name in _words(told.values())}
-    asked = {
+    pieces_of_events = {name: sql for name, sql in _EVENT_PIECES.items() if name in words}
+    aggregates = {name: _EVENT_AGGREGATES[name] for name in _words(pieces_of_events.values())}
+    selected = {
         **{name: f"{{{name}}}" for name in _KEYS},
         **facts,
         "own_key": _FACTS["to_key"],
         "of_any_address": "{to_hash} = 0",
     }
-    of_these = f" PREWHERE {these}" if these else ""
+    prewhere = f" PREWHERE {of_events}" if of_events else ""
     pieces = {name: f"j.{name}" for name in (*_KEYS, *facts)} | {
-        name: sql.format_map({join: f"j.{join}" for join in joins}) for name, sql in told.items()
+        name: sql.format_map({one: f"j.{one}" for one in aggregates}) for name, sql in pieces_of_events.items()
     }
-    joined = {name: f"s.{name}" for name in _KEYS} | {name: f"any(s.{name})" for name in facts}
-    joined |= {name: sql.replace("{own}", _OWN) for name, sql in joins.items()}
+    merged_columns = {name: f"s.{name}" for name in _KEYS} | {name: f"any(s.{name})" for name in facts}
+    merged_columns |= {name: sql.replace("{own}", _OWN) for name, sql in aggregates.items()}
     return f"""
         SELECT {_named(rules, pieces)}
         FROM
         (
-            SELECT {", ".join(f"{sql} AS {name}" for name, sql in joined.items())}
-            FROM ({_of_state(asked, within, where=f"NOT {_SIMPLE}", are_pieces=True, by_key=by_key)}) AS s
-            LEFT JOIN ({_EVENTS.replace("{these}", of_these)}) AS e
+            SELECT {", ".join(f"{sql} AS {name}" for name, sql in merged_columns.items())}
+            FROM ({_of_state(selected, within, where=f"NOT {_SIMPLE}", are_pieces=True, by_key=by_key)}) AS s
+            LEFT JOIN ({_EVENTS.replace("{prewhere}", prewhere)}) AS e
             ON (s.account_id = e.account_id) AND (s.sent_at = e.sent_at) AND (s.message_id = e.message_id)
             GROUP BY s.account_id, s.sent_at, s.message_id
         ) AS j
@@ -402,18 +409,18 @@ def _event_rows(columns: Iterable[str], within: str, these: str, *, by_key: bool
 
 
 def counted_rows() -> str:
-    """Return the query of the columns of all messages that they are counted by: those that need no events."""
+    """Return the query of the columns that messages are counted by, for all messages. They need no events."""
     columns = [name for name in RULES if name in _COUNTED_BY]
-    # By FINAL: a condition on `date_sent` then comes to the table's order, and what is not asked for is not joined.
-    return f"{kept_rows(columns, by_key=True)}\nUNION ALL\n{withdrawn_rows(columns)}"
+    # With FINAL a condition on `date_sent` can use the primary key, and columns that are not selected are not merged.
+    return f"{intact_rows(columns, by_key=True)}\nUNION ALL\n{withdrawn_rows(columns)}"
 
 
 def bounced_rows() -> str:
-    """Return the query of the messages that are Bounced, and of what tells which bounces are the To's."""
+    """Return the query of the Bounced messages, with the columns that show which bounces are the To's."""
     columns = ("account_id", "email_id", "date_sent", "channel", "to_domain", "to_key", "to_hash", "status")
-    # Said within, though it names no keys: most messages never bounced.
+    # Applied before the merge, though it is no key condition: most messages never bounced.
     bounced = "t.message_id IN (SELECT message_id FROM bounces)"
-    both = f"{kept_rows(columns, within=bounced, by_key=True)}\nUNION ALL\n{withdrawn_rows(columns, within=bounced)}"
+    both = f"{intact_rows(columns, within=bounced, by_key=True)}\nUNION ALL\n{withdrawn_rows(columns, within=bounced)}"
     return f"SELECT * FROM ({both}) WHERE status = 'Bounced'"
 
 
@@ -429,9 +436,9 @@ def view() -> str:
 
 
 def timeline_rows(within: str = "") -> str:
-    """Return the query of all columns of `message_events`; `within` is as above, on the columns of `t`.
+    """Return the query of all columns of `message_events`; `within` is a condition on the key columns of `t`.
 
-    A condition outside says nothing to the state that an event is joined with.
+    ClickHouse does not push a condition of an outer query down into the joined state.
     """
     by_event = _TABLE.sub("e.", f" PREWHERE {within}") if within else ""
     by_state = _TABLE.sub("f.", f" PREWHERE {within}") if within else ""
@@ -456,7 +463,7 @@ def _rules(columns: Iterable[str]) -> dict[str, str]:
 
 
 def _words(texts: Iterable[str]) -> list[str]:
-    """Return the names that texts have in braces, each once."""
+    """Return the distinct placeholder names in the texts."""
     return [*dict.fromkeys(name for text in texts for _, name, _, _ in Formatter().parse(text) if name)]
 
 
@@ -467,51 +474,51 @@ def _named(texts: Mapping[str, str], meanings: Mapping[str, str]) -> str:
 def _of_state(
     texts: Mapping[str, str], within: str, *, where: str = "", by_key: bool = False, are_pieces: bool = False
 ) -> str:
-    """Return the query of texts by pieces, or by axes and their parts (`are_pieces`); `where` is by these, too."""
+    """Return the query of SQL texts over pieces, or over axes and their parts (`are_pieces`), as `where` is."""
     key = {name: f"{{{name}}}" for name in _KEYS}
-    by_axes = (
-        texts if are_pieces else {name: text.format_map(_OF_STATE | key | _SELVES) for name, text in texts.items()}
-    )
-    found = _words([*by_axes.values(), where])
+    pieces = _STATE_PIECES | key | _AXES_THEMSELVES
+    by_axes = texts if are_pieces else {name: text.format_map(pieces) for name, text in texts.items()}
+    used = _words([*by_axes.values(), where])
     conditions = [_KNOWN, *([within] if within else [])]
-    if by_key or _LEAN.issuperset(found):
-        meanings = {name: f"f.{name}" for name in found} | {
+    if by_key or _CHEAP_UNDER_FINAL.issuperset(used):
+        meanings = {name: f"f.{name}" for name in used} | {
             name: f"tupleElement(f.{axis}, '{part}')" for name, (axis, part) in _PARTS.items()
         }
         meanings["to_hash"] = _TO_HASH.format(intent="f.intent")
         first = " AND ".join(f"({_TABLE.sub('f.', condition)})" for condition in conditions)
         of_table = f"SELECT {_named(by_axes, meanings)} FROM message_state AS f FINAL"
-        if not within:  # a condition from outside finds its place by itself
+        if not within:  # then ClickHouse pushes down a condition of an outer query
             return f"{of_table} WHERE {first}" + (f" AND {where.format_map(meanings)}" if where else "")
         return f"{of_table} PREWHERE {first}" + (f" WHERE {where.format_map(meanings)}" if where else "")
-    joined = {name: join_of(name) for name in dict.fromkeys([*_KEYS, *found])}
+    merged_columns = {name: merged(name) for name in dict.fromkeys([*_KEYS, *used])}
     if within:
-        # An expression: else each month is joined by one thread alone, and nearly all that is asked for is in one
-        # (ClickHouse's setting allow_aggregate_partitions_independently). A condition from outside needs the column.
-        joined["sent_at"] = "toDateTime64(t.sent_at, 3, 'UTC')"
+        # Group by an expression: with the plain column ClickHouse merges each week in one thread, and often all wanted
+        # rows are in one week (setting allow_aggregate_partitions_independently). Without `within` the plain column is
+        # needed, so that a condition of an outer query can be pushed down.
+        merged_columns["sent_at"] = "toDateTime64(t.sent_at, 3, 'UTC')"
     grouped = (
-        f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in joined.items())} FROM message_state AS t"
+        f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in merged_columns.items())} FROM message_state AS t"
         f" WHERE {' AND '.join(f'({condition})' for condition in conditions)}"
-        f" GROUP BY {', '.join(joined[name] for name in _KEYS)}"
+        f" GROUP BY {', '.join(merged_columns[name] for name in _KEYS)}"
     )
-    meanings = {name: f"m.{name}" for name in joined}
-    held = f" WHERE {where.format_map(meanings)}" if where else ""
-    return f"SELECT {_named(by_axes, meanings)} FROM ({grouped}) AS m{held}"
+    meanings = {name: f"m.{name}" for name in merged_columns}
+    condition = f" WHERE {where.format_map(meanings)}" if where else ""
+    return f"SELECT {_named(by_axes, meanings)} FROM ({grouped}) AS m{condition}"
 
 
-def fact_of(name: str) -> str:
-    """Return what requests and decisions say, of the table where its rows are grouped: `channel`, `to_key`, …"""
-    return _FACTS[name].format_map({axis: join_of(axis) for axis in _words([_FACTS[name]])})
+def fact_sql(name: str) -> str:
+    """Return the SQL of a piece of the request or decision (`channel`, `to_key`, …) for a query that groups `t`."""
+    return _FACTS[name].format_map({axis: merged(axis) for axis in _words([_FACTS[name]])})
 
 
-def join_of(name: str) -> str:
-    """Return how an axis of the grouped table, or a part of one, is joined."""
+def merged(name: str) -> str:
+    """Return the SQL that merges an axis, or a part of one, in a query that groups `t`."""
     if name in _KEYS:
         return f"t.{name}"
-    if name == "to_hash":  # here, since what a lambda takes from outside is copied for each element
+    if name == "to_hash":  # computed here, because a lambda copies each outer value for every element
         return _TO_HASH.format(intent="max(t.intent)")
     if name not in _PARTS:
-        return f"{JOINS[name]}(t.{name})"
+        return f"{MERGE_FUNCTIONS[name]}(t.{name})"
     axis, part = _PARTS[name]
     order = (
         f"bitShiftLeft(toUInt256(t.{axis}.known), 128) + bitShiftLeft(toUInt256(t.{axis}.inverse_at), 64)"

@@ -1,3 +1,3 @@
--- A row a message, as message_rows.py has it.
+-- One row per message; message_rows.py builds the SQL.
 CREATE OR REPLACE VIEW messages AS
 {messages};

@@ -1,4 +1,4 @@
--- An event that matches no message.
+-- One row per event that matches no message.
 CREATE OR REPLACE VIEW orphan_events AS
 SELECT
     o.account_id AS account_id,
@@ -28,8 +28,8 @@ SELECT
 FROM orphans AS o FINAL
 WHERE o.event_id NOT IN
 (
-    -- A message has it: by its own ids in some copy, or by a dispatch. The `*` rows are about an address, not a message.
-    -- Copies have the same id of the provider's, or none: by that `holders` names the messages whose events are read.
+    -- Events that belong to a message: a copy has our ids, or a dispatch links it. `*` rows are about an address only.
+    -- All copies have the same provider id, or none, so `holders` finds the messages whose events must be read.
     SELECT e.event_id FROM events AS e
     WHERE (e.account_id, e.sent_at, e.message_id) IN
     (

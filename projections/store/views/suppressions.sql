@@ -1,5 +1,5 @@
--- An address and scope now suppressed or released: what the newest version of the address says. One that states no scope
--- has a row of a blank scope: it voids the one before, and is not shown.
+-- One row per address and scope that is suppressed or released, in the newest version of the address. A version without
+-- scopes has one row with an empty scope; it replaces the version before, and is not shown.
 CREATE OR REPLACE VIEW suppressions AS
 SELECT
     c.channel AS channel,
@@ -11,7 +11,8 @@ SELECT
     c.released_at AS released_at,
     c.actor AS actor,
     c.evidence AS evidence,
-    c.version AS version
+    c.version AS version,
+    c.changed_at AS changed_at
 FROM suppression_changes AS c FINAL
 INNER JOIN
 (

@@ -1,0 +1,351 @@
+"""Releases many addresses that were suppressed by one cause, and undoes that: writes commands to Kafka.
+
+In:  a cause, why it is released, the principal. Out: a `Report`; and unless it is a dry run, a command in the log for
+each address, at a limited rate.
+
+Both are safe to repeat and to resume: the commands have the same ids again, a release is dated to its preview, and what
+is released or undone already is no longer found. Complaints and opt-outs are never released. An undo suppresses exactly
+the addresses that the release freed and that nobody has changed since.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from application.bulk_causes import cause_of, cause_text, text_problem
+from application.errors import FieldsInvalid, ValidationFault
+from application.evidence import is_event_id
+from application.lookups import RunBlocking
+from application.principals import Principal
+from application.suppression_commands import Action, PreparedCommand, build_command
+from application.writing import write
+from processors.kafka.ports import RecordProducer
+from projections.store.ports import Reader
+from projections.suppressions import bulk_queries
+from projections.suppressions.addressing import AddressKey
+from projections.suppressions.bulk_release import (
+    Cause,
+    EvidenceEvent,
+    ReleaseCommand,
+    ReleaseVerdict,
+    ScopeChange,
+    SuppressedScope,
+    UndoVerdict,
+    bulk_id_of,
+    command_id_of,
+    judge_release,
+    judge_undo,
+)
+from projections.suppressions.queries import SuppressionCursor
+from schemas.decoding.ids import ALL, message_id_or_blank, sent_at_us
+from schemas.decoding.times import rfc3339
+from schemas.errors import RequestError
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "BulkRelease",
+    "Limits",
+    "Report",
+    "Undo",
+    "list_bulk_releases",
+    "plan_release",
+    "plan_undo",
+    "release_in_bulk",
+    "released_pages",
+    "undo_release",
+    "valid_bulk_id",
+]
+
+SAMPLES: Final = 10
+"""How many addresses a report shows."""
+
+_IDS_AT_ONCE: Final = 1_000
+_MOST_GROUPS: Final = 1_000
+"""The most different causes that a report counts: codes are texts of providers."""
+_OTHER: Final = "other"
+_REASON_SHOWN: Final = 200
+
+
+class Limits(NamedTuple):
+    """How many addresses are in memory at once, and how fast commands are written."""
+
+    per_second: int = 200
+    rows_at_once: int = 2_000
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def write(self, kafka: RecordProducer, commands: Sequence[PreparedCommand]) -> None:
+        """Write the commands at most at this rate. Raises BrokerError."""
+        for begin in range(0, len(commands), self.per_second):
+            some = commands[begin : begin + self.per_second]
+            await write(kafka, [command.record() for command in some])
+            await self.wait(len(some) / self.per_second)
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRelease:
+    """A bulk release that is planned. The same cause, time and principal give the same commands."""
+
+    bulk_id: str
+    cause: Cause
+    note: str
+    reason: str
+    principal: Principal
+
+    @property
+    def as_of_us(self) -> int:
+        """The time of the preview: what happened later is not released."""
+        return sent_at_us(self.bulk_id)
+
+
+class Undo(NamedTuple):
+    """The undo of a bulk release that is planned."""
+
+    bulk_id: str
+    reason: str
+    principal: Principal
+    at_us: int
+
+
+@dataclass(slots=True)
+class Report:
+    """What a bulk release or its undo does, or would do."""
+
+    bulk_id: str
+    addresses: int = 0
+    by_account: Counter[str] = field(default_factory=Counter)
+    """An address counts for each account with an event that is evidence."""
+    by_cause: Counter[str] = field(default_factory=Counter)
+    """By provider and code. An address counts for each cause."""
+    left: Counter[str] = field(default_factory=Counter)
+    """Addresses that are left as they are, by the reason."""
+    samples: list[dict[str, str]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        return {
+            "id": self.bulk_id,
+            "as_of": rfc3339(sent_at_us(self.bulk_id)),
+            "addresses": self.addresses,
+            "by_account": dict(self.by_account.most_common()),
+            "by_cause": dict(self.by_cause.most_common()),
+            "left": dict(self.left.most_common()),
+            "samples": self.samples,
+        }
+
+    def add(self, sample: Mapping[str, str], accounts: Iterable[str], causes: Iterable[str]) -> None:
+        """Count an address."""
+        self.addresses += 1
+        self.by_account.update(accounts)
+        for cause in causes:
+            is_counted = cause in self.by_cause or len(self.by_cause) < _MOST_GROUPS
+            self.by_cause[cause if is_counted else _OTHER] += 1
+        if len(self.samples) < SAMPLES:
+            self.samples.append(dict(sample))
+
+
+def plan_release(
+    fields: Mapping[str, str | None], reason: str, principal: Principal, now_us: int, *, bulk_id: str | None = None
+) -> BulkRelease:
+    """Return the bulk release of the cause that `fields` state; with the id of its preview, exactly that one.
+
+    Raises FieldsInvalid, and RequestError for an account that the principal does not have or an id of another cause.
+    """
+    cause = cause_of(fields, principal)
+    _require_reason(reason)
+    id_ = bulk_id_of(cause, now_us) if bulk_id is None else valid_bulk_id(bulk_id)
+    if id_ != bulk_id_of(cause, sent_at_us(id_)) or sent_at_us(id_) > now_us:
+        raise RequestError(
+            f"{id_} is not the id of a preview with these filters",
+            "the id",
+            "Repeat the filters of the preview, or preview again",
+        )
+    return BulkRelease(id_, cause, f"bulk release: {cause_text(fields)}", reason, principal)
+
+
+def plan_undo(bulk_id: str, reason: str, principal: Principal, now_us: int) -> Undo:
+    """Return the undo of a bulk release. Raises FieldsInvalid, and RequestError for what is not an id."""
+    _require_reason(reason)
+    return Undo(valid_bulk_id(bulk_id), reason, principal, now_us)
+
+
+def valid_bulk_id(text: str) -> str:
+    """Return the id of a bulk release in lower case. Raises RequestError."""
+    known = message_id_or_blank(text)
+    if not known:
+        mend = "Give an id that `sendledger incident list` shows"
+        raise RequestError(f"{text[:60]!r} is not the id of a bulk release", "the id", mend)
+    return known
+
+
+async def release_in_bulk(
+    kafka: RecordProducer | None,
+    store: Reader,
+    release: BulkRelease,
+    limits: Limits = DEFAULT_LIMITS,
+    run: RunBlocking = asyncio.to_thread,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Release the addresses; without `kafka` only count them. Raises BrokerError, RecordRefused, StoreError."""
+    report = Report(release.bulk_id)
+    pages = _release_pages(store, release, limits.rows_at_once)
+    while page := await run(next, pages, ()):
+        commands = [_release_command(one.row, release) for one in page if one.verdict is ReleaseVerdict.RELEASE]
+        if kafka is not None:
+            await limits.write(kafka, commands)
+        for one in page:
+            _count_release(report, one, release.cause)
+        progress(report.addresses)
+    return report
+
+
+async def undo_release(
+    kafka: RecordProducer | None,
+    store: Reader,
+    undo: Undo,
+    limits: Limits = DEFAULT_LIMITS,
+    run: RunBlocking = asyncio.to_thread,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Suppress again what a bulk release freed and nobody has changed since; without `kafka` only count it.
+
+    Raises RequestError for an unknown id, BrokerError, RecordRefused, StoreError.
+    """
+    report = Report(undo.bulk_id)
+    pages = released_pages(store, undo.bulk_id, undo.principal, limits.rows_at_once)
+    while page := await run(next, pages, ()):
+        judged = [(released.command, judge_undo(*released)) for released in page]
+        wanted = [command for command, verdict in judged if verdict is UndoVerdict.UNDO]
+        if kafka is not None:
+            await limits.write(kafka, [_undo_command(one, undo) for one in wanted])
+        for command in wanted:
+            sample = {"address": command.address, "scope": command.scope}
+            report.add(sample, [command.scope], ())
+        report.left.update(str(verdict) for _, verdict in judged if verdict is not UndoVerdict.UNDO)
+        progress(report.addresses)
+    return report
+
+
+def list_bulk_releases(store: Reader, principal: Principal, *, limit: int) -> list[dict[str, Any]]:
+    """Return the newest bulk releases in the scopes of the principal, newest first. Raises StoreError."""
+    query = bulk_queries.bulk_releases(_scopes(principal), limit=min(limit, bulk_queries.MAX_BULK_RELEASES))
+    return store.rows(query.sql, query.parameters)
+
+
+class ReleasedAddress(NamedTuple):
+    """A command of a bulk release, and the changes of its address and scope, oldest first."""
+
+    command: ReleaseCommand
+    changes: Sequence[ScopeChange]
+
+
+def released_pages(
+    store: Reader, bulk_id: str, principal: Principal, rows_at_once: int = DEFAULT_LIMITS.rows_at_once
+) -> Iterator[Sequence[ReleasedAddress]]:
+    """Yield the addresses of a bulk release in the scopes of the principal. Raises RequestError if there are none."""
+    after = ""
+    while True:
+        query = bulk_queries.release_commands(bulk_id, _scopes(principal), limit=rows_at_once, after=after)
+        commands = [ReleaseCommand(*row) for row in store.tuples(query.sql, query.parameters)]
+        if not commands:
+            break
+        query = bulk_queries.scope_changes(sorted({command.address for command in commands}))
+        changes: defaultdict[tuple[str, ...], list[ScopeChange]] = defaultdict(list)
+        for channel, address, scope, *change in store.tuples(query.sql, query.parameters):
+            changes[channel, address, scope].append(ScopeChange(*change))
+        yield [ReleasedAddress(one, changes[one.channel, one.address, one.scope]) for one in commands]
+        after = commands[-1].command_id
+    if not after:
+        mend = "See `sendledger incident list`. One of the last seconds may not be in the tables yet"
+        raise RequestError("There is no bulk release with this id", bulk_id, mend)
+
+
+def _require_reason(reason: str) -> None:
+    if problem := text_problem(reason):
+        raise FieldsInvalid([ValidationFault("reason", problem)])
+
+
+class _Judged(NamedTuple):
+    row: SuppressedScope
+    events: Sequence[EvidenceEvent]
+    verdict: ReleaseVerdict
+
+
+def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> Iterator[Sequence[_Judged]]:
+    """Yield the suppressions that may have the cause, judged."""
+    after: SuppressionCursor | None = None
+    while True:
+        scopes = _scopes(release.principal)
+        query = bulk_queries.suppressed_scopes(release.cause, scopes, limit=rows_at_once, after=after)
+        rows = [SuppressedScope(*row) for row in store.tuples(query.sql, query.parameters)]
+        if not rows:
+            return
+        events = _events_of(store, rows)
+        for_each = [[event for known in row.evidence for event in events[known]] for row in rows]
+        yield [
+            _Judged(row, of_row, judge_release(row, of_row, release.cause, release.as_of_us))
+            for row, of_row in zip(rows, for_each, strict=True)
+        ]
+        after = SuppressionCursor(rows[-1].channel, rows[-1].address, rows[-1].scope)
+
+
+def _events_of(store: Reader, rows: Sequence[SuppressedScope]) -> Mapping[str, Sequence[EvidenceEvent]]:
+    """The events of the evidence by id: those of messages, else those that match no message."""
+    found: defaultdict[str, list[EvidenceEvent]] = defaultdict(list)
+    wanted = {known for row in rows for known in row.evidence if is_event_id(known)}
+    for query_of in (bulk_queries.evidence_of_messages, bulk_queries.evidence_without_message):
+        missing = sorted(wanted - found.keys())
+        for begin in range(0, len(missing), _IDS_AT_ONCE):
+            query = query_of(missing[begin : begin + _IDS_AT_ONCE])
+            for row in store.tuples(query.sql, query.parameters):
+                event = EvidenceEvent(*row)
+                found[event.event_id].append(event)
+    return found
+
+
+def _count_release(report: Report, judged: _Judged, cause: Cause) -> None:
+    row, events, verdict = judged
+    if verdict is ReleaseVerdict.UNRELATED:
+        return
+    if verdict is not ReleaseVerdict.RELEASE:
+        report.left[str(verdict)] += 1
+        return
+    accounts = {event.account_id for event in events if event.account_id} if row.scope == ALL else {row.scope}
+    of_cause = [event for event in events if cause.met_by(event)]
+    codes = {f"{event.provider} {event.enhanced_code or event.code}".strip() for event in of_cause}
+    sample = {
+        "address": row.address,
+        "scope": row.scope,
+        "since": rfc3339(row.since_us),
+        "reason": of_cause[0].reason[:_REASON_SHOWN] if of_cause else row.reason,
+    }
+    report.add(sample, accounts or {ALL}, codes or {row.reason})
+
+
+def _release_command(row: SuppressedScope, release: BulkRelease) -> PreparedCommand:
+    key = AddressKey(row.channel, row.address)
+    id_ = command_id_of(release.bulk_id, "release", key, row.scope)
+    fields = {"scope": row.scope, "reason": release.reason, "note": release.note}
+    return _command(key, fields, "release", release.principal, release.as_of_us, id_)
+
+
+def _undo_command(command: ReleaseCommand, undo: Undo) -> PreparedCommand:
+    key = AddressKey(command.channel, command.address)
+    fields = {"scope": command.scope, "reason": undo.reason, "note": f"undoes bulk release {undo.bulk_id}"}
+    id_ = command_id_of(undo.bulk_id, "undo", key, command.scope)
+    return _command(key, fields, "suppress", undo.principal, undo.at_us, id_)
+
+
+def _command(
+    key: AddressKey, fields: Mapping[str, str], action: Action, principal: Principal, at_us: int, command_id: str
+) -> PreparedCommand:
+    whole = {"channel": key.channel, "address": key.address, **fields}
+    return build_command(whole, action, actor=principal.subject, now_us=at_us, command_id=command_id)
+
+
+def _scopes(principal: Principal) -> Sequence[str] | None:
+    return None if principal.covers_all else sorted(principal.accounts)

@@ -1,0 +1,47 @@
+"""`migrate` and `topics`: ClickHouse's tables and Kafka's topics."""
+
+import typer
+
+from cli.options import AsJson
+from cli.process import run
+from cli.progress import waiting_for
+from cli.settings import settings_from_env
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+def migrate(as_json: AsJson = False) -> None:
+    """Migrate the database to the newest version; safe to repeat, and to run concurrently.
+
+    Example: sendledger migrate
+    """
+    from cli.output import show
+    from cli.stores import open_store
+    from projections.store import migrate as migrations
+    from schemas.settings import MigrateSettings
+
+    settings = settings_from_env(MigrateSettings)
+    with open_store(settings, timeout_seconds=600) as store:  # changing a large table can take long
+        done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]
+        if migrations.set_content_retention(store, settings.content_retention_days):
+            done.append({"applied": "retention", "name": f"contents: {settings.content_retention_days} days"})
+    show(done, as_json=as_json, none="Nothing to apply.")
+
+
+@app.command()
+def topics(as_json: AsJson = False) -> None:
+    """Create the missing topics.
+
+    Example: sendledger topics
+    """
+    from cli.output import show
+    from processors.kafka.topics import create_topics
+    from schemas.settings import TopicSettings
+
+    settings = settings_from_env(TopicSettings)
+    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+        made = run(create_topics(settings))
+    show([{"made": name} for name in made], as_json=as_json, none="All topics exist.")

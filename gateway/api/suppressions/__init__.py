@@ -1,0 +1,1 @@
+"""Routes of suppressions: commands (suppress, release, opt in, import), lists and single addresses."""

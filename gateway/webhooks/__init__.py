@@ -1,0 +1,3 @@
+"""The webhook routes. A body is stored as it came: `application.signatures` checks its signature, and the ledger
+decodes its content.
+"""

@@ -1,0 +1,25 @@
+-- One row per account, month of Date Sent and projection: how many rows it has, and the sum of their hashes. Sums do not
+-- depend on the order in which rows were written or merged, so a rebuilt projection that has the same sums has the same
+-- rows. What concerns addresses has the scope as account and the month since when.
+CREATE OR REPLACE VIEW projection_hashes AS
+SELECT account_id, month, projection, count() AS rows, lower(hex(sum(row_hash))) AS hash
+FROM
+(
+    SELECT account_id, toStartOfMonth(date_sent) AS month, 'messages' AS projection, cityHash64(tuple(*)) AS row_hash
+    FROM messages
+    UNION ALL
+    SELECT account_id, toStartOfMonth(sent_at), 'events', cityHash64(tuple(*))
+    FROM events FINAL
+    WHERE link != 'withdrawn'
+    UNION ALL
+    SELECT account_id, toStartOfMonth(UUIDv7ToDateTime(message_id, 'UTC')), 'bounces', cityHash64(tuple(*))
+    FROM bounces FINAL
+    WHERE link != 'withdrawn'
+    UNION ALL
+    SELECT account_id, toStartOfMonth(sent_at), 'contents', cityHash64(tuple(*))
+    FROM contents FINAL
+    UNION ALL
+    SELECT scope, toStartOfMonth(since), 'suppressions', cityHash64(tuple(*))
+    FROM suppressions
+)
+GROUP BY account_id, month, projection;

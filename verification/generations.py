@@ -1,0 +1,282 @@
+"""Compare two generations: which rows only one of them has, and which rows say something else.
+
+In:  two generations of one installation that have read the log equally far.
+Out: for each subject the numbers of rows that are missing, too many or different, what their main column says before
+     and after, and samples with the columns that differ.
+
+Sums of the hashes of rows, by buckets of their keys, are compared first: equal generations cost one reading of each, in
+a memory that does not grow with them. Only buckets that differ are compared row by row.
+
+The log may go on meanwhile, so a row may be in one generation and not yet in the other. A difference counts if two
+comparisons find it, the second after both have read the log further (`confirm`).
+"""
+# ruff: noqa: S608 - names of our own tables and columns
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from projections.store import Store
+from verification.part import WHOLE, Part
+
+__all__ = ["SUBJECTS", "Comparison", "Generations", "Sample", "Subject"]
+
+BUCKETS: Final = 16_384
+_ROWS_AT_ONCE: Final = 500_000
+"""Rows of both generations that one query compares by key."""
+_SAMPLES: Final = 10
+_MAX_KEYS: Final = 1_000_000
+"""Keys that are remembered for the second comparison. Of more differences, those that pass are not worth the memory."""
+_MEMORY: Final = "SETTINGS max_bytes_before_external_group_by = 1000000000, max_bytes_before_external_sort = 1000000000"
+
+
+Kind = Literal["missing", "extra", "changed"]
+"""How a row differs: only the second generation has it, only the first has it, or both have it with other values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A view or a table whose rows are compared."""
+
+    name: str
+    key: tuple[str, ...]
+    main: str = ""
+    """The column whose values before and after are counted."""
+    is_table: bool = True
+    """Read merged; a view does that itself."""
+    where: str = "1"
+    ignored: tuple[str, ...] = ()
+    """Columns that say when or how a row was stored, and not what is so."""
+    months: str = ""
+    """The time column by whose months a view is read that has to keep all rows of a query in memory."""
+    message: str = ""
+    """The column with the message's id, if only rows of a part of the messages may be there."""
+    may_have_more: bool = False
+    """Whether rows that only the first generation has do no harm: an index may have entries that lead nowhere now."""
+
+
+_NOT_WITHDRAWN: Final = "link != 'withdrawn'"
+"""Whether an event was once matched to another message depends on the order in which records were read."""
+SUBJECTS: Final = (
+    Subject(
+        "messages", ("account_id", "email_id"), main="status", is_table=False, months="date_sent", message="email_id"
+    ),
+    Subject("suppressions", ("channel", "address", "scope"), main="suppressed", is_table=False),
+    Subject(
+        "events",
+        ("account_id", "message_id", "event_id"),
+        main="type",
+        where=_NOT_WITHDRAWN,
+        message="message_id",
+    ),
+    Subject("orphans", ("provider", "provider_message_id", "event_id"), main="type", ignored=("stored_at",)),
+    Subject(
+        "bounces",
+        ("account_id", "channel", "address", "message_id", "event_id"),
+        main="type",
+        where=_NOT_WITHDRAWN,
+        message="message_id",
+    ),
+    Subject("dispatches", ("provider", "provider_message_id", "account_id", "message_id")),
+    Subject("contents", ("account_id", "message_id"), message="message_id"),
+    Subject("suppression_changes", ("channel", "address", "version", "scope"), main="suppressed"),
+    Subject("opt_outs", ("channel", "address", "version", "scope", "group", "sender")),
+    Subject("commands", ("command_id",), main="action"),
+    Subject("policies", ("account_id",)),
+    Subject("preferences", ("account_id", "recipient_kind", "recipient_id")),
+    Subject("holders", ("known_by", "account_id", "message_id"), message="message_id", may_have_more=True),
+    Subject("addressees", ("account_id", "channel", "address"), may_have_more=True),
+    # Kept for eight days, and until a whole day has gone. Whether an event found its message may come and go.
+    Subject(
+        "arrivals",
+        ("provider", "received_at", "partition", "offset", "position"),
+        main="type",
+        ignored=("has_message",),
+        may_have_more=True,
+    ),
+)
+"""Every table with what is known; a test compares them with the migrations. Left out are `message_state`, which
+`messages` shows, and `recent_orphans`, a list of what is to be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row that differs. `columns`: what differs, with the values before and after; blank if a row is missing."""
+
+    key: tuple[str, ...]
+    kind: Kind
+    columns: Mapping[str, tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What the second generation would change in one subject."""
+
+    subject: Subject
+    rows: tuple[int, int] = (0, 0)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many rows go from which value of the main column to which; blank where there is no row."""
+    samples: list[Sample] = field(default_factory=list)
+    keys: dict[int, Kind] = field(default_factory=dict)
+    """By a hash of the row's key; of the first million."""
+    buckets: Sequence[int] = ()
+
+    @property
+    def total(self) -> int:
+        """Rows that are not the same in both."""
+        return self.kinds.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Two generations of one installation, and the part of the messages that is compared."""
+
+    store: Store
+    first: int
+    second: int
+    part: Part = WHOLE
+
+    def compare(self, subjects: Iterable[Subject] = SUBJECTS) -> list[Comparison]:
+        """Compare subject by subject. Raises StoreError."""
+        return [_Comparing(self, subject).compare() for subject in subjects]
+
+    def confirm(self, before: Iterable[Comparison]) -> list[Comparison]:
+        """Compare again what differed, and return what still does, with samples. Raises StoreError."""
+        return [_Comparing(self, one.subject).compare(one) if one.total else one for one in before]
+
+
+class _Comparing:
+    """One comparison of one subject."""
+
+    def __init__(self, of: Generations, subject: Subject) -> None:
+        self._store, self._subject = of.store, subject
+        self._databases = (of.store.tables_of(of.first), of.store.tables_of(of.second))
+        self._where = f"({subject.where})"
+        if subject.message and not of.part.is_whole:
+            self._where += f" AND ({of.part.condition(subject.message)})"
+        self._columns = self._common_columns()
+        self._key = f"cityHash64(tuple({', '.join(subject.key)}))"
+        self._hash = f"cityHash64(tuple({', '.join(self._columns)}))"
+
+    def compare(self, before: Comparison | None = None) -> Comparison:
+        found = Comparison(self._subject)
+        if before is None:
+            sums, found.rows = self._sums()
+            found.buckets = sorted(bucket for bucket, sides in sums.items() if sides[0] != sides[1])
+            sizes = {bucket: sums[bucket][0][1] + sums[bucket][1][1] for bucket in found.buckets}
+        else:
+            found.rows, found.buckets = before.rows, before.buckets
+            sizes = dict.fromkeys(found.buckets, -(-sum(found.rows) // BUCKETS))
+        for some in _chunks(sizes):
+            self._add_rows(found, some, before.keys if before and len(before.keys) == before.total else None)
+        if before is not None and found.keys:
+            found.samples = self._samples([*found.keys][:_SAMPLES], found)
+        return found
+
+    def _common_columns(self) -> list[str]:
+        rows = self._store.tuples(
+            "SELECT name FROM system.columns WHERE database IN {databases:Array(String)} AND table = {table:String}"
+            " AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') GROUP BY name HAVING uniqExact(database) = 2"
+            " ORDER BY name",
+            {"databases": list(self._databases), "table": self._subject.name},
+        )
+        return [name for (name,) in rows if name not in self._subject.ignored]
+
+    def _source(self, side: int, where: str) -> str:
+        final = " FINAL" if self._subject.is_table else ""
+        return f"{self._databases[side]}.{self._subject.name}{final} WHERE {self._where} AND ({where})"
+
+    def _sums(self) -> tuple[dict[int, list[tuple[int, int]]], tuple[int, int]]:
+        """Return, by bucket, the sum of hashes and the number of rows in each generation; and all rows of each."""
+        sums = dict[int, list[tuple[int, int]]]()
+        rows = [0, 0]
+        for side in (0, 1):
+            for where in self._windows(side):
+                for bucket, total, count in self._store.tuples(
+                    f"SELECT {self._key} % {BUCKETS} AS bucket, sum({self._hash}), count()"
+                    f" FROM {self._source(side, where)} GROUP BY bucket {_MEMORY}"
+                ):
+                    sides = sums.setdefault(bucket, [(0, 0), (0, 0)])
+                    sides[side] = (sides[side][0] + total) % 2**64, sides[side][1] + count
+                    rows[side] += count
+        return sums, (rows[0], rows[1])
+
+    def _windows(self, side: int) -> list[str]:
+        """Return conditions that split a subject into months; one that is always true if it is read at once."""
+        column = self._subject.months
+        if not column:
+            return ["1"]
+        months = self._store.tuples(
+            "SELECT DISTINCT toStartOfMonth(sent_at) AS month, toString(month), toString(addMonths(month, 1))"
+            f" FROM {self._databases[side]}.message_state ORDER BY month"
+        )
+        return [
+            f"({column} >= toDateTime64('{first}', 3, 'UTC')) AND ({column} < toDateTime64('{end}', 3, 'UTC'))"
+            for _, first, end in months
+        ]
+
+    def _add_rows(self, found: Comparison, buckets: Sequence[int], known: Mapping[int, object] | None) -> None:
+        """Add the rows of the buckets that differ; of those in `known` alone, if that is given."""
+        main = f"toString({self._subject.main})" if self._subject.main else "''"
+        chosen = f"{self._key} % {BUCKETS} IN ({', '.join(map(str, buckets))})"
+        sides = " UNION ALL ".join(
+            f"SELECT {side} AS side, {self._key} AS id, {self._hash} AS hash, {main} AS main"
+            f" FROM {self._source(side, chosen)}"
+            for side in (0, 1)
+        )
+        rows = self._store.tuples(
+            "SELECT id, countIf(side = 0) AS rows_before, countIf(side = 1) AS rows_after,"
+            f" anyIf(main, side = 0), anyIf(main, side = 1) FROM ({sides}) GROUP BY id"
+            " HAVING rows_before != rows_after OR sumIf(hash, side = 0) != sumIf(hash, side = 1)"
+            f" ORDER BY id {_MEMORY}"
+        )
+        for key, rows_before, rows_after, value_before, value_after in rows:
+            kind: Kind = "changed" if rows_before and rows_after else "missing" if rows_after else "extra"
+            if (kind == "extra" and self._subject.may_have_more) or (known is not None and key not in known):
+                continue
+            found.kinds[kind] += 1
+            found.transitions[value_before, value_after] += 1
+            if len(found.keys) < _MAX_KEYS:
+                found.keys[key] = kind
+
+    def _samples(self, keys: Sequence[int], found: Comparison) -> list[Sample]:
+        sides = [self._texts(side, keys) for side in (0, 1)]
+        samples = []
+        for key in keys:
+            before, after = (texts.get(key, ((), {})) for texts in sides)
+            columns = {
+                name: (before[1].get(name, ""), after[1].get(name, ""))
+                for name in self._columns
+                if before[1] and after[1] and before[1].get(name) != after[1].get(name)
+            }
+            samples.append(Sample(before[0] or after[0], found.keys[key], columns))
+        return samples
+
+    def _texts(self, side: int, keys: Sequence[int]) -> dict[int, tuple[tuple[str, ...], dict[str, str]]]:
+        """Return the key and all columns of the rows, as text."""
+        shown = ", ".join(map(_text, self._columns))
+        key = ", ".join(map(_text, self._subject.key))
+        chosen = f"{self._key} IN ({', '.join(map(str, keys))})"
+        rows = self._store.tuples(f"SELECT {self._key} AS id, [{key}], [{shown}] FROM {self._source(side, chosen)}")
+        return {row[0]: (tuple(row[1]), dict(zip(self._columns, row[2], strict=True))) for row in rows}
+
+
+def _text(column: str) -> str:
+    if column == "event_id":
+        return "lower(hex(event_id))"
+    return f"ifNull(toString({column}), '')"
+
+
+def _chunks(sizes: Mapping[int, int]) -> Iterator[list[int]]:
+    """Split buckets, given with their numbers of rows, into queries of some hundred thousand rows."""
+    some, rows = list[int](), 0
+    for bucket, size in sizes.items():
+        if some and rows + size > _ROWS_AT_ONCE:
+            yield some
+            some, rows = [], 0
+        some.append(bucket)
+        rows += size
+    if some:
+        yield some
