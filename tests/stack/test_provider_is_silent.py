@@ -3,7 +3,7 @@
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,11 +13,10 @@ from uuid import uuid4
 import pytest
 from prometheus_client import generate_latest
 
-from processors.kafka.topics import create_topics
 from projections.store import Store
 from projections.weather.silence import Cause
-from schemas.settings import TopicSettings
 from schemas.telemetry import UP, Telemetry
+from tests.gate.cluster import Kafka, kafka_with_topics
 from tests.operating.commands import in_process
 from tests.stores import fresh_store
 from tests.weather.building import write_delivered_silence
@@ -68,11 +67,17 @@ def store(clickhouse_url: str) -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture(scope="module")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kafka]:
+    """A broker of these tests alone: dead letters and unread webhooks of other tests would be evidence here."""
+    async with kafka_with_topics(tmp_path_factory.mktemp("silent")) as kafka:
+        yield kafka
+
+
 @pytest.fixture
-async def env(kafka_bootstrap: str, clickhouse_url: str, store: Store, gateway_metrics: str) -> dict[str, str]:
-    await create_topics(TopicSettings(kafka_bootstrap=kafka_bootstrap))
+def env(kafka: Kafka, clickhouse_url: str, store: Store, gateway_metrics: str) -> dict[str, str]:
     return {
-        "SENDLEDGER_KAFKA_BOOTSTRAP": kafka_bootstrap,
+        "SENDLEDGER_KAFKA_BOOTSTRAP": kafka.bootstrap,
         "SENDLEDGER_CONSUMER_GROUP": f"ledger-{uuid4().hex[:8]}",
         "SENDLEDGER_CLICKHOUSE_URL": clickhouse_url,
         "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
