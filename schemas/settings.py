@@ -266,7 +266,8 @@ class GatewayMetricsSettings(Settings):
     gateway_metrics: str = Field(
         "",
         description="URLs of the gateways' metrics, several separated by commas: `sendledger weather` and the page"
-        " Weather count refused signatures with them. Without it, a gateway counts its own",
+        " Weather count refused signatures with them. Without it, a gateway counts its own, and `sendledger weather`"
+        " shows them as unknown",
     )
 
 

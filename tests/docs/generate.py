@@ -6,17 +6,15 @@ Out: `docs/reference/{settings,topics,records,metrics,problems,http,cli}.md`, an
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import typer.main
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cli.main import app
 from gateway.problem_codes import KINDS
 from schemas import settings, topics
 from schemas.asyncapi import document
@@ -24,36 +22,13 @@ from schemas.examples import EXAMPLES
 from schemas.headers import REASONS
 from schemas.json_schemas import HEADERS, RECORDS, definitions
 from schemas.telemetry import CATALOGUE, PREFIX
+from tests.docs.commands import commands, readers
 from tests.docs.http import http_document, http_sections, sentence
 
-__all__ = ["PAGES", "REFERENCE", "ROOT", "commands"]
+__all__ = ["PAGES", "REFERENCE", "ROOT"]
 
 ROOT: Final = Path(__file__).parents[2]
 REFERENCE: Final = ROOT / "docs" / "reference"
-
-READERS: Final[dict[str, type[settings.Settings]]] = {
-    "migrate": settings.MigrateSettings,
-    "status": settings.StoreSettings,
-    "explain": settings.RawEventSettings,
-    "lag": settings.ReadersSettings,
-    "topics": settings.TopicSettings,
-    "worker ledger": settings.LedgerSettings,
-    "worker gate": settings.GateSettings,
-    "gateway": settings.GatewaySettings,
-    "token create": settings.TokenSettings,
-    "suppress": settings.CommandSettings,
-    "release": settings.CommandSettings,
-    "opt-in": settings.CommandSettings,
-    "suppressions": settings.StoreSettings,
-    "incident release": settings.IncidentSettings,
-    "incident undo": settings.IncidentSettings,
-    "incident list": settings.StoreSettings,
-    "incident refused": settings.IncidentSettings,
-    "simulate": settings.SimulatorSettings,
-    "verify": settings.VerifySettings,
-    "rebuild": settings.RebuildSettings,
-}
-"""Which settings each command reads. `up` sets all of them; `doctor` checks all of them."""
 
 _MAKE_VERB: Final = re.compile(r"^([a-z-]+):[^#\n]*## (.+)$", re.M)
 _COMPUTED_DEFAULTS: Final = {"instance": "the host's name and `-0`"}
@@ -76,6 +51,10 @@ environment only. For another folder's stack, or for a program, load the file in
 
 Settings in the environment of `up` override its own defaults; where `SENDLEDGER_KAFKA_BOOTSTRAP` or
 `SENDLEDGER_CLICKHOUSE_URL` is set, it does not start that service.
+
+*Read by* has the commands. `worker`, `incident` and `dead-letters` mean all commands of that name. Some settings are
+read only with an option: `explain --raw`, `verify --from log`, `simulate --via http`. `up` sets all settings of its
+stack, and `doctor` checks all.
 """
 
 _DEV_ENV: Final = """\
@@ -222,16 +201,16 @@ command prints one object per line.
 def settings_page() -> str:
     """Every variable: its default, its bounds, and which commands read it."""
     fields: dict[str, FieldInfo] = {}
-    readers: dict[str, list[str]] = {}
-    for command, kind in READERS.items():
-        for name, field in kind.model_fields.items():
+    read_by: dict[str, list[str]] = {}
+    for command, read in readers().items():
+        for name, field in read.items():
             fields[name] = field
-            readers.setdefault(name, []).append(f"`{command}`")
+            read_by.setdefault(name, []).append(command)
     rows = (
         (
             f"`{settings.PREFIX}{name.upper()}`",
             _default(name, field),
-            ", ".join(readers[name]),
+            ", ".join(f"`{command}`" for command in _by_group(read_by[name])),
             sentence(field.description or "") + _bounds(field),
         )
         for name, field in sorted(fields.items())
@@ -390,18 +369,14 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
 }
 
 
-def commands() -> list[tuple[str, Any]]:
-    """Return every command that does something, by its full name (`worker ledger`), in the order of the help."""
-    return list(_leaves(typer.main.get_command(app), ()))
-
-
-def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    children = getattr(command, "commands", None)
-    if not children:
-        yield " ".join(path), command
-        return
-    for name, child in children.items():
-        yield from _leaves(child, (*path, name))
+def _by_group(read_by: Sequence[str]) -> list[str]:
+    """Return names of commands, with `incident` for all commands of `incident`."""
+    groups: dict[str, list[str]] = {}
+    for name, _ in commands():
+        groups.setdefault(name.split(" ")[0], []).append(name)
+    whole = {group for group, names in groups.items() if len(names) > 1 and {*names} <= {*read_by}}
+    shown = (group if (group := name.split(" ")[0]) in whole else name for name in read_by)
+    return list(dict.fromkeys(shown))
 
 
 def _parameter(parameter: Any) -> tuple[str, str, str]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.docs.generate import ROOT, commands
+from tests.docs.commands import commands
+from tests.docs.generate import ROOT
 
 HOW_TO: Final = ROOT / "docs" / "how-to"
 RUNBOOKS: Final = (
