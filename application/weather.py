@@ -1,7 +1,9 @@
-"""How the events of each provider arrive now, compared with the day before; who is silent, and on whose side that is.
+"""How the events of each provider arrive now, compared with the day before; who is silent, and who is likely at fault.
 
-In:  ClickHouse for what arrived; Kafka for what the ledger has not read and what it parked; what the gateways refused.
-Out: a `Weather`. What Kafka or the gateways don't tell is None, and the judgement says so; ClickHouse must answer.
+In:  ClickHouse for what arrived; Kafka for webhooks that the ledger has not read and for dead letters; the number of
+webhooks that the gateways refused.
+Out: a `Weather`. Without ClickHouse there is none. What Kafka or the gateways do not answer is None, and the judgement
+of a silence names it.
 """
 
 import asyncio
@@ -46,7 +48,7 @@ class Refusals(NamedTuple):
     number: int
     """Since the gateways started."""
     last_us: int
-    """0: none."""
+    """When the last one was refused; 0 if none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ async def read_weather(
 
 
 def _rows(found: Sequence[Arrivals], before: Sequence[Arrivals], heard: Sequence[Heard]) -> list[WeatherRow]:
-    """A row for each type that was heard of within the day, also if nothing arrived within the window."""
+    """Return a row for each type of which an event arrived within the day, also if none did within the window."""
     now = {(one.provider, one.type): one for one in found}
     then = {(one.provider, one.type): one for one in before}
     return [
@@ -154,12 +156,12 @@ def _none(key: tuple[str, str]) -> Arrivals:
 
 
 def _recent(refusals: Refusals | None, from_us: int) -> int:
-    """How many were refused, if the last one is recent: older ones explain nothing."""
+    """Return how many were refused; 0 if the last one was before the window, since such explain no silence of now."""
     return refusals.number if refusals and refusals.last_us >= from_us else 0
 
 
 async def _unread(bootstrap: str, consumer_group: str) -> Counter[str]:
-    """Webhooks that the ledger has not read, by provider."""
+    """Return how many webhooks the ledger has not read, by provider."""
     topics = {topic.name: provider for provider, topic in WEBHOOKS.items()}
     measured = await lag(bootstrap, [ConsumerGroup(consumer_group, tuple(topics))])
     unread = Counter[str]()
@@ -169,7 +171,7 @@ async def _unread(bootstrap: str, consumer_group: str) -> Counter[str]:
 
 
 async def _letters(bootstrap: str, from_us: int) -> Counter[str]:
-    """Open dead letters of webhooks since a time, by provider."""
+    """Return how many open dead letters of webhooks there are since a time, by provider."""
     found = await read_open_letters(
         bootstrap, since_ms=from_us // 1000, most=_MAX_LETTERS, within_seconds=_KAFKA_SECONDS
     )

@@ -28,7 +28,7 @@ _COLUMNS: Final = (
     Column("received"),
     Column("day_before", title="before"),
     Column("copies"),
-    Column("out_of_order", title="late"),
+    Column("out_of_order", title="disorder"),
     Column("p50"),
     Column("p95"),
     Column("orphans"),
@@ -94,7 +94,7 @@ def follow_weather(
 
 
 def _lines(silence: Mapping[str, Any]) -> Iterator[str]:
-    """A silence as a paragraph: what it is, whose side it is on, and what to do."""
+    """Yield the lines of a silence: what is silent, who is likely at fault and why, and what to do."""
     for head, text in (
         ("SILENT  ", silence["what"]),
         ("        ", f"{_LIKELY[silence['likely']]}: {silence['because']}"),

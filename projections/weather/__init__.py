@@ -1,1 +1,1 @@
-"""Provider weather: how the events of each provider arrive, and who has gone silent."""
+"""Provider weather: how the events of each provider arrive, and which of them is silent."""

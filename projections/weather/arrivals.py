@@ -1,7 +1,7 @@
 """How the events of the providers arrived within a window of time: the queries on `arrivals`.
 
-In:  a store to read from; times in microseconds. Out: rows by provider and type. Every query is bounded by
-`received_at`, the first column of the table's key: it reads the days it asks for, however long the log is.
+In:  a store to read from; times in microseconds. Out: rows by provider and type. Every query limits `received_at`, the
+first column of the table's key: its cost depends on the traffic of these days, not on the length of the log.
 """
 
 from typing import Final, NamedTuple
@@ -23,19 +23,19 @@ class Arrivals(NamedTuple):
     provider: str
     type: str
     received: int
-    """Copies that arrived within the window."""
+    """Events that arrived within the window, each copy counted."""
     events: int
     """Distinct events among them."""
     copies: int
-    """Copies of these events that arrived within the window or the day before it."""
+    """Copies of these events that arrived within the window or in the day before it."""
     first: int
-    """Events whose first copy arrived within the window: the following values are about these."""
+    """New events: their first copy arrived within the window. The next three values are about these."""
     out_of_order: int
-    """Those that are older than an event of the same message that had arrived before."""
+    """New events that happened before another event of the same message which had arrived earlier."""
     p50: float | None
-    """Seconds from an event until it arrived: half took no longer, …"""
+    """Seconds from when an event happened until it arrived, for half of them at most. None if none has a time."""
     p95: float | None
-    """… and 95 %. None if no event has a time of its own."""
+    """The same for 95 %."""
     orphans: int
     """Of `events`: those that belong to no message of ours, as far as is known."""
 
@@ -46,7 +46,7 @@ class Arrivals(NamedTuple):
 
     @property
     def out_of_order_share(self) -> float | None:
-        """Of the events that are new; None without any."""
+        """The share of the new events that are out of order; None without any."""
         return self.out_of_order / self.first if self.first else None
 
 
@@ -57,13 +57,16 @@ def read_arrivals(store: Reader, from_us: int, to_us: int) -> list[Arrivals]:
 
 
 def read_heard(store: Reader, to_us: int) -> list[Heard]:
-    """Return when each provider and type was last heard of in the day before `to_us`, and how often."""
+    """Return the events of each provider and type in the day before `to_us`."""
     query = heard(to_us)
     return [Heard(*row) for row in store.tuples(query.sql, query.parameters)]
 
 
 def arrivals(from_us: int, to_us: int) -> Query:
-    """Return the query of `Arrivals`. A copy is known by its place in the log: a replay changes nothing."""
+    """Return the query of `Arrivals`.
+
+    A copy of an event is identified by its position in the log, so a row that a replay wrote again is counted once.
+    """
     place = "received_at, partition, offset, position"
     in_window = "received_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC')"
     before_end = f"received_at < fromUnixTimestamp64Micro({{to:Int64}}, 'UTC') AND type != {_OURS}"
@@ -75,12 +78,12 @@ def arrivals(from_us: int, to_us: int) -> Query:
         " countIf(NOT matched) FROM ("
         "SELECT *, tupleElement(first_place, 1) AS first_at,"
         " first_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AS is_first,"
-        # A provider's time is hardly equal to that of the arrival, to a microsecond: it had none, and got that one.
+        # An event without a time of its own has the time of its arrival, to the microsecond.
         " is_first AND occurred != first_at AS has_time,"
         " max(occurred) OVER (PARTITION BY of_message ORDER BY first_place"
         " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS youngest_before FROM ("
-        # The type, the message and the time are part of what identifies an event. One without a time has that of its
-        # first copy. Hashes of places: sets of tuples would take four times as long.
+        # Copies of an event have the same type, message and time. Only an event without a time has that of each
+        # arrival: the first counts. Positions are counted by their hashes: sets of tuples would take four times as long.
         f"SELECT provider, event, any(type) AS kind, any(message) AS of_message, min(occurred_at) AS occurred,"
         f" min(({place})) AS first_place, uniqExactIf(sipHash64({place}), {in_window}) AS received,"
         f" uniqExact(sipHash64({place})) AS copies, max(has_message) AS matched"
@@ -92,7 +95,7 @@ def arrivals(from_us: int, to_us: int) -> Query:
 
 
 def heard(to_us: int) -> Query:
-    """Return the query of `Heard`. What counts as usual ends where the recent minutes begin."""
+    """Return the query of `Heard`. `usual` counts the events before the recent minutes."""
     minute = "toUInt32(intDiv(toUnixTimestamp64Micro(received_at), {minute:Int64}))"
     return Query(
         "SELECT provider, type, max(toUnixTimestamp64Micro(received_at)),"  # noqa: S608

@@ -3,10 +3,10 @@
 In:  what was heard of each provider and type, up to a time; and what else is known about each provider.
 Out: `Silence`s. Pure: the same input gives the same result, in any order.
 
-A type is silent if what causes it went on without it: `delivered` while `processed` goes on, or everything of a
-provider while messages are handed over to it. How many events were to be expected follows from how the two were related
-during the day before; so a quiet night is no silence. Types that depend on people, like `opened`, are not judged, and
-neither are bounces: that they stop is good news.
+A type is silent if it stops while the type that precedes it goes on: `delivered` while `processed` goes on, or all
+events of a provider while messages are handed over to it. The ratio of the two in the day before tells how many events
+were to be expected, so a night without traffic does not count as a silence. Types that depend on people, like `opened`,
+are not judged; bounces neither, since it is no fault if they stop.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,40 +34,42 @@ __all__ = [
 
 MINUTE_US: Final = 60 * SECOND_US
 RECENT_MINUTES: Final = 60
-"""How far back events are known by the minute. Of a longer silence only these minutes are counted."""
+"""For how many minutes events are counted by the minute. Of a longer silence only these minutes are judged."""
 MIN_SECONDS: Final = 300
-"""How long an event may take after what causes it, so that a burst after a quiet night is no silence."""
+"""How long an event may come after the one that precedes it. So the first burst after a quiet night is no silence."""
 MIN_EXPECTED: Final = 10
-"""Fewer events, expected or of what causes them, may be chance."""
+"""With fewer expected events, or fewer of the preceding type, a gap may be chance."""
 MIN_USUAL: Final = 20
-"""Fewer events of the day before say nothing about what is usual."""
+"""A type with fewer events in the day before is not judged: that is too few to know what is usual."""
 ANY_TYPE: Final = ""
 """The type of a silence of the whole provider."""
 
 _FEW: Final = 3
-"""Fewer dead letters, refused webhooks or unknown events happen by themselves."""
+"""Fewer dead letters, refused webhooks or unknown events are usual, and no evidence."""
 _CAUSED_BY: Final[Mapping[str, Sequence[str]]] = {
     EventType.PROCESSED: (EventType.DISPATCHED,),
     EventType.SENT: (EventType.PROCESSED, EventType.DISPATCHED),
     EventType.DELIVERED: (EventType.PROCESSED, EventType.SENT, EventType.DISPATCHED),
 }
-"""The types that are judged, and what goes before each: what the provider has most of counts."""
+"""The types that are judged, each with the types that may precede it. Each is compared with one of these: the one of
+which the provider had most events in the day before."""
 
 
 class Heard(NamedTuple):
-    """What was heard of one provider and type within a day. `dispatched`: what was handed over to it."""
+    """The events of one provider and type within a day. Type `dispatched`: messages that were handed over to it."""
 
     provider: str
     type: str
     last_us: int
+    """When the last one arrived."""
     usual: int
-    """Events of the day before the recent minutes."""
+    """Events of the day, without the recent minutes."""
     minutes: Mapping[int, int]
     """Events of the recent minutes, by minute since 1970."""
 
 
 class Evidence(NamedTuple):
-    """What else is known about one provider. None: it could not be found out."""
+    """What else is known about one provider. None: it could not be read."""
 
     unread: int | None = None
     """Webhooks in Kafka that the ledger has not read."""
@@ -75,6 +77,14 @@ class Evidence(NamedTuple):
     """Recent dead letters of its webhooks."""
     refused: int | None = None
     """Webhooks that were refused because of their signature, if the last one is recent."""
+
+
+_EVIDENCE: Final[Mapping[str, str]] = {
+    "unread": "webhooks that the ledger has not read",
+    "letters": "dead letters",
+    "refused": "webhooks with a refused signature",
+}
+"""The fields of `Evidence`, for people."""
 
 
 class Likely(StrEnum):
@@ -86,7 +96,7 @@ class Likely(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a silence is likely on one side."""
+    """Why the cause of a silence is likely on one side, or why that is unclear."""
 
     UNREAD = "unread_records"
     LETTERS = "dead_letters"
@@ -120,18 +130,21 @@ class Silence(NamedTuple):
     """When it was last heard of."""
     seconds: int
     expected: int
-    """How many events were to be expected meanwhile, at least."""
+    """How many events were to be expected since then, at least."""
     goes_on: str
-    """The type that goes on, …"""
+    """The preceding type, which goes on."""
     went_on: int
-    """… and how many of it there were meanwhile, without those of the last MIN_SECONDS."""
+    """How many events of that type there were since then, without those of the last MIN_SECONDS."""
     likely: Likely
     cause: Cause
     because: str
 
 
 def judge(heard: Iterable[Heard], now_us: int, evidence: Mapping[str, Evidence]) -> list[Silence]:
-    """Return what is silent at `now_us`, by provider and type. Of a provider that is silent as a whole, only that."""
+    """Return what is silent at `now_us`, by provider and type.
+
+    Of a provider that is silent as a whole there is one `Silence`, and none of its single types.
+    """
     providers: dict[str, dict[str, Heard]] = {}
     for one in heard:
         providers.setdefault(one.provider, {})[one.type] = one
@@ -151,11 +164,11 @@ class _Gap(NamedTuple):
     expected: int
     went_on: int
     until_us: int
-    """The time up to which it is known that something is missing."""
+    """Events of the preceding type are counted up to this time: what follows a later one may still come."""
 
 
 def _merged(provider: str, types: Mapping[str, Heard]) -> Heard:
-    """All events of a provider together, without what was handed over to it."""
+    """Return all events of a provider together, without `dispatched`."""
     events = [one for one in types.values() if one.type != EventType.DISPATCHED]
     minutes: dict[int, int] = {}
     for one in events:
@@ -171,7 +184,7 @@ def _gaps(types: Mapping[str, Heard], now_us: int) -> list[_Gap]:
 
 
 def _gap(silent: Heard, types: Mapping[str, Heard], causes: Sequence[str], now_us: int) -> _Gap | None:
-    """Return the gap in `silent`, if it is one."""
+    """Return by how much `silent` is missing, compared with the types that may precede it; None if it is not silent."""
     known = [types[kind] for kind in causes if kind in types]
     cause = max(known, key=lambda one: one.usual, default=None)
     if cause is None or min(cause.usual, silent.usual) < MIN_USUAL:
@@ -184,7 +197,7 @@ def _gap(silent: Heard, types: Mapping[str, Heard], causes: Sequence[str], now_u
 
 
 def _between(heard: Heard, from_us: int, to_us: int) -> int:
-    """The events in whole minutes after `from_us` and before `to_us`."""
+    """Return the number of events in whole minutes after `from_us` and before `to_us`."""
     return sum(n for minute, n in heard.minutes.items() if from_us // MINUTE_US < minute < to_us // MINUTE_US)
 
 
@@ -210,9 +223,9 @@ def _judged(gap: _Gap, types: Mapping[str, Heard], others: Sequence[Heard], evid
 
 
 def _cause(gap: _Gap, types: Mapping[str, Heard], others: Sequence[Heard], evidence: Evidence) -> tuple[Cause, str]:
-    """The first cause that applies: proof of a fault on our side comes before the absence of it."""
+    """Return the first cause that applies, and a text. Faults on our side come first, the provider's last."""
     whole, provider = gap.silent.type == ANY_TYPE, gap.silent.provider
-    # Not of a single type: the records that were read contain all of them.
+    # Each webhook may have events of any type: if the ledger is behind, all types are missing, not a single one.
     if whole and evidence.unread:
         return Cause.UNREAD, f"Kafka has {evidence.unread:,} webhooks of {provider} that the ledger has not read"
     if (evidence.letters or 0) >= _FEW:
@@ -222,7 +235,8 @@ def _cause(gap: _Gap, types: Mapping[str, Heard], others: Sequence[Heard], evide
     if unknown := _unusual_unknown(gap, types):
         return Cause.UNKNOWN_TYPES, f"{unknown:,} events of an unknown type came meanwhile"
     usual = [other for other in others if other.usual >= MIN_USUAL]
-    # Heard of in the later half: providers that stop with the gateway do not stop at the same moment.
+    # Others count as heard only in the later half of the silence: if the gateway fails, the last events of the
+    # providers are minutes apart.
     later_us = gap.silent.last_us + gap.seconds * SECOND_US // 2
     heard = [other.provider for other in usual if other.last_us > later_us]
     if whole and usual and not heard:
@@ -230,14 +244,17 @@ def _cause(gap: _Gap, types: Mapping[str, Heard], others: Sequence[Heard], evide
     if whole and not heard:
         return Cause.NOT_COMPARABLE, "no other provider shows whether the gateway can be reached"
     if None in evidence:
-        missing = ", ".join(name for name, value in evidence._asdict().items() if value is None)
-        return Cause.NOT_KNOWN, f"nothing speaks against {provider}, but not all could be read: {missing}"
+        unknown_evidence = ", ".join(_EVIDENCE[name] for name, value in evidence._asdict().items() if value is None)
+        return (
+            Cause.NOT_KNOWN,
+            f"no fault on our side was found so far, but these could not be read: {unknown_evidence}",
+        )
     goes_on = f"events of {' and '.join(heard)}" if whole else f"other events of {provider}"
     return Cause.PROVIDER, f"{goes_on} arrive and are stored, and none are refused"
 
 
 def _unusual_unknown(gap: _Gap, types: Mapping[str, Heard]) -> int:
-    """How many events of an unknown type came meanwhile, if that is more than twice as many as usual."""
+    """Return how many events of an unknown type came meanwhile if they are at least twice as many as usual, else 0."""
     unknown = types.get(EventType.UNKNOWN)
     if unknown is None:
         return 0

@@ -55,7 +55,10 @@ async def test_it_says_who_is_silent_and_what_to_do(store: Store) -> None:
     status, text = await page_of(OPERATOR, store)
     assert (status, "Something does not arrive" in text) == (200, True)
     assert re.search(r"No delivered from sendgrid for \d+ min, and \d+ events were expected", text)
-    assert "It is unclear on whose side: nothing speaks against sendgrid, but not all could be read" in unescape(text)
+    assert (
+        "It is unclear on whose side: no fault on our side was found so far, but these could not be read: webhooks that"
+        " the ledger has not read, dead letters" in unescape(text)
+    )
     assert "Find out what could not be read" in text
     assert '<td data-label="Copies per event" class="n">1.00' in text
     assert "dispatched" not in text
