@@ -1,8 +1,10 @@
 """Two generations are alike if they were made of the same log, in any order; whatever else differs is found."""
 
 import random
+import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,19 @@ def test_the_same_log_in_any_order_gives_the_same_rows_and_hashes(live: Store, r
     hashes = [list(map(tuple, store.tuples(HASHES))) for store in (live, rebuilt)]
     assert hashes[0] == hashes[1]
     assert len(hashes[0]) > 5
+
+
+@pytest.mark.parametrize("lost_in", [1, 2])
+def test_the_documented_query_finds_what_only_one_generation_has(live: Store, rebuilt: Store, lost_in: int) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/rebuild-the-tables.md").read_text(encoding="utf-8")
+    [documented] = re.findall(r"```sql\n(.*?)```", page, re.S)
+    query = documented.replace("sendledger_g", f"{live.database}_g")
+    if lost_in == 1:
+        query = query.replace("_g1.", "_gX.").replace("_g2.", "_g1.").replace("_gX.", "_g2.")
+    assert live.tuples(query) == []
+    rebuilt.command("TRUNCATE TABLE contents", database=rebuilt.tables)
+    found = live.tuples(query)
+    assert {(row[0], row[3]) for row in found} == {(3 - lost_in, "contents")}
 
 
 @pytest.mark.parametrize("subject", [one for one in SUBJECTS if one.is_table], ids=lambda one: one.name)

@@ -1,6 +1,7 @@
--- One row per account, month of Date Sent and projection: how many rows it has, and the sum of their hashes. Sums do not
--- depend on the order in which rows were written or merged, so a rebuilt projection that has the same sums has the same
--- rows. What concerns addresses has the scope as account and the month since when.
+-- One row per account, month of Date Sent and projection: how many rows it has, and the sum of their 64-bit hashes. Sums
+-- do not depend on the order in which rows were written or merged. Different sums mean different rows; that a difference
+-- leaves the sum equal by chance is as likely as 1 in 2^64. Suppressions have their scope as the account, and the month
+-- since when they apply.
 CREATE OR REPLACE VIEW projection_hashes AS
 SELECT account_id, month, projection, count() AS rows, lower(hex(sum(row_hash))) AS hash
 FROM
