@@ -1,4 +1,4 @@
-"""What a bulk release releases: the cause that the suppressions have in common, as a caller states it.
+"""Which suppressions a bulk release is about: the cause that they have in common, as a caller states it.
 
 In:  fields as text: with_reason, account, domain, from, to, provider, code, enhanced_code, text; the principal.
 Out: a `Cause`; or FieldsInvalid with all faults, and RequestError for an account that the principal does not have.

@@ -3,9 +3,9 @@
 In:  a cause, why it is released, the principal. Out: a `Report`; and unless it is a dry run, a command in the log for
 each address, at a limited rate.
 
-Both are safe to repeat and to resume: the commands have the same ids again, a release is dated to its preview, and what
-is released or undone already is no longer found. Complaints and opt-outs are never released. An undo suppresses exactly
-the addresses that the release freed and that nobody has changed since.
+Both can be repeated and resumed safely: a repetition writes commands with the same ids, the time of a release is that
+of its preview, and addresses that are already released or suppressed again are no longer found. Complaints and opt-outs
+are never released. An undo suppresses exactly the addresses that the release released and that did not change since.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ SAMPLES: Final = 10
 
 _IDS_AT_ONCE: Final = 1_000
 _MOST_GROUPS: Final = 1_000
-"""The most different causes that a report counts: codes are texts of providers."""
+"""How many different causes a report counts at most: they contain codes, which providers may choose freely."""
 _OTHER: Final = "other"
 _REASON_SHOWN: Final = 200
 
@@ -88,7 +88,7 @@ DEFAULT_LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True)
 class BulkRelease:
-    """A bulk release that is planned. The same cause, time and principal give the same commands."""
+    """A planned bulk release. The same cause, time and principal give the same commands."""
 
     bulk_id: str
     cause: Cause
@@ -98,12 +98,12 @@ class BulkRelease:
 
     @property
     def as_of_us(self) -> int:
-        """The time of the preview: what happened later is not released."""
+        """The time of the preview. Suppressions that changed later are not released."""
         return sent_at_us(self.bulk_id)
 
 
 class Undo(NamedTuple):
-    """The undo of a bulk release that is planned."""
+    """A planned undo of a bulk release."""
 
     bulk_id: str
     reason: str
@@ -211,7 +211,7 @@ async def undo_release(
     run: RunBlocking = asyncio.to_thread,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Suppress again what a bulk release freed and nobody has changed since; without `kafka` only count it.
+    """Suppress again what a bulk release released and nobody has changed since; without `kafka` only count it.
 
     Raises RequestError for an unknown id, BrokerError, RecordRefused, StoreError.
     """
@@ -294,7 +294,7 @@ def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> It
 
 
 def _events_of(store: Reader, rows: Sequence[SuppressedScope]) -> Mapping[str, Sequence[EvidenceEvent]]:
-    """The events of the evidence by id: those of messages, else those that match no message."""
+    """Return the events of the evidence by id: from messages, or else from the events that match no message."""
     found: defaultdict[str, list[EvidenceEvent]] = defaultdict(list)
     wanted = {known for row in rows for known in row.evidence if is_event_id(known)}
     for query_of in (bulk_queries.evidence_of_messages, bulk_queries.evidence_without_message):

@@ -3,9 +3,9 @@
 In:  a row of a message's timeline, which has the event's source position; the keys in force now.
 Out: a `RawEvent`; or RequestError: `no-such-event` for a record of our own, `record-gone` if Kafka no longer has it.
 
-Promises: of the record's headers only SHOWN_HEADERS leave this module, and none of them has a password. A body may have
-events of several accounts: `element` is the event's own part of it, which must yield exactly this event again, since
-a topic that was created anew has another record at the same position.
+Promises: only SHOWN_HEADERS of the record's headers are returned; none of them has a password. A body may have events
+of several accounts; `element` is the part of it that has this event. It is decoded again, and must yield exactly this
+event: if the topic was deleted and created anew, there is a different record at the same position.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class RawEvent:
     """The whole body, which may have events of other accounts."""
 
     def as_json(self, *, with_body: bool) -> dict[str, Any]:
-        """Return it for the API and the command line. `with_body`: only for who may see all accounts."""
+        """Return it for the API and the command line. `with_body`: only for callers who may see all accounts."""
         names = ("account_id", "email_id", "event_id", "provider", "type", "source")
         return {name: str(self.event[name]) for name in names} | {
             "headers": dict(self.headers),
@@ -104,7 +104,7 @@ def is_from_provider(event: Mapping[str, Any]) -> bool:
 
 
 def _element(provider: str, body: bytes, position: int) -> bytes:
-    """Return one element of SendGrid's list, byte for byte, or of anything else the body. Blank if there is none."""
+    """Return one element of SendGrid's list, byte for byte; of other providers the body. Empty if there is none."""
     if provider != "sendgrid":
         return body
     try:

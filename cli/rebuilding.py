@@ -1,4 +1,4 @@
-"""The work of `rebuild`: a worker in this process, and what is done once it has caught up."""
+"""What `rebuild` does: it runs a worker in this process, and compares and switches once that has caught up."""
 
 import asyncio
 import sys
@@ -73,7 +73,7 @@ async def _act(rebuild: Rebuild, diff: bool, switch: bool, as_json: bool) -> int
     say(f"generation {rebuild.generation.number}, beside {rebuild.live}, which is shown")
     await rebuild.caught_up(progress())
     for reason, number in sorted(rebuild.rejected.items()):
-        say(f"no row: {number:,} records or elements, {reason}")
+        say(f"{number:,} records or elements have no row: {reason}")
     found = await compare_with_shown(rebuild) if diff else []
     if diff:
         show_comparisons(found, as_json=as_json)
@@ -84,7 +84,7 @@ async def _act(rebuild: Rebuild, diff: bool, switch: bool, as_json: bool) -> int
 
 
 def show_comparisons(found: Sequence[Comparison], *, as_json: bool) -> None:
-    """Print how many rows differ, by what they say before and after, and samples."""
+    """Print how many rows differ, by their values before and after, and samples."""
     rows = [*_counts(found), *_samples(found)]
     compared = f"{sum(one.rows[0] for one in found):,} rows of {len(found)} tables and views"
     show(rows, as_json=as_json, none=f"0 differences: {compared} are the same in both generations.")
@@ -105,10 +105,10 @@ def _samples(found: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
 
 
 def progress() -> Callable[[int], None]:
-    """Print what is left, how fast it goes and how long it may take, every two seconds."""
+    """Return a function that prints at most every two seconds what is left, the rate, and the time it may take."""
     started, first, last = monotonic(), 0, 0.0
 
-    def told(behind: int) -> None:
+    def show_progress(behind: int) -> None:
         nonlocal first, last
         now = monotonic()
         first = first or behind
@@ -119,7 +119,7 @@ def progress() -> Callable[[int], None]:
         left = f", {behind / rate:,.0f} s left" if rate > 0 else ""
         say(f"{behind:,} records to read, {rate:,.0f} records/s{left}")
 
-    return told
+    return show_progress
 
 
 def _kind(one: Generation, pointer: Pointer | None) -> str:

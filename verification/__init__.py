@@ -1,1 +1,1 @@
-"""`sendledger verify`: compare the tables with an oracle, and with a recomputation from the event log."""
+"""`sendledger verify`: compare the tables with an oracle, a recomputation from the event table, or the log."""

@@ -3,8 +3,8 @@
 Under FINAL, ClickHouse returns the first row's value instead of the merged one for a tuple element that is read as a
 subcolumn, but only if the tuple itself is not read. A query of whole rows never shows that; a dashboard's query does.
 
-Rows may change between two queries. So if sums differ, the rows are split into buckets by a hash of their key, and only
-buckets count whose whole rows are the same before and after: nothing in them has changed meanwhile.
+Rows may change between two queries. So if sums differ, the rows are split into buckets by a hash of their key, and
+whole rows are read before and after the single column: only buckets that are the same both times count.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

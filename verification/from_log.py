@@ -1,7 +1,7 @@
-"""Compare what is shown with the log in Kafka: with a generation that is made of it, and dropped afterwards.
+"""Compare the shown generation with the log in Kafka: a trial generation is built from the log, compared and dropped.
 
-Unlike a recomputation from the event table, this finds rows that are missing in every table. It needs room for a second
-set of tables, or for that of a part of the messages, and no more memory than a worker.
+Unlike a recomputation from the event table, this finds rows that are missing in every table. It needs disk space for a
+second set of tables, or for that of a part of the messages, and no more memory than a worker.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ __all__ = ["compare_with_log", "compare_with_shown"]
 
 
 async def compare_with_log(settings: RebuildSettings, part: Part, say: Callable[[int], None]) -> list[Comparison]:
-    """Fold the log anew for a part of the messages, and return how that differs from what is shown.
+    """Fold the log for a part of the messages, and return how the shown rows differ from the result.
 
-    `say` is told how many records are unread. Raises RebuildInterrupted, ConfigError, BrokerError and StoreError.
+    `say` is called with the number of unread records. Raises RebuildInterrupted, ConfigError, BrokerError, StoreError.
     """
     purpose = "verify" if part.is_whole else f"verify {part.share:g} {part.since_us} {part.until_us}"
     rebuild = await asyncio.to_thread(
@@ -33,7 +33,7 @@ async def compare_with_log(settings: RebuildSettings, part: Part, say: Callable[
 
     with closing(rebuild):
         found = await rebuild.run(act)
-        await asyncio.to_thread(rebuild.drop)  # not if it was interrupted: the next run goes on with it
+        await asyncio.to_thread(rebuild.drop)  # not after an interruption: the next run continues it
         return found
 
 
@@ -46,6 +46,6 @@ async def compare_with_shown(rebuild: Rebuild, part: Part = WHOLE) -> list[Compa
     found = await asyncio.to_thread(both.compare)
     if not any(one.total for one in found):
         return found
-    # The ledger and the rebuild write at different times: what only one has written yet is no difference.
+    # The ledger and the rebuild read at different speeds: a row that only one of them has written yet is no difference.
     await rebuild.caught_up()
     return await asyncio.to_thread(both.confirm, found)

@@ -1,14 +1,15 @@
-"""Compare two generations: which rows only one of them has, and which rows say something else.
+"""Compare two generations: which rows only one of them has, and which rows have different values.
 
-In:  two generations of one installation that have read the log equally far.
-Out: for each subject the numbers of rows that are missing, too many or different, what their main column says before
-     and after, and samples with the columns that differ.
+In:  two generations of one installation, which have read the log up to the same place.
+Out: for each subject the number of rows that are missing, extra or changed, the values of its main column before and
+     after, and samples with the columns that differ.
 
-Sums of the hashes of rows, by buckets of their keys, are compared first: equal generations cost one reading of each, in
-a memory that does not grow with them. Only buckets that differ are compared row by row.
+First, sums of 64-bit hashes of the rows are compared, by buckets of their keys: equal generations are read once each,
+in constant memory. Only buckets with different sums are compared row by row. That a difference leaves the sum of its
+bucket equal by chance is as likely as 1 in 2^64.
 
-The log may go on meanwhile, so a row may be in one generation and not yet in the other. A difference counts if two
-comparisons find it, the second after both have read the log further (`confirm`).
+Records may be added meanwhile, so a row may be in one generation and not yet in the other. Only a difference that two
+comparisons find counts; before the second, both generations read the log to its end (`confirm`).
 """
 # ruff: noqa: S608 - names of our own tables and columns
 
@@ -27,12 +28,13 @@ _ROWS_AT_ONCE: Final = 500_000
 """Rows of both generations that one query compares by key."""
 _SAMPLES: Final = 10
 _MAX_KEYS: Final = 1_000_000
-"""Keys that are remembered for the second comparison. Of more differences, those that pass are not worth the memory."""
+"""Keys that are kept for the second comparison. With more differences than this, it counts all rows that differ then,
+also those that did not differ before."""
 _MEMORY: Final = "SETTINGS max_bytes_before_external_group_by = 1000000000, max_bytes_before_external_sort = 1000000000"
 
 
 Kind = Literal["missing", "extra", "changed"]
-"""How a row differs: only the second generation has it, only the first has it, or both have it with other values."""
+"""Only the second generation has the row; only the first has it; both have it, with different values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,22 @@ class Subject:
     main: str = ""
     """The column whose values before and after are counted."""
     is_table: bool = True
-    """Read merged; a view does that itself."""
+    """Whether it is read with FINAL, which merges the copies of a row. A view does that itself."""
     where: str = "1"
     ignored: tuple[str, ...] = ()
-    """Columns that say when or how a row was stored, and not what is so."""
+    """Columns that may differ between equal generations: when or how a row was stored."""
     months: str = ""
-    """The time column by whose months a view is read that has to keep all rows of a query in memory."""
+    """A time column. If it is given, the view is read month by month: ClickHouse has all rows of one query on it in
+    memory at once."""
     message: str = ""
-    """The column with the message's id, if only rows of a part of the messages may be there."""
+    """The column with the message id. Of a part of the messages, only their rows are compared. Blank: all rows."""
     may_have_more: bool = False
-    """Whether rows that only the first generation has do no harm: an index may have entries that lead nowhere now."""
+    """Whether extra rows of the first generation are not counted: an index may have old entries, which do no harm."""
 
 
 _NOT_WITHDRAWN: Final = "link != 'withdrawn'"
-"""Whether an event was once matched to another message depends on the order in which records were read."""
+"""Leaves out events that were matched to a message and withdrawn from it: whether there are any depends on the order in
+which records were read."""
 SUBJECTS: Final = (
     Subject(
         "messages", ("account_id", "email_id"), main="status", is_table=False, months="date_sent", message="email_id"
@@ -87,7 +91,8 @@ SUBJECTS: Final = (
     Subject("preferences", ("account_id", "recipient_kind", "recipient_id")),
     Subject("holders", ("known_by", "account_id", "message_id"), message="message_id", may_have_more=True),
     Subject("addressees", ("account_id", "channel", "address"), may_have_more=True),
-    # Kept for eight days, and until a whole day has gone. Whether an event found its message may come and go.
+    # Deleted after eight days, by whole days: the first generation may still have older rows. `has_message` becomes 1
+    # in one generation earlier than in the other, when an orphan finds its message.
     Subject(
         "arrivals",
         ("provider", "received_at", "partition", "offset", "position"),
@@ -96,13 +101,13 @@ SUBJECTS: Final = (
         may_have_more=True,
     ),
 )
-"""Every table with what is known; a test compares them with the migrations. Left out are `message_state`, which
-`messages` shows, and `recent_orphans`, a list of what is to be tried again."""
+"""Every table that is made of the log; a test compares them with the migrations. Left out are `message_state`, whose
+values the view `messages` shows, and `recent_orphans`, a list of events to match again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row that differs. `columns`: what differs, with the values before and after; blank if a row is missing."""
+    """One row that differs. `columns`: those that differ, with the values before and after; empty if it is missing."""
 
     key: tuple[str, ...]
     kind: Kind
@@ -117,11 +122,12 @@ class Comparison:
     rows: tuple[int, int] = (0, 0)
     kinds: Counter[Kind] = field(default_factory=Counter)
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many rows go from which value of the main column to which; blank where there is no row."""
+    """The number of rows by the value of the main column in the first and in the second generation; blank: no row."""
     samples: list[Sample] = field(default_factory=list)
     keys: dict[int, Kind] = field(default_factory=dict)
-    """By a hash of the row's key; of the first million."""
+    """How rows differ, by the hash of their key; at most a million."""
     buckets: Sequence[int] = ()
+    """The buckets with different sums."""
 
     @property
     def total(self) -> int:
@@ -143,7 +149,7 @@ class Generations:
         return [_Comparing(self, subject).compare() for subject in subjects]
 
     def confirm(self, before: Iterable[Comparison]) -> list[Comparison]:
-        """Compare again what differed, and return what still does, with samples. Raises StoreError."""
+        """Compare again the subjects that differed; return what still differs, with samples. Raises StoreError."""
         return [_Comparing(self, one.subject).compare(one) if one.total else one for one in before]
 
 
@@ -204,7 +210,7 @@ class _Comparing:
         return sums, (rows[0], rows[1])
 
     def _windows(self, side: int) -> list[str]:
-        """Return conditions that split a subject into months; one that is always true if it is read at once."""
+        """Return conditions that split a subject into months; `1` if it is read at once."""
         column = self._subject.months
         if not column:
             return ["1"]
@@ -218,7 +224,7 @@ class _Comparing:
         ]
 
     def _add_rows(self, found: Comparison, buckets: Sequence[int], known: Mapping[int, object] | None) -> None:
-        """Add the rows of the buckets that differ; of those in `known` alone, if that is given."""
+        """Add the rows that differ in these buckets. If `known` is given, only rows whose keys are in it count."""
         main = f"toString({self._subject.main})" if self._subject.main else "''"
         chosen = f"{self._key} % {BUCKETS} IN ({', '.join(map(str, buckets))})"
         sides = " UNION ALL ".join(

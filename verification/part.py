@@ -1,6 +1,7 @@
-"""A part of the messages: a sample, or those with a Date Sent within a window. Rows of others are not written.
+"""A part of the messages: a sample, or those with a Date Sent within a window. Rows of other messages are not written.
 
-A message_id is a UUID 7: its text begins with the time, so that texts compare as times do, and ends in random digits.
+A message_id is a UUID 7. Its text begins with the time, so ids sort by time as texts; it ends in random digits, by
+which a sample is chosen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +28,9 @@ class Part:
     share: float = 1.0
     """How many of them, from 0 to 1."""
     since_us: int | None = None
-    """The first Date Sent (microseconds since 1970)."""
+    """Date Sent at or after this time (microseconds since 1970). None: no limit."""
     until_us: int | None = None
-    """The Date Sent after the last."""
+    """Date Sent before this time. None: no limit."""
 
     @property
     def is_whole(self) -> bool:
@@ -70,12 +71,12 @@ WHOLE: Final = Part()
 
 
 def _first_id(us: int) -> str:
-    """Return a text that no id of an earlier millisecond reaches, and no other exceeds."""
+    """Return how ids of a millisecond begin: as text, earlier ids are less than this, and all others are greater."""
     return uuid7(us, bytes(10))[:14]
 
 
 class PartStore:
-    """Writes the rows of a part of the messages, and all rows that are of no message."""
+    """Writes the rows of a part of the messages, and all rows that belong to no message."""
 
     def __init__(self, store: TableStore, part: Part) -> None:
         self._store, self._part = store, part

@@ -47,7 +47,8 @@ _OURS: Final = "dlq."
 TOPICS_OF_THE_GATE: Final = frozenset(topic.name for topic in GATE_INTERNAL)
 _NUMBER: Final = re.compile("[0-9]{1,19}")
 _MAX_HEADER_BYTES: Final = 8_000
-"""Of a header of ours: a detail has up to 2,000 characters. Another client may write megabytes, and lists keep them."""
+"""How much of one of our headers is kept. Ours have up to 2,000 characters, but any client may write longer ones, and
+lists have many letters in memory."""
 
 
 class LetterId(NamedTuple):
@@ -141,9 +142,9 @@ class OpenLetters:
 class HandledLetters:
     """What was done about letters.
 
-    A worker that dies between parking a record and acknowledging it parks it again: letters of one source position are
-    copies. A record that was sent back is read again by everybody, so that applies to the letters of both processors.
-    Discarding is about what one processor rejected.
+    A worker that dies after it parked a record and before it acknowledged it parks the record again, so several letters
+    of one source position are copies. The ledger and the gate both read a record that is sent back, so that handles the
+    letters of both. Discarding handles only the letters of one of them.
     """
 
     def __init__(self) -> None:
@@ -152,7 +153,7 @@ class HandledLetters:
         self._discarded: dict[tuple[str, str], DeadLetterHandled] = {}
 
     def add(self, handled: DeadLetterHandled) -> None:
-        """Add a note; of several about one letter the first counts."""
+        """Add a record of what was done. If there are several about one letter, the first counts."""
         self._by_letter.setdefault(handled.letter, handled)
         if not handled.source:
             return
@@ -162,7 +163,7 @@ class HandledLetters:
             self._discarded.setdefault((handled.source, handled.processor), handled)
 
     def of(self, letter: LetterId, source: LetterSource | None, processor: str) -> DeadLetterHandled | None:
-        """Return what was done about a letter, which `processor` parked."""
+        """Return what was done about a letter that `processor` parked; None if it is open."""
         return (
             self._by_letter.get(str(letter))
             or self._redriven.get(str(source or ""))
@@ -195,7 +196,7 @@ async def read_letters(
 async def read_open_letters(bootstrap: str, *, since_ms: int, most: int, within_seconds: float) -> OpenLetters:
     """Return the open letters since a time (milliseconds since 1970): the newest `most`, in at most `within_seconds`.
 
-    Raises BrokerError, also if the time ends before any was found: that there is none is known only at the end.
+    Raises BrokerError, also if the time is over and none was found yet: whether there are any is then unknown.
     """
     newest, reached_end = NewestLetters(most), False
     with suppress(TimeoutError):

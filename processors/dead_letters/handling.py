@@ -1,11 +1,11 @@
 """Send dead letters back to their topics, or discard them. What was done is written to `dead-letters.handled`.
 
-Each letter is handled at most once, whatever dies and however many operators act: the record that is sent back and the
-note that it was are one transaction, and all operators use the same transactional id. Kafka ends the transaction of
-an earlier producer with that id when a new one starts, and refuses whatever the earlier one still sends. So whoever
-starts last reads all that was handled before, and nobody handles anything after that but itself.
+Each letter is handled at most once, whatever dies and however many operators act. The record that is sent back and the
+note about it are written in one transaction, and all operators use the same transactional id. When a producer with that
+id starts, Kafka ends the transaction of the earlier one and refuses everything that the earlier one sends from then on.
+So the last operator to start reads everything that was handled before, and is the only one who handles letters then.
 
-A letter that fails again becomes a new letter, which names the one before (`dlq.redriven_from`).
+A record that fails again becomes a new letter, which names the one before (`dlq.redriven_from`).
 """
 
 import asyncio
@@ -47,12 +47,12 @@ _TRANSACTIONAL_ID: Final = "sendledger-dead-letters"
 _GROUP_LETTERS: Final = 100
 _GROUP_BYTES: Final = 16 * 2**20
 _SECONDS: Final = 60.0
-"""How long one transaction may take: aiokafka itself would wait for an unavailable Kafka without end."""
+"""How long one transaction may take: aiokafka by itself waits for an unavailable Kafka for ever."""
 _TOPICS: Final = TOPICS_OF_THE_GATE | {t.name for t in ALL_TOPICS} - {DEAD_LETTERS.name, DEAD_LETTERS_HANDLED.name}
 
 
 class AnotherOperator(SendledgerError):
-    """Another operator has begun meanwhile, and handles what is left."""
+    """Another operator began to handle letters meanwhile, which ended this operator's transactions."""
 
 
 class HandlingLimits(NamedTuple):
@@ -143,7 +143,7 @@ async def _groups(
     result: HandlingResult,
     limits: HandlingLimits,
 ) -> AsyncIterator[Sequence[_ToHandle]]:
-    """Yield the letters to handle, in groups of one transaction. The others are added to `result`."""
+    """Yield the letters to handle, in groups of one transaction each. Letters that are not handled go to `result`."""
     group, size, handled_now = list[_ToHandle](), 0, set[str]()
     handled = await read_handled(bootstrap)
     now = asyncio.get_running_loop().time
@@ -208,7 +208,7 @@ async def _sent_back(bootstrap: str, letter: Letter) -> Output:
 
 @asynccontextmanager
 async def _only_operator(bootstrap: str) -> AsyncIterator[KafkaTransactions]:
-    """Transactions that end those of every other operator. Raises BrokerError and AnotherOperator."""
+    """Start transactions, which ends those of any other operator. Raises BrokerError and AnotherOperator."""
     transactions = KafkaTransactions(
         _TRANSACTIONAL_ID,
         group="",  # no source offsets are committed

@@ -107,7 +107,7 @@ class DeadLetters:
 
 def _output(letter: DeadLetter, our_headers: Mapping[str, bytes]) -> Output:
     record, rejection = letter.record, letter.rejection
-    # A dead letter of an element that was sent again and now fails as a whole is no longer one of an element.
+    # The record may be an element that was sent back and fails as a whole now: it has the index of its first letter.
     source_headers = [
         (name, value) for name, value in record.headers or () if name not in our_headers and name != _INDEX
     ]

@@ -1,4 +1,4 @@
-"""Read what one consumer group has committed, and commit it for another."""
+"""Read the offsets that a consumer group has committed, and commit offsets for another group."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ __all__ = ["commit_offsets", "committed_offsets"]
 
 _REQUEST_TIMEOUT_MS = 10_000
 _EMPTY_WITHIN_SECONDS = 60
-"""A static member that has stopped stays in its group until its session ends, and Kafka then takes no offsets from
-others."""
+"""A static member that has stopped remains in its group until its session ends. While a group has members, Kafka
+accepts offsets from these only."""
 _POLL_SECONDS = 0.5
 
 Offsets = Mapping[TopicPartition, int]
@@ -29,7 +29,7 @@ async def committed_offsets(bootstrap: str, group: str, topics: Sequence[str]) -
 
 
 async def commit_offsets(bootstrap: str, group: str, offsets: Offsets) -> None:
-    """Commit offsets for a group that has no members, or none soon. Raises BrokerError."""
+    """Commit offsets for a group without members; wait for members that have just stopped. Raises BrokerError."""
     if not offsets:
         return
     consumer = new_consumer(
@@ -40,7 +40,7 @@ async def commit_offsets(bootstrap: str, group: str, offsets: Offsets) -> None:
         await consumer.start()
         consumer.assign(list(offsets))
         async with asyncio.timeout(_EMPTY_WITHIN_SECONDS):
-            while (refusal := await _refusal(consumer, offsets)) is not None:  # noqa: ASYNC110 - no event tells
+            while (refusal := await _refusal(consumer, offsets)) is not None:  # noqa: ASYNC110 - Kafka does not notify
                 await asyncio.sleep(_POLL_SECONDS)
     except (KafkaError, TimeoutError) as error:
         raise BrokerError(
@@ -53,7 +53,7 @@ async def commit_offsets(bootstrap: str, group: str, offsets: Offsets) -> None:
 
 
 async def _refusal(consumer: AIOKafkaConsumer, offsets: Offsets) -> KafkaError | None:
-    """Commit, and return why it was refused if the group still has members."""
+    """Commit the offsets. Return the error if Kafka refused because the group has members, else None."""
     try:
         await consumer.commit(offsets)
     except CommitFailedError as error:

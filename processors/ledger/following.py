@@ -1,8 +1,8 @@
-"""Write each group into the generation that is shown, also if that changes meanwhile.
+"""Write each group of records into the shown generation, also if another one is shown meanwhile.
 
-Promise: a group that is acknowledged is in the generation that was shown at that moment, whole. A rebuild switches
-first and then reads the log up to the end of that moment, so nothing is missing after a switch: a record is written
-by the rebuild if it was in the log before the switch, and by the ledger if it came later.
+Promise: when a group is acknowledged, all of it is in the generation that is shown then. A rebuild first switches, and
+then reads the log up to where it ended at the switch. So no record is missing after a switch: the rebuild writes those
+that were in the log before it, and the ledger writes later ones.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class GenerationStore(Protocol):
 
 
 class FollowsShown:
-    """Wraps the writing of a group into `store`: `write` has the same arguments and errors."""
+    """Wraps the function that writes a group into `store`: `write` has the same arguments and errors."""
 
     def __init__(self, store: GenerationStore, shown: Callable[[], int], write: GroupWrite) -> None:
         """`shown` asks the server which generation is shown. It is called in a thread, and raises StoreError."""
@@ -44,12 +44,13 @@ class FollowsShown:
             changes = self._changes
             try:
                 await self._write(group)
-            except Exception:  # perhaps the generation was dropped: ask before the next attempt
+            except Exception:  # the generation may have been dropped: the next attempt first asks which one is shown
                 self._is_known = False
                 raise
             await self._follow()
-            if self._changes == changes:  # else a part of the group is in another generation
+            if self._changes == changes:
                 return
+            # A part of the group may be in the generation before: write all of it again.
 
     async def _follow(self) -> None:
         shown = await asyncio.to_thread(self._shown)

@@ -1,10 +1,10 @@
-"""Rebuild: fold the whole log into a generation of its own, beside the ledger, and switch the views to it.
+"""Rebuild: fold the whole log into a generation of its own, while the ledger runs, and switch the views to it.
 
 In:  the log; a generation that is not shown.
-Out: the same rows as the ledger's, made by this release. A consumer group of its own reads, so that several workers
-     share the work, and that a worker that was killed goes on where its last acknowledged group ended.
-Promise: only rows are written. Decisions and suppressions are read from the log as they were made. Dead letters are
-     counted, not written: the ledger wrote them.
+Out: the rows that a ledger worker of this release writes. A consumer group of its own reads the log, so several
+     processes share the work, and after a kill the next one continues after the last acknowledged group.
+Promise: nothing but rows is written. Decisions and suppressions are read from the log as they were made. Dead letters
+     are counted, not written: the ledger wrote them.
 """
 
 import asyncio
@@ -39,18 +39,22 @@ __all__ = ["Rebuild", "RebuildInterrupted", "rules_of"]
 
 _TOPICS: Final = tuple(topic.name for topic in LEDGER_INPUTS)
 _RULES: Final = ("schemas", "projections", "processors")
-"""The packages whose code decides what a row says."""
+"""The packages whose code determines the values of rows."""
 _SWEEP_SECONDS: Final = 35 * 86_400
-"""As long as the table `recent_orphans` keeps its rows."""
+"""How long the table `recent_orphans` keeps its rows: the last sweep looks at all of them."""
 _FOR_EVER: Final = float("inf")
 
 T = TypeVar("T")
 Narrowing = Callable[[TableStore], TableStore]
-"""Wraps a store into one that holds back some rows."""
+"""Wraps a store into one that does not write some of the rows."""
 
 
 def rules_of(decision_days: int) -> str:
-    """Return a fingerprint of what rows are made with: this release's code, and the settings that it folds by."""
+    """Return a hash of what determines rows: the source code of this release, and the settings that the fold uses.
+
+    The files are hashed as they are, with comments and docstrings. So a release that only changes a comment begins a
+    new build where it could have continued one: that takes longer, but two releases never fill one generation.
+    """
     digest = sha256(f"decision_days={decision_days}".encode())
     for package in _RULES:
         for path, content in sorted(_sources(files(package), package)):
@@ -81,7 +85,7 @@ class RebuildInterrupted(Exception):
 
 
 class Rebuild:
-    """A rebuild into one generation, by this process and perhaps others."""
+    """A rebuild of one generation. Other processes may work on the same one."""
 
     def __init__(
         self,
@@ -90,7 +94,7 @@ class Rebuild:
         live: int,
         narrowed: Narrowing = _unchanged,
     ) -> None:
-        """Use `begin` or `back`, which choose the generation."""
+        """Use `begin`, `back` or `unfinished`, which choose the generation."""
         self.generation, self.live, self._narrowed = generation, live, narrowed
         self.rejected = Counter[str]()
         """Dead letters that this process counted, by reason."""
@@ -107,9 +111,10 @@ class Rebuild:
         trial: str = "",
         narrowed: Narrowing = _unchanged,
     ) -> "Rebuild":
-        """Go on with the newest build that has the same rules and is not shown, or begin one.
+        """Continue the newest build that has the same rules and is newer than the shown generation, or begin one.
 
-        `trial` says what the generation is for if it must never be shown. `narrowed` may hold back rows of a trial.
+        `trial`: what the generation is made for, if it is only to be compared and never shown. `narrowed` is for trials
+        of a part of the messages.
 
         Raises ConfigError if the installation has no tables yet, and StoreError.
         """
@@ -124,12 +129,13 @@ class Rebuild:
                 if _found(settings, number).build is None:
                     generations.record_build(store, Build(uuid4().hex[:8], rules, trial=bool(trial)))
             generation = _found(settings, number)
-            if generation.build and generation.build.rules == rules:  # else one with other rules began there, too
+            if generation.build and generation.build.rules == rules:
                 return cls(settings, generation, live, narrowed)
+            # Another process began a build with other rules there at the same time: choose again.
 
     @classmethod
     def back(cls, settings: RebuildSettings) -> "Rebuild":
-        """Go on with the generation that was shown before, which lacks what came since.
+        """Return the rebuild of the generation that was shown before: it reads what was added to the log since.
 
         Raises RequestError if there is none, and StoreError.
         """
@@ -159,7 +165,7 @@ class Rebuild:
         return cls(settings, _found(settings, live), live)
 
     async def run(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Write what the log holds, and what is added to it, while `act` is done; return its result.
+        """Read the log and write its rows, also of new records, until `act` has ended; return the result of `act`.
 
         Raises RebuildInterrupted if the worker ends before, ConfigError, BrokerError, and what `act` raises.
         """
@@ -181,7 +187,7 @@ class Rebuild:
                 self._narrowed(self.store),
                 CountedLetters(self.rejected),
                 worker.telemetry,
-                FailureLimit(most=sys.maxsize),  # it reads in minutes what failed in months
+                FailureLimit(most=sys.maxsize),  # none: the failures of months of the log come within minutes
                 decision_days=self._settings.decision_days,
             )
             attach_ledger(worker, self._settings, ledger.write, ledger.matcher)
@@ -189,9 +195,9 @@ class Rebuild:
         return await run_worker("rebuild", self._settings, self._group, attach, stop=self._done, inflight=4)
 
     async def caught_up(self, say: Callable[[int], None] = lambda _behind: None) -> None:
-        """Wait until this generation and the shown one have everything that is in the log now.
+        """Wait until this generation and the shown one have all records that are in the log now.
 
-        `say` is told how many records are unread. Raises BrokerError.
+        `say` is called with the number of unread records. Raises BrokerError.
         """
         ledger, _ = consumer_groups(self._settings.consumer_group)
         for group in (self._as_group, ledger):
@@ -207,11 +213,12 @@ class Rebuild:
         self.store.close()
 
     async def switch(self) -> None:
-        """Show this generation: everything is in it when this returns. Raises RequestError, StoreError, BrokerError.
+        """Show this generation. When this returns, it has all records that were in the log at the switch.
 
-        The ledger follows by itself (`processors/ledger/following.py`). What it had written before the switch, and this
-        rebuild had not, is read here up to its end. The generation that was shown keeps its place in the log, from
-        which `back` goes on.
+        From the switch on, the ledger writes into this generation (`processors/ledger/following.py`). Records that it
+        had written before, into the other one, and that this rebuild had not read yet, are read in `finish`. The
+        offsets that the ledger had before the switch are committed for the group of the other generation: `back`
+        continues there. Raises RequestError, StoreError and BrokerError.
         """
         if self.generation.build and self.generation.build.trial:
             raise RequestError(
@@ -220,7 +227,8 @@ class Rebuild:
                 "Rebuild without options first: sendledger rebuild",
             )
         bootstrap, ledger = self._settings.kafka_bootstrap, self._settings.consumer_group
-        # In this order: what was committed while the generation was still shown is in it.
+        # Offsets first: if generation `live` is shown afterwards, it was shown when they were committed. So it has all
+        # records before them.
         offsets = await committed_offsets(bootstrap, ledger, _TOPICS)
         if await asyncio.to_thread(generations.shown, self.store) != self.live:
             raise RequestError(
@@ -234,7 +242,7 @@ class Rebuild:
         await self.finish()
 
     async def finish(self) -> None:
-        """Read up to what the log holds now, and note that the shown generation has it. Raises as `switch` does."""
+        """Read the log to its present end, and store that the shown generation is complete. Raises as `switch` does."""
         bootstrap = self._settings.kafka_bootstrap
         await wait_until_caught_up(bootstrap, [self._as_group], within_seconds=_FOR_EVER)
         await asyncio.to_thread(generations.mark_complete, self.store)
@@ -254,15 +262,15 @@ def _store(settings: RebuildSettings, generation: int | None) -> Store:
 
 
 def _group(ledger: str, generation: Generation) -> str:
-    """Return the consumer group that writes into a generation that is not shown."""
+    """Return the consumer group with which rebuilds fill a generation."""
     name = f"{ledger}-g{generation.number}"
     return f"{name}-{generation.build.id}" if generation.build else name
 
 
 def _chosen(known: Sequence[Generation], live: int, rules: str) -> int:
-    """Return the generation to go on with, or the next number.
+    """Return the number of the generation to continue, or the next number.
 
-    One that has no build yet was just created, by a process that is starting too or was killed.
+    A new generation without a build was just created, by a process that starts at the same time or that was killed.
     """
     for one in reversed(known):
         if one.number > live and (one.build is None or one.build.rules == rules):

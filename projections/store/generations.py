@@ -1,10 +1,10 @@
-"""Generations: the tables of each replay of the log are in their own database; the promised views show one.
+"""Generations: all tables that were filled by one reading of the log, in a database of their own.
 
     sendledger_g1     tables and views of generation 1; a rebuild fills sendledger_g2 beside it
-    sendledger        the promised views: each selects from the view of the same name in the shown generation
+    sendledger        the public views: each selects from the view of the same name in the shown generation
 
-Everybody reads the shown generation, and the ledger writes into it; both follow a switch, which replaces the views in
-`sendledger` and nothing else. Only a rebuild writes into another one.
+Readers use the public views, and the ledger writes into the shown generation. A switch to another generation replaces
+the public views; readers and the ledger then use that one. Only a rebuild writes into a generation that is not shown.
 """
 
 import re
@@ -37,19 +37,19 @@ __all__ = [
 FIRST: Final = 1
 
 _POINTER: Final = "shown_generation"
-"""The view with the one row of a `Pointer`."""
+"""The view whose only row is the `Pointer`."""
 _REFRESH_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a rebuild notes in its generation."""
+    """What a rebuild stores about itself in the generation that it fills."""
 
     id: str
     rules: str
-    """A fingerprint of the code and settings that make the rows."""
+    """A hash of the code and settings that the rows are made with; for a trial also what it is for."""
     trial: bool
-    """Whether the rows are only there to be compared with others: such a generation is never shown."""
+    """Whether the generation is only made to be compared with the shown one. It is never shown itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,18 @@ class Generation:
     build: Build | None
     rows: int
     bytes: int
-    """Of the stored parts, before merges."""
+    """On disk. Rows and bytes are those of the stored parts, which may have a row several times before merges."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """Which generation the promised views show."""
+    """Which generation the public views show."""
 
     generation: int
     previous: int
     """The one that was shown before; 0 for none."""
     complete: bool
-    """Whether it has everything that was in the log when it was first shown. Until then the rebuild is not over."""
+    """Whether it has all records that were in the log at the switch. If not, the rebuild still has to read the rest."""
 
 
 def shown(store: Store) -> int | None:
@@ -99,7 +99,7 @@ def pointer(store: Store) -> Pointer | None:
 
 
 def show(store: Store, generation: int, views: list[str], *, complete: bool = True) -> None:
-    """Point the promised views at a generation, whose own views must exist. The pointer comes last, as the commit."""
+    """Make the public views show a generation, whose own views must exist. The pointer is written last."""
     before = pointer(store)
     tables = store.tables_of(generation)
     for view in views:
@@ -109,7 +109,7 @@ def show(store: Store, generation: int, views: list[str], *, complete: bool = Tr
 
 
 def mark_complete(store: Store) -> None:
-    """Note that the shown generation has everything."""
+    """Store that the shown generation is complete."""
     now = pointer(store)
     if now is not None and not now.complete:
         _point(store, replace(now, complete=True))
@@ -128,7 +128,7 @@ def generations(store: Store) -> list[Generation]:
 
 
 def record_build(store: Store, build: Build) -> None:
-    """Note in the store's generation how its rows are made."""
+    """Store in the store's generation how its rows are made."""
     store.insert("build", pa.table({"id": [build.id], "rules": [build.rules], "trial": [build.trial]}))
 
 
@@ -161,7 +161,7 @@ def _described(store: Store, number: int) -> Generation:
     has_table = "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'build'"
     build = None
     if store.tuples(has_table, name)[0][0]:  # not in a generation of an older release
-        # The first, should two processes have begun at once.
+        # If two processes stored one at the same time, the first counts.
         sql = f"SELECT id, rules, trial FROM {name['database']}.build ORDER BY started_at, id LIMIT 1"  # noqa: S608
         for build_id, rules, trial in store.tuples(sql):
             build = Build(str(build_id), str(rules), bool(trial))
@@ -169,7 +169,7 @@ def _described(store: Store, number: int) -> Generation:
 
 
 class ShownStore(Store):
-    """A store that reads the shown generation, and follows a switch within two seconds."""
+    """A store that reads the shown generation; after a switch it reads the new one within two seconds."""
 
     def __init__(self, url: str, **options: Any) -> None:
         """Take the arguments of `Store`, without a generation."""

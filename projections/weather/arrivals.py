@@ -83,7 +83,8 @@ def arrivals(from_us: int, to_us: int) -> Query:
         " max(occurred) OVER (PARTITION BY of_message ORDER BY first_place"
         " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS youngest_before FROM ("
         # Copies of an event have the same type, message and time. Only an event without a time has that of each
-        # arrival: the first counts. Positions are counted by their hashes: sets of tuples would take four times as long.
+        # arrival: the first counts. Positions are counted by their hashes: sets of tuples would take four times as
+        # long.
         f"SELECT provider, event, any(type) AS kind, any(message) AS of_message, min(occurred_at) AS occurred,"
         f" min(({place})) AS first_place, uniqExactIf(sipHash64({place}), {in_window}) AS received,"
         f" uniqExact(sipHash64({place})) AS copies, max(has_message) AS matched"
