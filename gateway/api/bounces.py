@@ -47,7 +47,7 @@ __all__ = [
     "router",
 ]
 
-Held = Annotated[bool | None, Query(description="Whether the gate refuses to send to it now")]
+IsSuppressed = Annotated[bool | None, Query(description="Whether the gate refuses to send to it now")]
 From = Annotated[str | None, Query(alias="from", description="Last bounced at or after: RFC 3339, or a date")]
 To = Annotated[str | None, Query(description="Last bounced before: RFC 3339, or a date")]
 ByLastBounce = Annotated[Order, Query(description="By the last bounce")]
@@ -97,7 +97,7 @@ def bounce_filter(
         account: Account = None,
         channel: OfChannel = None,
         address: Address = None,
-        suppressed: Held = None,
+        suppressed: IsSuppressed = None,
         from_: From = None,
         to: To = None,
     ) -> queries.Filter:

@@ -47,7 +47,7 @@ class _Address(NamedTuple):
 
     channel: str
     address: str
-    held: Sequence[Mapping[str, Any]]
+    suppressions: Sequence[Mapping[str, Any]]
     liftable: bool
     """Whether the user may release any of them."""
 
@@ -57,7 +57,7 @@ class _Address(NamedTuple):
 
     @property
     def is_complaint(self) -> bool:
-        return any(row["reason"] == "complaint" for row in self.held)
+        return any(row["reason"] == "complaint" for row in self.suppressions)
 
 
 class _Done(NamedTuple):
@@ -134,8 +134,8 @@ def _about(store: Store, principal: Principal, which: Sequence[str]) -> list[_Ad
         wanted = queries.SuppressionFilter(accounts, channel=channel, suppressed=True, addresses=addresses)
         rows = read_suppressions(store, wanted, limit=queries.MAX_ROWS)
         for address in dict.fromkeys(addresses):
-            held = [row for row in rows if row["address"] == address]
-            found.append(_Address(channel, address, held, may_release(principal, held)))
+            suppressed = [row for row in rows if row["address"] == address]
+            found.append(_Address(channel, address, suppressed, may_release(principal, suppressed)))
     return found
 
 
@@ -166,7 +166,7 @@ async def _submit(
     action = _ACTIONS[act]
     command_fields = {"channel": one.channel, "address": one.address, "reason": said["reason"]}
     command_fields |= {name: said[name] for name in ("scope", "note", "group", "sender") if said.get(name)}
-    since = min((f"{row['since']:%Y-%m-%d}" for row in one.held if row["since"]), default="")
+    since = min((f"{row['since']:%Y-%m-%d}" for row in one.suppressions if row["since"]), default="")
     command = command_for(command_fields, action, principal, time.time_ns() // 1000)
     try:
         before = await submit_command(kafka, store, command, reads.runner_for(principal))

@@ -23,6 +23,7 @@ __all__ = [
     "label",
     "of_bounce",
     "of_row",
+    "retry_reason",
     "suppression_reason",
 ]
 
@@ -51,9 +52,9 @@ FAMILIES: Final = {
     "Declined": "choice",
     "Not_opted_in": "choice",
     "Subscriptionchange": "choice",
-    "Suppressed": "held",
-    "Blocked": "held",
-    "Quota_Exceeded": "held",
+    "Suppressed": "not-allowed",
+    "Blocked": "not-allowed",
+    "Quota_Exceeded": "not-allowed",
     "Bounced": "fail",
     "Dropped": "fail",
 }
@@ -61,7 +62,7 @@ FAMILY_NAMES: Final = {
     "good": "delivered",
     "wait": "under way",
     "choice": "not wanted",
-    "held": "not allowed",
+    "not-allowed": "not allowed",
     "fail": "failed",
 }
 """Groups of statuses, in the order in which a chart stacks them."""
@@ -287,6 +288,14 @@ _EVENTS: Final = {
     "subscription_changed": "The provider's suppression list changed",
 }
 
+_RETRY_REASONS: Final = {
+    "StoreError": "because ClickHouse was unavailable",
+    "BrokerError": "because Kafka was unavailable",
+    "BrokerDenied": "because Kafka refused access",
+    "EveryRecordFails": "because no record could be processed",
+}
+"""Why workers retried, by the label of their metric."""
+
 _TYPING_ERRORS: Final = {
     "gmial.com": "gmail.com",
     "gmai.com": "gmail.com",
@@ -342,6 +351,11 @@ def failure_reason(status: str, sub_status: str) -> str:
 def suppression_reason(reason: str) -> str:
     """Return why an address is or was suppressed, in a few words."""
     return _WORDS["Suppressed"].get(reason, Words(reason, "")).short
+
+
+def retry_reason(of: str) -> str:
+    """Return why a worker retried, by the label of its metric."""
+    return _RETRY_REASONS.get(of, f"because of {of}")
 
 
 def event_name(kind: str) -> str:

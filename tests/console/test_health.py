@@ -247,7 +247,7 @@ def metrics_url() -> Iterator[str]:
 async def test_the_page_has_the_metrics_of_the_workers_that_answer(store: Store, metrics_url: str) -> None:
     _, text = await page_of(OF_ALL, store, worker_metrics=f"{metrics_url}, http://127.0.0.1:1/metrics")
     assert "Metrics of 1 worker; 1 did not answer." in text
-    assert "2 retries because of StoreError" in text
+    assert "2 retries since the start because ClickHouse was unavailable" in text
     assert "<dt>delay, half within</dt><dd><b>0.2 s</b>" in text
     assert "the oldest webhook of each write" in text
     assert '<td data-label="Duplicates" class="n">3</td>' in text

@@ -59,7 +59,7 @@ AsSeenBy = Annotated[
     str | None, Query(description="As this account sees it; by default, or with `*`, all that the token may see")
 ]
 OfScope = Annotated[str | None, Query(description="`*` for the whole platform, or an account's id")]
-Held = Annotated[bool | None, Query(description="Whether it is suppressed now, or was released")]
+IsSuppressed = Annotated[bool | None, Query(description="Whether it is suppressed now, or was released")]
 OfReason = Annotated[Literal["bounces", "complaint", "manual", "provider"] | None, Query(description="Why")]
 
 OnChannel = Annotated[Channel, Path(description="`email` or `sms`")]
@@ -124,7 +124,7 @@ def suppression_filter(
         account: Account = None,
         channel: OfChannel = None,
         scope: OfScope = None,
-        suppressed: Held = None,
+        suppressed: IsSuppressed = None,
         reason: OfReason = None,
         address: Address = None,
     ) -> queries.SuppressionFilter:
