@@ -13,8 +13,10 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import httpx
 import orjson
@@ -29,7 +31,7 @@ from tests.gate.building import a_request
 from tests.local.endpoints import EndpointProcess
 from tests.local.ports import free_port_base
 from tests.local.waiting import PATIENCE_SECONDS, until
-from tests.operating.commands import in_process
+from tests.operating.commands import in_process, sendledger
 from tests.stack.programs import Program, running
 from tests.stack.test_two_stacks import Stack
 
@@ -37,6 +39,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.clickhouse]
 
 HOW_TO: Final = Path(__file__).parents[2] / "docs" / "how-to"
 LEDGER, GATE = "worker-ledger", "worker-gate"
+PROCESSES: Final = frozenset({"rebuild", "verify"})
+"""Commands that take signals, and so run in a process of their own."""
 MESSAGES: Final = 10
 _BLOCK: Final = re.compile(r"^ *```(sh|sql)\n(.*?)^ *```$", re.M | re.S)
 
@@ -62,17 +66,19 @@ class Installation:
     def folder(self) -> Path:
         return self.stack.data_dir.parent
 
-    async def follow(self, block: str, **ends_with: int) -> str:
-        """Run the commands of a block in order, as they are there; return what they print.
+    async def follow(self, block: str, **ends_with: int | str) -> str:
+        """Run the commands of a block in order, as they are there; return what they print, on both streams.
 
-        Each must end with 0, or with the code that is given for its first word.
+        Each must end with 0, or with the code that is given for its first word. A text is one more setting.
         """
-        printed = []
+        env = {name: value for name, value in ends_with.items() if isinstance(value, str)}
+        printed: list[str] = []
         for line in block.strip().splitlines():
             _, *words = shlex.split(line)
-            ended = await in_process(*words, env={}, folder=self.folder)
+            run = sendledger if words[0] in PROCESSES else in_process
+            ended = await run(*words, env=env, folder=self.folder)
             assert ended.code == ends_with.get(words[0], 0), f"{line}\n{ended.out}\n{ended.err[-3000:]}"
-            printed.append(ended.out)
+            printed += ended.out, ended.err
         return "\n".join(printed)
 
     async def request(self, wait: str = "", *, url: str = "", token: str = "") -> httpx.Response:
@@ -85,7 +91,7 @@ class Installation:
         return answer
 
     async def deliver(self, message_id: str) -> int:
-        """Post the webhook that reports a message as delivered."""
+        """Post the webhook that reports a message as delivered, and return the status."""
         event = {"event": "delivered", "email": "ann@example.com", "sl_account": "demo", "sl_message": message_id}
         key = self.stack.settings["SENDLEDGER_DEV_SENDGRID_PRIVATE_KEY"]
         return await self.stack.post(self.client, orjson.dumps([event]), key)
@@ -170,4 +176,118 @@ async def test_the_lag_grows_and_the_gate_is_stuck_until_the_workers_are_killed(
     for end in (lag_end, gate_end):
         printed = await one.follow(end)
         assert "total 0" in printed
+    await one.nothing_is_lost()
+
+
+async def test_kafka_lost_its_broker_until_it_is_started_again(installation: Installation) -> None:
+    one = installation
+    look, end, weather = blocks("when-kafka-lost-a-broker")
+    await one.traffic()
+    await one.kafka.kill()
+    try:
+        assert (await one.request()).status_code == 503
+        assert await one.deliver(min(one.accepted)) == 503
+        assert "Kafka does not answer" in await one.follow(look, doctor=4, lag=4)
+    finally:
+        await one.kafka.start()
+
+    async def accepts() -> bool:
+        return (await one.request()).is_success
+
+    await until(accepts, "a gateway that writes to Kafka again")
+    await one.traffic()
+    await one.caught_up()
+    printed = await one.follow(end)
+    assert "total 0" in printed
+    assert "0 differences" in printed
+    await one.follow(weather)
+    await one.nothing_is_lost()
+
+
+async def test_clickhouse_is_down_until_it_is_started_again(installation: Installation) -> None:
+    one = installation
+    look, disks, sizes, room, end = blocks("when-clickhouse-is-down")
+    log = one.stack.data_dir / "logs" / f"{LEDGER}.log"
+
+    def retried() -> bool:
+        return any("attempt.retried" in line and "can't be reached" in line for line in log.read_text().splitlines())
+
+    await one.clickhouse.end(signal.SIGKILL)
+    try:
+        await one.traffic()
+        headers = {"Authorization": f"Bearer {one.stack.viewer}"}
+        listed = await one.client.get(f"{one.stack.url}/v1/messages", headers=headers)
+        assert (listed.status_code, listed.json()["type"].partition("#")[2]) == (503, "clickhouse-away")
+        assert re.search(r"group ledger: [1-9]", await one.follow(look, doctor=4))
+        await until(retried, "the line of the log by which one acts")
+    finally:
+        await one.clickhouse.start()
+    await one.caught_up()
+    for sql in (disks, sizes):
+        assert one.store.tuples(sql)
+    assert "Generation 1 is shown" in await one.follow(room.splitlines()[1], rebuild=2)
+    assert "shown" in await one.follow(room.splitlines()[0])
+    printed = await one.follow(end)
+    assert "total 0" in printed
+    assert "0 differences" in printed
+    await one.nothing_is_lost()
+
+
+async def test_a_deploy_wrote_wrong_rows_until_the_tables_are_made_anew(installation: Installation) -> None:
+    one = installation
+    look, letters, again, end = blocks("when-a-deploy-wrote-wrong-rows")
+    await one.traffic()
+    await one.caught_up()
+    wrong = "UPDATE winner = tuple(9, 0, 0, 0, 0, 0, 0, '', '', 'nobody said this', '', '') WHERE account_id = 'demo'"
+    one.store.command(f"ALTER TABLE message_state {wrong} SETTINGS mutations_sync = 1", database=one.store.tables)
+    assert "nobody said this" in {reason for (reason,) in one.store.tuples("SELECT reason FROM messages")}
+    assert "rows\tmessages\t" in await one.follow(look, verify=1)
+    await one.follow(letters)
+    compare, show = again.splitlines()
+    assert await one.follow(compare, rebuild=1)
+    await one.follow(show)
+    assert "0 differences" in await one.follow(end)
+    await one.follow(look)
+    await one.nothing_is_lost()
+
+
+async def test_a_key_leaked_until_it_is_replaced(installation: Installation) -> None:
+    one, forged = installation, f"forged-{uuid4().hex[:8]}@example.com"
+    create, doctor, look, history, sent = blocks("when-a-key-leaked")
+    old = one.stack.settings
+    thief = {"Authorization": f"Bearer {old[f'{PREFIX}DEV_TOKEN_SUPPORT']}"}
+    act = {"channel": "email", "address": forged, "scope": "demo", "reason": "not by us"}
+    suppress = f"{one.stack.url}/v1/suppressions"
+    assert (await one.client.post(suppress, json=act, headers=thief)).status_code == 202
+    await one.caught_up()
+
+    # rotate-a-key.md, "On one machine".
+    await one.stack.program.end()
+    settings = one.stack.data_dir / "dev.env"
+    leaked = (f"{PREFIX}TOKEN_SECRET=", f"{PREFIX}POSTMARK_BASIC_AUTH=")
+    kept = [line for line in settings.read_text().splitlines() if not line.startswith(leaked)]
+    settings.write_text("\n".join([*kept, ""]))
+    one.stack.program.log.unlink()
+    await one.stack.program.start()
+    await one.stack.ready()
+
+    for token in (old[f"{PREFIX}DEV_TOKEN_SUPPORT"], old[f"{PREFIX}DEV_TOKEN_PUBLISHER"]):
+        refused = await one.client.post(suppress, json=act, headers={"Authorization": f"Bearer {token}"})
+        assert refused.status_code == 401
+    user, _, password = old[f"{PREFIX}POSTMARK_BASIC_AUTH"].partition(":")
+    posted = await one.client.post(f"{one.stack.url}/webhooks/postmark", json={}, auth=(user, password))
+    assert posted.status_code == 401
+    counted = (await one.client.get(f"{one.stack.url}/metrics")).text
+    assert 'sendledger_signature_failures_total{provider="postmark"} 1.0' in counted
+    token = (await one.follow(create)).split()[0]
+    assert (await one.request(token=token)).status_code == 202
+    await one.follow(doctor)
+    await one.caught_up()
+    assert forged in await one.follow(look)
+    assert ("dev-support", "suppress", forged, "not by us") in {
+        (actor, action, address, reason)
+        for _, actor, action, _, address, _, reason in one.store.tuples(history.strip())
+    }
+    today = datetime.now(UTC).date().isoformat()
+    assert "demo" in await one.follow(re.sub(r"\d{4}-\d\d-\d\d", today, sent))
     await one.nothing_is_lost()
