@@ -1,26 +1,23 @@
 """The page Health: what each session sees, and how it fails."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from html import unescape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any, Final
 
 import pytest
 
-from processors.dead_letters import DeadLetter, DeadLetters
-from processors.kafka import Producer
+from processors.dead_letters import DeadLetter
 from processors.kafka.topics import create_topics
 from projections.messages.provider_feedback import read_provider_feedback
 from projections.store import Store
 from schemas.events import Rejection
 from schemas.settings import TopicSettings, read
-from schemas.telemetry import Telemetry
 from tests.building import FakeRecord
 from tests.console.building import HOSTILE, a_client, a_token, fill, log_of
 from tests.fakes import FakeKafka
-from tests.metrics import a_worker, text_of
+from tests.letters import park
+from tests.metrics import a_worker, served
 from tests.stores import fresh_store
 
 OF_ALL = a_token("*", role="viewer")
@@ -128,16 +125,13 @@ async def test_without_kafka_the_dead_letters_say_so() -> None:
 @pytest.mark.clickhouse
 class TestOnRealServices:
     @pytest.fixture
-    async def bootstrap(self, kafka_bootstrap: str) -> AsyncIterator[str]:
+    async def bootstrap(self, kafka_bootstrap: str) -> str:
         """Kafka with our topics, and two dead letters."""
         await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
-        producer = Producer(kafka_bootstrap)
-        await producer.start()
         record = FakeRecord("accounts.policies", b"{", key=b"k", offset=7)
         rejection = Rejection("record_not_json", HOSTILE, b"{", None)
-        await DeadLetters(producer, "gate", Telemetry()).park([DeadLetter(record, rejection)] * 2)
-        yield kafka_bootstrap
-        await producer.stop()
+        await park(kafka_bootstrap, [DeadLetter(record, rejection)] * 2, "gate")
+        return kafka_bootstrap
 
     async def test_an_operator_sees_the_checks_and_the_dead_letters_by_reason(
         self, store: Store, bootstrap: str, clickhouse_url: str
@@ -165,34 +159,15 @@ class TestOnRealServices:
         assert "There is no open dead letter of the last 7 days for this reason" in others
 
 
-@pytest.fixture
-def metrics_url() -> Iterator[str]:
-    """A worker's metrics over HTTP."""
-    body = text_of(a_worker(0.2, duplicates=3)).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/metrics"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.clickhouse
-async def test_the_page_has_the_metrics_of_the_workers_that_answer(store: Store, metrics_url: str) -> None:
-    _, text = await page_of(OF_ALL, store, worker_metrics=f"{metrics_url}, http://127.0.0.1:1/metrics")
+async def test_the_page_has_the_metrics_of_the_workers_that_answer(store: Store) -> None:
+    with served(a_worker(0.2, duplicates=3)) as url:
+        _, text = await page_of(OF_ALL, store, worker_metrics=f"{url}, http://127.0.0.1:1/metrics")
+        _, of_account = await page_of(OF_ALL, store, "/health?account=acme", worker_metrics=url)
     assert "Metrics of 1 worker; 1 did not answer." in text
     assert "2 retries because of StoreError" in text
     assert "<dt>delay, half within</dt><dd><b>0.2 s</b>" in text
     assert "the oldest webhook of each write" in text
     assert '<td data-label="Duplicates" class="n">3</td>' in text
-    _, of_account = await page_of(OF_ALL, store, "/health?account=acme", worker_metrics=metrics_url)
     assert '<td class="to">sendgrid</td>' in of_account
     assert "Duplicates" not in of_account  # the workers count for the whole installation
