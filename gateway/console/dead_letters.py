@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response, params
 
 from application.dead_letters import (
     MAX_LETTERS,
@@ -50,21 +50,13 @@ def router(settings: GatewaySettings, pages: Pages) -> APIRouter:
     """Return `/health/dead-letters/{letter}`, `/health/dead-letters/act/redrive` and `…/discard`."""
     routes = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
     operator = Depends(for_all_accounts(signed_in(settings.token_secret.get_secret_value(), roles=OPERATORS)))
-    as_operator = Annotated[Principal, operator]
+    _add_letter(routes, settings, pages, operator)
+    _add_acts(routes, settings, pages, operator)
+    return routes
 
-    async def handled(
-        principal: Principal, selection: LetterSelection, act: str, reason: str = "", *, dry: bool
-    ) -> Any:
-        result = await handle_letters(
-            settings.kafka_bootstrap,
-            selection,
-            _ACTIONS[act],
-            actor=principal.subject,
-            reason=reason,
-            at=rfc3339(time.time_ns() // 1000),
-            dry_run=dry,
-        )
-        return _shown(result, selection, act)
+
+def _add_letter(routes: APIRouter, settings: GatewaySettings, pages: Pages, operator: params.Depends) -> None:
+    """Add the page of one letter."""
 
     @routes.get("/health/dead-letters/{letter}", dependencies=[operator])
     async def one(request: Request, letter: LetterIdText) -> Response:
@@ -86,6 +78,25 @@ def router(settings: GatewaySettings, pages: Pages) -> APIRouter:
             headers=[(readable(name.encode()), readable(value)) for name, value in found.headers[:_MAX_HEADERS]],
             now=readable(shown.now.encode()),
         )
+
+
+def _add_acts(routes: APIRouter, settings: GatewaySettings, pages: Pages, operator: params.Depends) -> None:
+    """Add the form that confirms, and what it does."""
+    as_operator = Annotated[Principal, operator]
+
+    async def handled(
+        principal: Principal, selection: LetterSelection, act: str, reason: str = "", *, dry: bool
+    ) -> Any:
+        result = await handle_letters(
+            settings.kafka_bootstrap,
+            selection,
+            _ACTIONS[act],
+            actor=principal.subject,
+            reason=reason,
+            at=rfc3339(time.time_ns() // 1000),
+            dry_run=dry,
+        )
+        return _shown(result, selection, act)
 
     @routes.get("/health/dead-letters/act/{act}")
     async def confirm(
@@ -115,8 +126,6 @@ def router(settings: GatewaySettings, pages: Pages) -> APIRouter:
                 return pages.page(request, "letters_act.html", 422, **variables)
         done = await handled(principal, selection, act, reason, dry=False)
         return pages.page(request, "letters_done.html", act=act, done=done, again=urlencode(_pairs(given)))
-
-    return routes
 
 
 def readable(value: bytes) -> str:
