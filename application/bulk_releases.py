@@ -10,7 +10,7 @@ are never released. An undo suppresses exactly the addresses that the release re
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -111,6 +111,18 @@ class Undo(NamedTuple):
     at_us: int
 
 
+class _Outcome(NamedTuple):
+    """What happens to one address, and how a report counts it."""
+
+    command: PreparedCommand | None = None
+    """None: the address is left as it is."""
+    left: str = ""
+    """Why it is left; blank: it is not counted either."""
+    sample: Mapping[str, str] = {}
+    accounts: Collection[str] = ()
+    causes: Collection[str] = ()
+
+
 @dataclass(slots=True)
 class Report:
     """What a bulk release or its undo does, or would do."""
@@ -137,15 +149,19 @@ class Report:
             "samples": self.samples,
         }
 
-    def add(self, sample: Mapping[str, str], accounts: Iterable[str], causes: Iterable[str]) -> None:
+    def count(self, outcome: _Outcome) -> None:
         """Count an address."""
+        if outcome.command is None:
+            if outcome.left:
+                self.left[outcome.left] += 1
+            return
         self.addresses += 1
-        self.by_account.update(accounts)
-        for cause in causes:
+        self.by_account.update(outcome.accounts)
+        for cause in outcome.causes:
             is_counted = cause in self.by_cause or len(self.by_cause) < _MOST_GROUPS
             self.by_cause[cause if is_counted else _OTHER] += 1
         if len(self.samples) < SAMPLES:
-            self.samples.append(dict(sample))
+            self.samples.append(dict(outcome.sample))
 
 
 def plan_release(
@@ -191,16 +207,8 @@ async def release_in_bulk(
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Release the addresses; without `kafka` only count them. Raises BrokerError, RecordRefused, StoreError."""
-    report = Report(release.bulk_id)
     pages = _release_pages(store, release, limits.rows_at_once)
-    while page := await run(next, pages, ()):
-        commands = [_release_command(one.row, release) for one in page if one.verdict is ReleaseVerdict.RELEASE]
-        if kafka is not None:
-            await limits.write(kafka, commands)
-        for one in page:
-            _count_release(report, one, release.cause)
-        progress(report.addresses)
-    return report
+    return await _write_pages(kafka, Report(release.bulk_id), pages, limits, run, progress)
 
 
 async def undo_release(
@@ -215,17 +223,25 @@ async def undo_release(
 
     Raises RequestError for an unknown id, BrokerError, RecordRefused, StoreError.
     """
-    report = Report(undo.bulk_id)
-    pages = released_pages(store, undo.bulk_id, undo.principal, limits.rows_at_once)
+    released = released_pages(store, undo.bulk_id, undo.principal, limits.rows_at_once)
+    pages = ([_undo_outcome(one, undo) for one in page] for page in released)
+    return await _write_pages(kafka, Report(undo.bulk_id), pages, limits, run, progress)
+
+
+async def _write_pages(
+    kafka: RecordProducer | None,
+    report: Report,
+    pages: Iterator[Sequence[_Outcome]],
+    limits: Limits,
+    run: RunBlocking,
+    progress: Callable[[int], None],
+) -> Report:
+    """Write the commands of each page, then count its addresses. A page is read after the one before is written."""
     while page := await run(next, pages, ()):
-        judged = [(released.command, judge_undo(*released)) for released in page]
-        wanted = [command for command, verdict in judged if verdict is UndoVerdict.UNDO]
         if kafka is not None:
-            await limits.write(kafka, [_undo_command(one, undo) for one in wanted])
-        for command in wanted:
-            sample = {"address": command.address, "scope": command.scope}
-            report.add(sample, [command.scope], ())
-        report.left.update(str(verdict) for _, verdict in judged if verdict is not UndoVerdict.UNDO)
+            await limits.write(kafka, [one.command for one in page if one.command is not None])
+        for one in page:
+            report.count(one)
         progress(report.addresses)
     return report
 
@@ -269,14 +285,8 @@ def _require_reason(reason: str) -> None:
         raise FieldsInvalid([ValidationFault("reason", problem)])
 
 
-class _Judged(NamedTuple):
-    row: SuppressedScope
-    events: Sequence[EvidenceEvent]
-    verdict: ReleaseVerdict
-
-
-def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> Iterator[Sequence[_Judged]]:
-    """Yield the suppressions that may have the cause, judged."""
+def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> Iterator[Sequence[_Outcome]]:
+    """Yield what happens to the suppressions that may have the cause."""
     after: SuppressionCursor | None = None
     while True:
         scopes = _scopes(release.principal)
@@ -286,10 +296,7 @@ def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> It
             return
         events = _events_of(store, rows)
         for_each = [[event for known in row.evidence for event in events[known]] for row in rows]
-        yield [
-            _Judged(row, of_row, judge_release(row, of_row, release.cause, release.as_of_us))
-            for row, of_row in zip(rows, for_each, strict=True)
-        ]
+        yield [_release_outcome(row, of_row, release) for row, of_row in zip(rows, for_each, strict=True)]
         after = SuppressionCursor(rows[-1].channel, rows[-1].address, rows[-1].scope)
 
 
@@ -307,15 +314,12 @@ def _events_of(store: Reader, rows: Sequence[SuppressedScope]) -> Mapping[str, S
     return found
 
 
-def _count_release(report: Report, judged: _Judged, cause: Cause) -> None:
-    row, events, verdict = judged
-    if verdict is ReleaseVerdict.UNRELATED:
-        return
+def _release_outcome(row: SuppressedScope, events: Sequence[EvidenceEvent], release: BulkRelease) -> _Outcome:
+    verdict = judge_release(row, events, release.cause, release.as_of_us)
     if verdict is not ReleaseVerdict.RELEASE:
-        report.left[str(verdict)] += 1
-        return
+        return _Outcome(left="" if verdict is ReleaseVerdict.UNRELATED else str(verdict))
     accounts = {event.account_id for event in events if event.account_id} if row.scope == ALL else {row.scope}
-    of_cause = [event for event in events if cause.met_by(event)]
+    of_cause = [event for event in events if release.cause.met_by(event)]
     codes = {f"{event.provider} {event.enhanced_code or event.code}".strip() for event in of_cause}
     sample = {
         "address": row.address,
@@ -323,7 +327,8 @@ def _count_release(report: Report, judged: _Judged, cause: Cause) -> None:
         "since": rfc3339(row.since_us),
         "reason": of_cause[0].reason[:_REASON_SHOWN] if of_cause else row.reason,
     }
-    report.add(sample, accounts or {ALL}, codes or {row.reason})
+    command = _release_command(row, release)
+    return _Outcome(command, "", sample, accounts or {ALL}, codes or {row.reason})
 
 
 def _release_command(row: SuppressedScope, release: BulkRelease) -> PreparedCommand:
@@ -331,6 +336,14 @@ def _release_command(row: SuppressedScope, release: BulkRelease) -> PreparedComm
     id_ = command_id_of(release.bulk_id, "release", key, row.scope)
     fields = {"scope": row.scope, "reason": release.reason, "note": release.note}
     return _command(key, fields, "release", release.principal, release.as_of_us, id_)
+
+
+def _undo_outcome(released: ReleasedAddress, undo: Undo) -> _Outcome:
+    verdict, command = judge_undo(*released), released.command
+    if verdict is not UndoVerdict.UNDO:
+        return _Outcome(left=str(verdict))
+    sample = {"address": command.address, "scope": command.scope}
+    return _Outcome(_undo_command(command, undo), "", sample, [command.scope])
 
 
 def _undo_command(command: ReleaseCommand, undo: Undo) -> PreparedCommand:

@@ -22,7 +22,9 @@ __all__ = [
     "PUBLISHERS",
     "READERS",
     "SUPPRESSORS",
+    "RequirePrincipal",
     "accounts_to_query",
+    "for_all_accounts",
     "known_parameters",
     "require_role",
 ]
@@ -33,8 +35,11 @@ SUPPRESSORS: Final = ("support", "operator")
 OPERATORS: Final = ("operator",)
 _NAME_SHOWN: Final = 60
 
+RequirePrincipal = Callable[[Request], Coroutine[Any, Any, Principal]]
+"""A dependency that returns who makes a request, or raises."""
 
-def require_role(roles: Sequence[str], secret: str) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
+
+def require_role(roles: Sequence[str], secret: str) -> RequirePrincipal:
     """Return a dependency that authenticates the request, checks its role and parameters, and returns the principal.
 
     It raises TokenInvalid, or Problem: 429 over the token's rate limit, 403 for a role not in `roles`, 400 for
@@ -50,6 +55,21 @@ def require_role(roles: Sequence[str], secret: str) -> Callable[[Request], Corou
                 "role-not-allowed", f"This takes a token of the role {' or '.join(roles)}; yours is {principal.role}"
             )
         known_parameters(request)
+        return principal
+
+    return dependency
+
+
+def for_all_accounts(require: RequirePrincipal) -> RequirePrincipal:
+    """Return a dependency that requires, besides what `require` does, a principal of all accounts. Raises Problem: 403.
+
+    It is for what belongs to no single account: dead letters may be of any, and arrivals are counted for all together.
+    """
+
+    async def dependency(request: Request) -> Principal:
+        principal = await require(request)
+        if not principal.covers_all:
+            raise Problem("role-not-allowed", "This concerns all accounts: it takes a token of all of them")
         return principal
 
     return dependency

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from application.weather import Refusals
-from gateway.console.worker_metrics import fetch_metrics
+from gateway.worker_metrics import fetch_metrics
 from schemas.decoding.times import SECOND_US
 from schemas.telemetry import PREFIX, SIGNATURE_FAILURE_TIMESTAMP_SECONDS, SIGNATURE_FAILURES_TOTAL, UP
 

@@ -1,14 +1,15 @@
-"""The topics of dead letters without a Kafka: what is parked, sent back and noted."""
+"""Dead letters: parked in a real Kafka; and their topics without one, with what is parked, sent back and noted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
 
-from processors.dead_letters import DeadLetter, LetterOutputs, browsing, handling
+from processors.dead_letters import DeadLetter, DeadLetters, LetterOutputs, browsing, handling
+from processors.kafka import Producer
 from processors.kafka.read_topic import AtOffset, Bound
 from schemas.events import Rejection
 from schemas.records import DeadLetterHandled
@@ -17,7 +18,17 @@ from schemas.topics import DEAD_LETTERS, DEAD_LETTERS_HANDLED
 from tests.building import FakeRecord
 from tests.engine.fake_transactions import FakeTransactions, Log
 
-__all__ = ["FakeLetterTopics"]
+__all__ = ["FakeLetterTopics", "park"]
+
+
+async def park(bootstrap: str, letters: Sequence[DeadLetter], processor: str = "ledger") -> None:
+    """Park letters as a worker does."""
+    producer = Producer(bootstrap)
+    await producer.start()
+    try:
+        await DeadLetters(producer, processor, Telemetry()).park(letters)
+    finally:
+        await producer.stop()
 
 
 class FakeLetterTopics:

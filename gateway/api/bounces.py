@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Response
 
 from application.principals import Principal
-from gateway.access import READERS, accounts_to_query, require_role
+from gateway.access import READERS, RequirePrincipal, accounts_to_query, require_role
 from gateway.api.export import EXPORT_PAGE, FILE_CODES, FILE_RESPONSE, Format, export_response, to_columns
 from gateway.api.lists import (
     Account,
@@ -87,7 +87,7 @@ def router(settings: GatewaySettings, store: Store, reads: ReadPool) -> APIRoute
 
 
 def bounce_filter(
-    reader: Callable[..., Coroutine[Any, Any, Principal]],
+    reader: RequirePrincipal,
 ) -> Callable[..., Coroutine[Any, Any, queries.Filter]]:
     """Return the dependency that reads the filters. `reader` is the route's own dependency, so that it runs once."""
     as_reader = Annotated[Principal, Depends(reader)]

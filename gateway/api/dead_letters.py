@@ -6,7 +6,6 @@ In:  filters, ids, a reason; of an operator of all accounts. Out: letters, and w
 import base64
 import codecs
 import time
-from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request, params
@@ -30,18 +29,17 @@ from application.dead_letters import (
     valid_redrive,
 )
 from application.principals import Principal
-from gateway.access import OPERATORS, require_role
+from gateway.access import OPERATORS, for_all_accounts, require_role
 from gateway.api.lists import CursorText, Limit, Paginator, Row, period
 from gateway.api.models import DeadLetter, DeadLetters, LettersHandled
 from gateway.bodies import parse_object, read_body
 from gateway.openapi import READ_CODES, WRITE_CODES, BodySpec, ResponseSpec, operation, schema_of
-from gateway.problems import Problem
 from processors.dead_letters.browsing import Letter
 from processors.dead_letters.handling import Action
 from schemas.decoding.times import rfc3339
 from schemas.settings import GatewaySettings
 
-__all__ = ["MAX_SHOWN_BYTES", "LetterIdText", "require_all_accounts", "router", "shown_bytes"]
+__all__ = ["MAX_SHOWN_BYTES", "LetterIdText", "router", "shown_bytes"]
 
 MAX_SHOWN_BYTES: Final = 64 * 1024
 """The most bytes of a key or a value that are shown; Kafka has the rest."""
@@ -90,16 +88,10 @@ _HANDLED: Final = {
 }
 
 
-def require_all_accounts(principal: Principal) -> None:
-    """Raise Problem unless the token is for all accounts."""
-    if not principal.covers_all:
-        raise Problem("role-not-allowed", "Dead letters may be of any account: this needs a token of all of them")
-
-
 def router(settings: GatewaySettings) -> APIRouter:
     """Return the routes under `/v1/dead-letters`."""
     routes = APIRouter(prefix="/v1/dead-letters", tags=["dead-letters"])
-    operator = Depends(_operator_of_all(settings.token_secret.get_secret_value()))
+    operator = Depends(for_all_accounts(require_role(OPERATORS, settings.token_secret.get_secret_value())))
     as_operator = Annotated[Principal, operator]
     _add_reads(routes, settings, operator)
 
@@ -198,17 +190,6 @@ def _add_reads(routes: APIRouter, settings: GatewaySettings, operator: params.De
             now_us=time.time_ns() // 1000,
         )
         return _shown(shown)
-
-
-def _operator_of_all(secret: str) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
-    role = require_role(OPERATORS, secret)
-
-    async def dependency(request: Request) -> Principal:
-        principal = await role(request)
-        require_all_accounts(principal)
-        return principal
-
-    return dependency
 
 
 async def _filter(

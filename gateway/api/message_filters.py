@@ -11,7 +11,7 @@ from fastapi import Depends, Query
 
 from application.fields import MAX_ADDRESS_CHARACTERS, is_one_line
 from application.principals import Principal
-from gateway.access import accounts_to_query
+from gateway.access import RequirePrincipal, accounts_to_query
 from gateway.api.lists import Account, OfChannel, address_keys, email_id_of, period
 from gateway.problems import Problem
 from projections.messages import filters
@@ -60,7 +60,7 @@ StuckHours = Annotated[
 
 
 def filter_of(
-    reader: Callable[..., Coroutine[Any, Any, Principal]],
+    reader: RequirePrincipal,
 ) -> Callable[..., Coroutine[Any, Any, filters.Filter]]:
     """Return the dependency that reads the filters. `reader` is the route's own dependency, so that it runs once."""
     as_reader = Annotated[Principal, Depends(reader)]

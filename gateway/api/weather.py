@@ -11,18 +11,17 @@ from fastapi import APIRouter, Depends, Query
 
 from application.principals import Principal
 from application.weather import DEFAULT_MINUTES, MAX_MINUTES, Refusals, Weather, read_weather
-from gateway.access import OPERATORS, require_role
+from gateway.access import OPERATORS, for_all_accounts, require_role
 from gateway.api.models import ProviderWeather
-from gateway.console.sharing import SharedByKey
 from gateway.openapi import READ_CODES, ResponseSpec, operation
-from gateway.problems import Problem
 from gateway.read_pool import ReadPool
 from gateway.refusals import read_refusals, refusals_in
+from gateway.sharing import SharedByKey
 from projections.store import Store
 from schemas.settings import GatewaySettings
 from schemas.telemetry import Telemetry
 
-__all__ = ["Minutes", "ReadWeather", "require_all_accounts", "router", "weather_reader"]
+__all__ = ["Minutes", "ReadWeather", "router", "weather_reader"]
 
 _CODES = tuple(code for code in READ_CODES if code != "no-such-account")
 
@@ -60,16 +59,11 @@ def weather_reader(
     return SharedByKey(read)
 
 
-def require_all_accounts(principal: Principal) -> None:
-    """Raise Problem unless the token is for all accounts: arrivals are counted for all of them together."""
-    if not principal.covers_all:
-        raise Problem("role-not-allowed", "The weather is that of all accounts: this needs a token of all of them")
-
-
 def router(settings: GatewaySettings, weather: ReadWeather) -> APIRouter:
     """Return `GET /v1/weather`."""
     routes = APIRouter(prefix="/v1/weather", tags=["stats"])
-    as_operator = Annotated[Principal, Depends(require_role(OPERATORS, settings.token_secret.get_secret_value()))]
+    operator = for_all_accounts(require_role(OPERATORS, settings.token_secret.get_secret_value()))
+    as_operator = Annotated[Principal, Depends(operator)]
 
     @routes.get(
         "",
@@ -80,7 +74,6 @@ def router(settings: GatewaySettings, weather: ReadWeather) -> APIRouter:
 
         It needs a token of all accounts.
         """
-        require_all_accounts(principal)
         return (await weather.get(principal, minutes)).as_json()
 
     return routes

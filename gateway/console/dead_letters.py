@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response, params
 
 from application.dead_letters import (
     MAX_LETTERS,
@@ -24,8 +24,8 @@ from application.dead_letters import (
 )
 from application.errors import FieldsInvalid
 from application.principals import Principal
-from gateway.access import OPERATORS
-from gateway.api.dead_letters import LetterIdText, require_all_accounts
+from gateway.access import OPERATORS, for_all_accounts
+from gateway.api.dead_letters import LetterIdText
 from gateway.bodies import read_body
 from gateway.console.pages import Pages
 from gateway.console.routing import ConsoleRoute, signed_in
@@ -49,25 +49,17 @@ Fields = Mapping[str, Sequence[str]]
 def router(settings: GatewaySettings, pages: Pages) -> APIRouter:
     """Return `/health/dead-letters/{letter}`, `/health/dead-letters/act/redrive` and `…/discard`."""
     routes = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
-    as_operator = Annotated[Principal, Depends(signed_in(settings.token_secret.get_secret_value(), roles=OPERATORS))]
+    operator = Depends(for_all_accounts(signed_in(settings.token_secret.get_secret_value(), roles=OPERATORS)))
+    _add_letter(routes, settings, pages, operator)
+    _add_acts(routes, settings, pages, operator)
+    return routes
 
-    async def handled(
-        principal: Principal, selection: LetterSelection, act: str, reason: str = "", *, dry: bool
-    ) -> Any:
-        result = await handle_letters(
-            settings.kafka_bootstrap,
-            selection,
-            _ACTIONS[act],
-            actor=principal.subject,
-            reason=reason,
-            at=rfc3339(time.time_ns() // 1000),
-            dry_run=dry,
-        )
-        return _shown(result, selection, act)
 
-    @routes.get("/health/dead-letters/{letter}")
-    async def one(request: Request, principal: as_operator, letter: LetterIdText) -> Response:
-        require_all_accounts(principal)
+def _add_letter(routes: APIRouter, settings: GatewaySettings, pages: Pages, operator: params.Depends) -> None:
+    """Add the page of one letter."""
+
+    @routes.get("/health/dead-letters/{letter}", dependencies=[operator])
+    async def one(request: Request, letter: LetterIdText) -> Response:
         now_us = time.time_ns() // 1000
         shown = await show_letter(
             settings.kafka_bootstrap, letter_id(letter), decision_days=settings.decision_days, now_us=now_us
@@ -87,6 +79,25 @@ def router(settings: GatewaySettings, pages: Pages) -> APIRouter:
             now=readable(shown.now.encode()),
         )
 
+
+def _add_acts(routes: APIRouter, settings: GatewaySettings, pages: Pages, operator: params.Depends) -> None:
+    """Add the form that confirms, and what it does."""
+    as_operator = Annotated[Principal, operator]
+
+    async def handled(
+        principal: Principal, selection: LetterSelection, act: str, reason: str = "", *, dry: bool
+    ) -> Any:
+        result = await handle_letters(
+            settings.kafka_bootstrap,
+            selection,
+            _ACTIONS[act],
+            actor=principal.subject,
+            reason=reason,
+            at=rfc3339(time.time_ns() // 1000),
+            dry_run=dry,
+        )
+        return _shown(result, selection, act)
+
     @routes.get("/health/dead-letters/act/{act}")
     async def confirm(
         request: Request,
@@ -96,14 +107,12 @@ def router(settings: GatewaySettings, pages: Pages) -> APIRouter:
         with_reason: Annotated[str | None, Query(max_length=100)] = None,
         all_: Annotated[Literal["1"] | None, Query(alias="all")] = None,
     ) -> Response:
-        require_all_accounts(principal)
         given: Fields = {"letter": letter or [], "with_reason": [with_reason or ""], "all": [all_ or ""]}
         planned = await handled(principal, valid_redrive(_selectors(given)), act, dry=True)
         return pages.page(request, "letters_act.html", act=act, given=_pairs(given), planned=planned, problem="")
 
     @routes.post("/health/dead-letters/act/{act}")
     async def do(request: Request, principal: as_operator, act: Act) -> Response:
-        require_all_accounts(principal)
         given = parse_qs((await read_body(request, _MAX_BODY_BYTES)).decode(errors="replace"))
         selection = valid_redrive(_selectors(given))
         reason = given.get("reason", [""])[0].strip()
@@ -117,8 +126,6 @@ def router(settings: GatewaySettings, pages: Pages) -> APIRouter:
                 return pages.page(request, "letters_act.html", 422, **variables)
         done = await handled(principal, selection, act, reason, dry=False)
         return pages.page(request, "letters_done.html", act=act, done=done, again=urlencode(_pairs(given)))
-
-    return routes
 
 
 def readable(value: bytes) -> str:

@@ -14,17 +14,16 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from application.principals import Principal
-from gateway.access import OPERATORS, accounts_to_query
-from gateway.api.dead_letters import require_all_accounts
+from gateway.access import OPERATORS, accounts_to_query, for_all_accounts
 from gateway.api.lists import Account
 from gateway.console.installation import LETTER_DAYS, Installation, InstallationReader
 from gateway.console.links import Links
 from gateway.console.pages import Pages, is_partial
 from gateway.console.query_string import canonical_query
 from gateway.console.routing import ConsoleRoute, signed_in
-from gateway.console.worker_metrics import quantile
 from gateway.health import Readiness
 from gateway.read_pool import ReadPool
+from gateway.worker_metrics import quantile
 from processors.dead_letters.browsing import OpenLetters
 from projections.store import Store
 from schemas.decoding.times import rfc3339
@@ -43,7 +42,7 @@ def router(settings: GatewaySettings, store: Store, reads: ReadPool, readiness: 
     secret = settings.token_secret.get_secret_value()
     reader = canonical_query(signed_in(secret), pages)
     as_reader = Annotated[Principal, Depends(reader)]
-    as_operator = Annotated[Principal, Depends(signed_in(secret, roles=OPERATORS))]
+    as_operator = Annotated[Principal, Depends(for_all_accounts(signed_in(secret, roles=OPERATORS)))]
     installation = InstallationReader(settings, store, reads)
 
     async def whole(principal: Principal) -> Installation | None:
@@ -73,7 +72,6 @@ def router(settings: GatewaySettings, store: Store, reads: ReadPool, readiness: 
 
     @routes.get("/health/dead-letters")
     async def dead_letters(request: Request, principal: as_operator, reason: Reason = None) -> Response:
-        require_all_accounts(principal)
         found = await installation.letters(principal)
         return pages.page(request, "dead_letters.html", reason=reason, found=found, **_shown(found, reason))
 

@@ -20,10 +20,10 @@ from application import deadlines
 from application.checks import clickhouse, kafka
 from application.checks.check import WRONG, Check, State, fail, unknown
 from application.principals import Principal
-from gateway.console.sharing import Shared, SharedByKey
-from gateway.console.worker_metrics import WorkerMetrics, read_worker_metrics
 from gateway.problems import Problem
 from gateway.read_pool import ReadPool
+from gateway.sharing import Shared, SharedByKey
+from gateway.worker_metrics import WorkerMetrics, read_worker_metrics
 from processors.dead_letters.browsing import OpenLetters, read_open_letters
 from processors.kafka.lag import Lag
 from projections.messages.provider_feedback import ProviderFeedback, count_orphans, read_provider_feedback

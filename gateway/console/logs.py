@@ -7,7 +7,7 @@ Promise: counts and the histogram are a separate request, so they never delay th
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from application.principals import Principal
 from application.raw_events import RawEvents
-from gateway.access import OPERATORS
+from gateway.access import OPERATORS, RequirePrincipal
 from gateway.api.export import EXPORT_ROWS, Format, export_response
 from gateway.api.items import renderer
 from gateway.api.lists import CursorText, Limit, Order, Paginator, Row
@@ -115,7 +115,7 @@ def _add_raw_event(routes: APIRouter, settings: GatewaySettings, messages: Messa
 
 def _add_message(
     routes: APIRouter,
-    reader: Callable[..., Coroutine[Any, Any, Principal]],
+    reader: RequirePrincipal,
     view: "_LogView",
     messages: MessageView,
     pages: Pages,

@@ -6,15 +6,15 @@ address bar shows them: without blank fields, with the search box and the choice
 """
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
 
 from application.principals import Principal
-from gateway.access import known_parameters
+from gateway.access import RequirePrincipal, known_parameters
 from gateway.console.links import Links
 from gateway.console.pages import Pages
 from gateway.console.routing import Redirect, request_path
@@ -85,11 +85,11 @@ _PILLS: Final = {
 
 
 def canonical_query(
-    reader: Callable[[Request], Coroutine[Any, Any, Principal]],
+    reader: RequirePrincipal,
     pages: Pages,
     read: Callable[[str], Search | None] = read_search,
     default_period: str = str(DEFAULT_DAYS),
-) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
+) -> RequirePrincipal:
     """Return a dependency that does what `reader` does, and raises Redirect if the query string isn't that of the API.
 
     `read` turns the text of the search box into a filter. Choosing `default_period` removes the filters of the time.

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from application.principals import Principal
-from gateway.access import READERS
+from gateway.access import READERS, RequirePrincipal
 from gateway.console.pages import Pages, is_partial, secured
 from gateway.console.session import COOKIE, read_cookie
 from gateway.problem_codes import KINDS, ProblemKind
@@ -40,7 +40,7 @@ class SignInNeeded(Exception):
     """There is no session, or it has ended."""
 
 
-def signed_in(secret: str, roles: tuple[str, ...] = READERS) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
+def signed_in(secret: str, roles: tuple[str, ...] = READERS) -> RequirePrincipal:
     """Return the dependency that returns the principal of the session. It raises SignInNeeded, or Problem: 429, 403."""
 
     async def principal(request: Request) -> Principal:

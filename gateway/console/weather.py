@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from application.principals import Principal
 from application.weather import DEFAULT_MINUTES
-from gateway.access import OPERATORS
-from gateway.api.weather import Minutes, ReadWeather, require_all_accounts
+from gateway.access import OPERATORS, for_all_accounts
+from gateway.api.weather import Minutes, ReadWeather
 from gateway.console.links import Links
 from gateway.console.pages import Pages, is_partial
 from gateway.console.routing import ConsoleRoute, signed_in
@@ -24,11 +24,11 @@ _CHOICES: Final = (5, 15, 30, 60)
 def router(settings: GatewaySettings, weather: ReadWeather, pages: Pages) -> APIRouter:
     """Return `/weather`."""
     routes = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
-    as_operator = Annotated[Principal, Depends(signed_in(settings.token_secret.get_secret_value(), roles=OPERATORS))]
+    operator = for_all_accounts(signed_in(settings.token_secret.get_secret_value(), roles=OPERATORS))
+    as_operator = Annotated[Principal, Depends(operator)]
 
     @routes.get("/weather")
     async def page(request: Request, principal: as_operator, minutes: Minutes = DEFAULT_MINUTES) -> Response:
-        require_all_accounts(principal)
         found = await weather.get(principal, minutes)
         return pages.page(
             request,

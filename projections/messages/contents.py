@@ -1,6 +1,6 @@
 """The query of a message's content. Values from outside are bound parameters, never text."""
 
-from projections.messages.queries import Query
+from projections.messages.queries import Query, key_condition
 
 __all__ = ["content"]
 
@@ -11,8 +11,5 @@ def content(account_id: str, email_id: str) -> Query:
     ClickHouse deletes an expired content when it merges parts, which may be days later. So the caller must not ask for
     contents that are older than the retention.
     """
-    return Query(
-        "SELECT html, text FROM contents FINAL WHERE account_id = {account:String}"
-        " AND sent_at = UUIDv7ToDateTime({email_id:UUID}, 'UTC') AND message_id = {email_id:UUID}",
-        {"account": account_id, "email_id": email_id},
-    )
+    where, parameters = key_condition("t", [account_id], [email_id])
+    return Query(f"SELECT html, text FROM contents AS t FINAL WHERE {where}", parameters)  # noqa: S608

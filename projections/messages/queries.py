@@ -371,23 +371,19 @@ def matching(
     return " UNION ALL ".join(both), parameters | more
 
 
-_OF_MESSAGE: Final = (
-    "t.account_id = {account:String} AND t.sent_at = UUIDv7ToDateTime({email_id:UUID}, 'UTC')"
-    " AND t.message_id = {email_id:UUID}"
-)
-
-
 def timeline_event(account_id: str, email_id: str, event_id: str) -> Query:
     """Return the query of one event of a message's timeline."""
+    of_message, parameters = key_condition("t", [account_id], [email_id])
     return Query(
-        f"SELECT * FROM ({message_rows.timeline_rows(_OF_MESSAGE)}) WHERE event_id = {{event_id:String}}",  # noqa: S608
-        {"account": account_id, "email_id": email_id, "event_id": event_id},
+        f"SELECT * FROM ({message_rows.timeline_rows(of_message)}) WHERE event_id = {{event_id:String}}",  # noqa: S608
+        parameters | {"event_id": event_id},
     )
 
 
 def timeline(account_id: str, email_id: str, *, limit: int, after: EventCursor | None = None) -> Query:
     """Return the query of one message's events, sorted by occurrence, then by arrival: up to `limit` + 1 rows."""
-    parameters: dict[str, Any] = {"account": account_id, "email_id": email_id, "limit": limit + 1}
+    of_message, parameters = key_condition("t", [account_id], [email_id])
+    parameters["limit"] = limit + 1
     behind = ""
     if after is not None:
         behind = (
@@ -396,7 +392,7 @@ def timeline(account_id: str, email_id: str, *, limit: int, after: EventCursor |
         )
         parameters |= after._asdict()
     return Query(
-        f"SELECT * FROM ({message_rows.timeline_rows(_OF_MESSAGE)}) WHERE 1{behind}"  # noqa: S608
+        f"SELECT * FROM ({message_rows.timeline_rows(of_message)}) WHERE 1{behind}"  # noqa: S608
         " ORDER BY occurred_at, received_at, event_id LIMIT {limit:UInt32}",
         parameters,
     )

@@ -147,13 +147,8 @@ def _row(
     provider, provider_message_id = (
         (dispatch["provider"], dispatch["provider_message_id"]) if dispatch["known"] else seen
     )
-    bounced = firsts["bounced"]
-    anomalies = {
-        "conflicting_requests": state["first_content"] < state["last_content"],
-        "event_after_refusal": bool(refusal) and has_events,
-        "delivered_after_bounce": bounced is not None and last_delivered is not None and last_delivered > bounced,
-        "id_mismatch": dispatch["known"] > 0 and any(i != f"{provider}:{provider_message_id}" for i in provider_ids),
-    }
+    other_ids = [one for one in provider_ids if one != f"{provider}:{provider_message_id}"]
+    is_against_refusal = bool(refusal) and has_events
     return {
         "account_id": state["account_id"],
         "email_id": state["message_id"],
@@ -187,9 +182,22 @@ def _row(
         "to_key": state["to_key"],
         "cc_keys": request["cc_keys"],
         "has_content": bool(state["flags"] & CONTENT),
-        "anomalies": [name for name, holds in anomalies.items() if holds],
+        "anomalies": _anomalies(state, firsts["bounced"], last_delivered, other_ids, is_against_refusal),
         "last_heard_at": _time(state["heard"]) if state["heard"] else None,
     }
+
+
+def _anomalies(
+    state: Row, bounced: int | None, last_delivered: int | None, other_ids: Sequence[str], is_against_refusal: bool
+) -> list[str]:
+    """Return the names of the anomalies. `other_ids`: the provider's ids in events that are not the message's."""
+    holds = {
+        "conflicting_requests": state["first_content"] < state["last_content"],
+        "event_after_refusal": is_against_refusal,
+        "delivered_after_bounce": bounced is not None and last_delivered is not None and last_delivered > bounced,
+        "id_mismatch": state["dispatch"]["known"] > 0 and bool(other_ids),
+    }
+    return [name for name, is_so in holds.items() if is_so]
 
 
 def _status(types: Set[int], winner_sub_status: str, change: str) -> tuple[str, str]:

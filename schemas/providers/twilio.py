@@ -96,12 +96,9 @@ def _event(pairs: _Pairs, url: str, source: SourcePosition) -> Event:
     status = _take_status(rest)
     status_key = status.strip().lower()
     inbound = status_key in _INBOUND or (not status_key and bool(_folded(rest, "Body") or _folded(rest, "OptOutType")))
-    if inbound:
-        type_ = _type_of_inbound(rest)
-    elif status_key:
-        type_ = _TYPES.get(status_key, EventType.UNKNOWN)
-    else:
+    if not inbound and not status_key:
         raise _missing(pairs)
+    type_ = _type_of_inbound(rest) if inbound else _TYPES.get(status_key, EventType.UNKNOWN)
 
     sid = twilio_id_key(_first_given(rest, _SIDS))
     account_id, message_id, unused = _our_ids(url, inbound)
@@ -126,36 +123,14 @@ def _event(pairs: _Pairs, url: str, source: SourcePosition) -> Event:
 
     rest.update(repeated)
     rest["occurred_at"] = "received_at"
-    return Event._make(  # in the order of its fields: by keyword it takes 1.7 µs more, an eighth of an event
-        (
-            fact_id(natural_key),
-            "twilio",
-            type_.value,
-            account_id,
-            message_id,
-            sid,
-            "",
-            address,
-            source.received_us,
-            source.received_us,
-            code,
-            enhanced_code,
-            reason,
-            status,
-            fault_of(type_, _FAULTS.get(code), enhanced_code),
-            False,
-            "",
-            "",
-            "",
-            "",
-            "",
-            orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode(),
-            source.topic,
-            source.partition,
-            source.offset,
-            0,
-        )
-    )
+    return Event._make((  # in the order of its fields: by keyword it takes 1.7 µs more, an eighth of an event
+        fact_id(natural_key), "twilio", type_.value, account_id, message_id,
+        sid, "", address, source.received_us, source.received_us,
+        code, enhanced_code, reason, status, fault_of(type_, _FAULTS.get(code), enhanced_code),
+        False, "", "", "", "", "",
+        orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode(),
+        source.topic, source.partition, source.offset, 0,
+    ))  # fmt: skip
 
 
 def _take_status(rest: dict[str, Any]) -> str:

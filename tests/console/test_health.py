@@ -1,32 +1,23 @@
-"""The page Health: what each session sees, and how it fails; and the metrics of the workers, read and added up."""
+"""The page Health: what each session sees, and how it fails."""
 
-import asyncio
 import re
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from html import unescape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any, Final
 
 import pytest
-from prometheus_client import generate_latest
 
-from application.principals import Principal
-from gateway.console.sharing import Shared
-from gateway.console.worker_metrics import parse_metrics, quantile
-from processors.dead_letters import DeadLetter, DeadLetters
-from processors.kafka import Producer
+from processors.dead_letters import DeadLetter
 from processors.kafka.topics import create_topics
 from projections.messages.provider_feedback import read_provider_feedback
 from projections.store import Store
 from schemas.events import Rejection
 from schemas.settings import TopicSettings, read
-from schemas.telemetry import DELAY_SECONDS, DUPLICATES_TOTAL, RETRIES_TOTAL, Telemetry
 from tests.building import FakeRecord
 from tests.console.building import HOSTILE, a_client, a_token, fill, log_of
 from tests.fakes import FakeKafka
+from tests.letters import park
+from tests.metrics import a_worker, served
 from tests.stores import fresh_store
 
 OF_ALL = a_token("*", role="viewer")
@@ -134,16 +125,13 @@ async def test_without_kafka_the_dead_letters_say_so() -> None:
 @pytest.mark.clickhouse
 class TestOnRealServices:
     @pytest.fixture
-    async def bootstrap(self, kafka_bootstrap: str) -> AsyncIterator[str]:
+    async def bootstrap(self, kafka_bootstrap: str) -> str:
         """Kafka with our topics, and two dead letters."""
         await create_topics(read(TopicSettings, kafka_bootstrap=kafka_bootstrap))
-        producer = Producer(kafka_bootstrap)
-        await producer.start()
         record = FakeRecord("accounts.policies", b"{", key=b"k", offset=7)
         rejection = Rejection("record_not_json", HOSTILE, b"{", None)
-        await DeadLetters(producer, "gate", Telemetry()).park([DeadLetter(record, rejection)] * 2)
-        yield kafka_bootstrap
-        await producer.stop()
+        await park(kafka_bootstrap, [DeadLetter(record, rejection)] * 2, "gate")
+        return kafka_bootstrap
 
     async def test_an_operator_sees_the_checks_and_the_dead_letters_by_reason(
         self, store: Store, bootstrap: str, clickhouse_url: str
@@ -171,107 +159,15 @@ class TestOnRealServices:
         assert "There is no open dead letter of the last 7 days for this reason" in others
 
 
-def a_worker(*delays: float, duplicates: int = 0) -> Telemetry:
-    telemetry = Telemetry()
-    for delay in delays:
-        telemetry.histogram(DELAY_SECONDS, topic="webhooks.sendgrid").observe(delay)
-    telemetry.histogram(DELAY_SECONDS, topic="sends.requested").observe(60)
-    telemetry.counter(DUPLICATES_TOTAL, provider="sendgrid").inc(duplicates)
-    telemetry.counter(RETRIES_TOTAL, of="StoreError").inc(2)
-    return telemetry
-
-
-def text_of(telemetry: Telemetry) -> str:
-    return generate_latest(telemetry.registry).decode()
-
-
-def test_the_metrics_of_several_workers_are_added_up() -> None:
-    found = parse_metrics([text_of(a_worker(0.2, 0.2, duplicates=3)), text_of(a_worker(4, duplicates=4)), None, "{"])
-    assert (found.answering, found.silent) == (2, 2)
-    assert found.counts["duplicates_total"] == Counter(sendgrid=7)
-    assert found.retries == Counter(StoreError=4)
-    assert quantile(found.delay, 0.5) == pytest.approx(0.2125)  # of 3 observations, within (0.1, 0.25]
-    assert quantile(found.delay, 0.95) == pytest.approx(4.625)  # within (2.5, 5]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        pytest.param("sendledger_duplicates_total 3\n", id="no label"),
-        pytest.param('sendledger_duplicates_total{provider="a"} +Inf\n', id="infinite"),
-        pytest.param('sendledger_duplicates_total{provider="a"} NaN\n', id="no number"),
-        pytest.param('sendledger_delay_seconds_bucket{topic="webhooks.a",le="x"} 1\n', id="no bound"),
-        pytest.param("", id="nothing"),
-    ],
-)
-def test_a_malformed_text_is_that_of_a_silent_worker(wrong: str) -> None:
-    good = text_of(a_worker(0.2, duplicates=3))
-    found = parse_metrics([good, good + wrong if wrong else ""])
-    assert (found.answering, found.silent, found.counts["duplicates_total"]["sendgrid"]) == (1, 1, 3)
-
-
-@pytest.mark.parametrize(
-    ("cumulative", "q", "expected"),
-    [
-        pytest.param({}, 0.5, None, id="nothing measured"),
-        pytest.param({1.0: 0, float("inf"): 0}, 0.5, None, id="nothing observed"),
-        pytest.param({1.0: 4, 2.0: 4, float("inf"): 4}, 0.5, 0.5, id="in the first bucket"),
-        pytest.param({1.0: 1, 2.0: 1, float("inf"): 4}, 0.95, 2.0, id="above the last bound"),
-    ],
-)
-def test_a_quantile_is_interpolated(cumulative: dict[float, int], q: float, expected: float | None) -> None:
-    assert quantile(cumulative, q) == expected
-
-
-@pytest.fixture
-def metrics_url() -> Iterator[str]:
-    """A worker's metrics over HTTP."""
-    body = text_of(a_worker(0.2, duplicates=3)).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/metrics"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.clickhouse
-async def test_the_page_has_the_metrics_of_the_workers_that_answer(store: Store, metrics_url: str) -> None:
-    _, text = await page_of(OF_ALL, store, worker_metrics=f"{metrics_url}, http://127.0.0.1:1/metrics")
+async def test_the_page_has_the_metrics_of_the_workers_that_answer(store: Store) -> None:
+    with served(a_worker(0.2, duplicates=3)) as url:
+        _, text = await page_of(OF_ALL, store, worker_metrics=f"{url}, http://127.0.0.1:1/metrics")
+        _, of_account = await page_of(OF_ALL, store, "/health?account=acme", worker_metrics=url)
     assert "Metrics of 1 worker; 1 did not answer." in text
     assert "2 retries since the start because ClickHouse was unavailable" in text
     assert "<dt>delay, half within</dt><dd><b>0.2 s</b>" in text
     assert "the oldest webhook of each write" in text
     assert '<td data-label="Duplicates" class="n">3</td>' in text
-    _, of_account = await page_of(OF_ALL, store, "/health?account=acme", worker_metrics=metrics_url)
     assert '<td class="to">sendgrid</td>' in of_account
     assert "Duplicates" not in of_account  # the workers count for the whole installation
-
-
-async def test_callers_at_the_same_time_share_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    principal = Principal("ann", "viewer", frozenset({"*"}))
-    calls: list[Principal] = []
-    go_on = asyncio.Event()
-
-    async def reading(by: Principal) -> int:
-        calls.append(by)
-        await go_on.wait()
-        return len(calls)
-
-    shared = Shared(reading)
-    both = [asyncio.create_task(shared.get(principal)) for _ in range(2)]
-    await asyncio.sleep(0)
-    go_on.set()
-    assert await asyncio.gather(*both) == [1, 1]
-    assert await shared.get(principal) == 1
-    later = time.monotonic() + 60
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert await shared.get(principal) == 2

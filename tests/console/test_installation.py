@@ -11,8 +11,6 @@ from application.checks.check import Check, State, ok
 from application.principals import Principal
 from gateway.console import installation as module
 from gateway.console.installation import Installation, InstallationReader
-from gateway.console.sharing import SharedByKey
-from gateway.console.worker_metrics import read_worker_metrics
 from gateway.read_pool import ReadPool
 from processors.dead_letters.browsing import Letter, LetterId, LetterSource, OpenLetters
 from processors.kafka.cluster import Cluster, TopicDescription
@@ -159,23 +157,3 @@ async def test_without_configured_workers_there_are_no_tiles_of_them() -> None:
         silent = (await client.get("/health?account=*")).text
     assert "delay, half within" not in without
     assert "no worker answered" in silent
-
-
-async def test_without_urls_no_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("httpx.AsyncClient")
-    assert (await read_worker_metrics([])).silent == 0
-
-
-async def test_readings_are_shared_by_key() -> None:
-    calls: list[tuple[str, ...] | None] = []
-
-    async def reading(_: Principal, accounts: tuple[str, ...] | None) -> int:
-        calls.append(accounts)
-        return len(calls)
-
-    shared = SharedByKey(reading)
-    assert [await shared.get(ANN, key) for key in (None, ("a",), None, ("a", "b"), ("a",))] == [1, 2, 1, 3, 2]
-    for number in range(100):
-        await shared.get(ANN, (str(number),))
-    await shared.get(ANN, None)
-    assert calls.count(None) == 2  # forgotten meanwhile: what is kept is bounded

@@ -14,10 +14,7 @@ from processors.engine.groups import WriterHost
 from processors.engine.partition_processor import ProcessorHost
 from processors.engine.transport import BatchConsumer
 from tests.engine.building import FakeApp, FakeClock, FakeOwner, a_batch
-
-
-def an_app(folder: Path, clock: FakeClock | None = None) -> MicroBatchApp:
-    return MicroBatchApp("contract", broker="kafka://127.0.0.1:1", datadir=folder, clock=clock or FakeClock())
+from tests.engine.offline import an_app
 
 
 class OwnerContract:

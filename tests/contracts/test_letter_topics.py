@@ -9,20 +9,16 @@ from typing import Protocol
 
 import pytest
 
-from processors.dead_letters import DeadLetter, DeadLetters
+from processors.dead_letters import DeadLetter
 from processors.dead_letters import handling as module
 from processors.dead_letters.browsing import Letter, read_handled, read_letters
 from processors.dead_letters.handling import AnotherOperator, HandlingResult, handle
 from processors.engine import Output
-from processors.kafka import Producer
 from processors.kafka.read_topic import AtOffset, AtTime, Bound, read_topic
-from processors.kafka.topics import create_topics
 from schemas.events import Rejection
-from schemas.settings import TopicSettings
-from schemas.telemetry import Telemetry
 from tests.building import FakeRecord
-from tests.engine.broker import PrivateBroker, free_ports
-from tests.letters import FakeLetterTopics
+from tests.kafka.broker import broker_with_topics
+from tests.letters import FakeLetterTopics, park
 
 TOPIC = "sends.requested"
 FUTURE_MS = 4_000_000_000_000
@@ -108,14 +104,13 @@ class FakeBackend:
 
 
 class KafkaBackend:
-    def __init__(self, bootstrap: str, producer: Producer) -> None:
+    def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._letters = DeadLetters(producer, "ledger", Telemetry())
         self._offsets = count()
 
     async def park(self, value: bytes, reason: str) -> None:
         record = FakeRecord(TOPIC, value, b"k", offset=next(self._offsets))
-        await self._letters.park([DeadLetter(record, Rejection(reason, "", value, None))])
+        await park(self.bootstrap, [DeadLetter(record, Rejection(reason, "", value, None))])
 
     async def sent_back(self) -> Sequence[bytes | None]:
         return [record.value async for record in read_topic(self.bootstrap, TOPIC)]
@@ -129,16 +124,8 @@ class TestFakeLetterTopics(LetterTopicsContract):
 
 @pytest.fixture(scope="module")
 async def kafka_backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaBackend]:
-    broker = PrivateBroker(tmp_path_factory.mktemp("letters"), *free_ports(2))
-    await broker.start()
-    producer = Producer(broker.bootstrap)
-    try:
-        await create_topics(TopicSettings(kafka_bootstrap=broker.bootstrap, partitions=1))
-        await producer.start()
-        yield KafkaBackend(broker.bootstrap, producer)
-    finally:
-        await producer.stop()
-        await broker.kill()
+    async with broker_with_topics(tmp_path_factory.mktemp("letters"), partitions=1) as bootstrap:
+        yield KafkaBackend(bootstrap)
 
 
 @pytest.mark.kafka

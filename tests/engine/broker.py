@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from deploy.local.kafka import answers_metadata
 from tests.engine.processes import ROOT
+from tests.local.ports import free_port_base
 
 
 class PrivateBroker:
@@ -40,12 +42,13 @@ class PrivateBroker:
             await self._process.wait()
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
+@asynccontextmanager
+async def private_broker(folder: Path) -> AsyncIterator[PrivateBroker]:
+    """A broker while the block runs, which may kill it earlier."""
+    port = free_port_base()
+    broker = PrivateBroker(folder / "kafka", port, port + 1)
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        await broker.start()
+        yield broker
     finally:
-        for one in sockets:
-            one.close()
+        await broker.kill()

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.engine import keyed_worker
-from tests.engine.broker import PrivateBroker, free_ports
+from tests.engine.broker import PrivateBroker, private_broker
 from tests.engine.counting import Counting
 from tests.engine.processes import KeyedWorker, Worker
 from tests.engine.topics import Topics
@@ -91,7 +91,5 @@ async def new_keyed_worker(
 
 @pytest.fixture
 async def broker(tmp_path: Path) -> AsyncIterator[PrivateBroker]:
-    broker = PrivateBroker(tmp_path / "kafka", *free_ports(2))
-    await broker.start()
-    yield broker
-    await broker.kill()
+    async with private_broker(tmp_path) as broker:
+        yield broker

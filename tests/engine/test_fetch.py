@@ -3,73 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from processors.engine import TP, Record, internals
-from processors.engine.batch import Inflight
 from processors.engine.errors import KafkaRefused
-from processors.engine.transport import UNREAD_SECONDS, BatchConsumer, BatchThread, FetchResult, records_or_wake
-from tests.engine.building import StubRecord
+from processors.engine.transport import UNREAD_SECONDS, BatchConsumer, BatchThread, records_or_wake
+from tests.engine.building import turns_until
+from tests.engine.offline import P0, OfflineFetcher, OfflineThread, an_app, an_offline_consumer, assign
 
-P0 = TP("events", 0)
 LONG = 3600.0
 
 
-class Fetcher:
-    """Waits for records, then removes and returns them without a further wait, as aiokafka's does."""
-
-    def __init__(self) -> None:
-        self.arrived = asyncio.Event()
-        self.records: dict[TP, Sequence[Record]] = {}
-        self.asked: list[set[TP]] = []
-
-    def arrive(self) -> None:
-        self.records = {P0: [StubRecord(0)]}
-        self.arrived.set()
-
-    async def fetched_records(
-        self,
-        partitions: set[TP],
-        timeout: float,  # noqa: ASYNC109 - aiokafka's signature
-        max_records: int | None,
-    ) -> Mapping[TP, Sequence[Record]]:
-        self.asked.append(partitions)
-        await self.arrived.wait()
-        taken, self.records = self.records, {}
-        return taken
+@pytest.fixture
+async def kafka() -> AsyncIterator[AIOKafkaConsumer]:
+    """aiokafka's consumer, without a broker."""
+    async with an_offline_consumer() as consumer:
+        yield consumer
 
 
-async def test_records_end_the_poll() -> None:
-    fetcher = Fetcher()
+@pytest.fixture
+async def fetcher(kafka: AIOKafkaConsumer) -> OfflineFetcher:
+    """aiokafka's fetcher, with P0 assigned."""
+    return assign(kafka)
+
+
+async def test_records_end_the_poll(fetcher: OfflineFetcher) -> None:
     fetcher.arrive()
     assert list(await records_or_wake(fetcher, asyncio.Event(), {P0}, LONG, None)) == [P0]
 
 
-async def test_room_in_a_full_partition_ends_the_poll_early() -> None:
+async def test_room_in_a_full_partition_ends_the_poll_early(fetcher: OfflineFetcher) -> None:
     wake = asyncio.Event()
     wake.set()
-    assert await records_or_wake(Fetcher(), wake, {P0}, LONG, None) == {}
+    assert await records_or_wake(fetcher, wake, {P0}, LONG, None) == {}
     assert not wake.is_set()
 
 
-async def test_with_all_partitions_full_nothing_is_requested() -> None:
+async def test_with_all_partitions_full_nothing_is_requested(fetcher: OfflineFetcher) -> None:
     """aiokafka takes an empty set to mean all partitions, so there would be no back-pressure."""
-    fetcher, wake = Fetcher(), asyncio.Event()
+    wake = asyncio.Event()
     fetcher.arrive()
     wake.set()
     assert await records_or_wake(fetcher, wake, set(), LONG, None) == {}
-    assert fetcher.asked == []
+    assert fetcher.arrived == {P0}
+    assert list(await fetcher.fetched_records(set())) == [P0]
 
 
-@pytest.mark.parametrize("turns", range(6))
-async def test_a_simultaneous_wake_drops_no_record(turns: int) -> None:
-    fetcher, wake = Fetcher(), asyncio.Event()
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_simultaneous_wake_drops_no_record(fetcher: OfflineFetcher, turns: int) -> None:
+    wake = asyncio.Event()
     poll = asyncio.create_task(records_or_wake(fetcher, wake, {P0}, LONG, None))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -78,48 +68,51 @@ async def test_a_simultaneous_wake_drops_no_record(turns: int) -> None:
         await asyncio.sleep(0)
     wake.set()
     got = await poll
-    assert bool(got) != bool(fetcher.records)  # returned, or still there
+    assert bool(got) != bool(fetcher.arrived)  # returned, or still there
 
 
-class Thread:
-    """The consumer thread: aiokafka's position is after two records that were dropped in a rebalance."""
-
-    def __init__(self) -> None:
-        self.position = 2
-
-    async def fetch(self, tps: set[TP], seconds: float) -> FetchResult:
-        records = {P0: [StubRecord(self.position)]} if tps else {}
-        return FetchResult(records, {P0: self.position + len(records)})
-
-    async def seek_to_committed(self, starts: Mapping[TP, int]) -> Mapping[TP, int | None]:
-        self.position = 0
-        return {P0: 0}
-
-
-def a_consumer(thread: Thread) -> BatchConsumer:
-    """A consumer without an app or a broker."""
-    consumer = BatchConsumer.__new__(BatchConsumer)
-    consumer.app = SimpleNamespace(should_stop=False, starts=dict, resume=lambda: None)
-    consumer._thread = thread  # type: ignore[assignment]
-    consumer._inflight, consumer._epoch, consumer.flow_active = Inflight(2), 0, True
-    consumer._revoked, consumer._seek_pending, consumer._read_offset = False, True, {}
+@pytest.fixture
+async def consumer(tmp_path: Path, kafka: AIOKafkaConsumer) -> BatchConsumer:
+    """Our consumer. The position of aiokafka's is after two records that were dropped in a rebalance."""
+    consumer: BatchConsumer = an_app(tmp_path).consumer
+    consumer._thread = OfflineThread(consumer, kafka)
+    assign(kafka, 2)
+    consumer._seek_pending = True
     return consumer
 
 
-async def test_after_dropped_records_a_seek_precedes_the_next_fetch() -> None:
-    consumer = a_consumer(Thread())
-    ((batch,),) = (await consumer._getmany({P0}, LONG)).values()
-    assert batch.first == 0
+async def position_of(kafka: AIOKafkaConsumer, wanted: int) -> None:
+    await turns_until(lambda: internals.assignment(kafka).state_value(P0).position == wanted)
 
 
-async def test_while_a_seek_is_impossible_nothing_is_fetched_and_the_seek_happens_later() -> None:
+async def fetched_first(consumer: BatchConsumer, kafka: AIOKafkaConsumer, fetcher: OfflineFetcher) -> int:
+    """The offset of the first record that a poll returns, which begins where the committed offset is."""
+    poll = asyncio.create_task(consumer._getmany({P0}, LONG))
+    await position_of(kafka, 0)
+    fetcher.arrive(0)
+    ((batch,),) = (await poll).values()
+    return batch.first
+
+
+async def test_after_dropped_records_a_seek_precedes_the_next_fetch(
+    consumer: BatchConsumer, kafka: AIOKafkaConsumer
+) -> None:
+    fetcher = internals.fetcher(kafka)
+    fetcher.arrive(2)
+    assert await fetched_first(consumer, kafka, fetcher) == 0
+
+
+async def test_while_a_seek_is_impossible_nothing_is_fetched_and_the_seek_happens_later(
+    consumer: BatchConsumer, kafka: AIOKafkaConsumer
+) -> None:
     """A regression: a seek that a revocation or a stop postponed counted as done, so records were never read."""
-    consumer = a_consumer(Thread())
+    fetcher = internals.fetcher(kafka)
+    fetcher.arrive(2)
     consumer._revoked = True
-    assert await consumer._getmany({P0}, LONG) == {}
+    assert await consumer._getmany({P0}, 0.01) == {}
+    assert fetcher.arrived == {P0}
     consumer._revoked = False
-    ((batch,),) = (await consumer._getmany({P0}, LONG)).values()
-    assert batch.first == 0
+    assert await fetched_first(consumer, kafka, fetcher) == 0
 
 
 async def a_thread(now: list[float]) -> BatchThread:

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.memory_records import MemoryRecords
 
 from processors.engine import internals
-from processors.engine.assignment import SubscribedTopics
-
-P0 = TopicPartition("events", 0)
-
-
-class IdleCoordinator(GroupCoordinator):  # type: ignore[misc]  # aiokafka is untyped
-    """A coordinator that does not try to find its group's broker."""
-
-    async def _coordination_routine(self) -> None:
-        await asyncio.Event().wait()
+from tests.engine.offline import P0, an_offline_consumer
 
 
 @pytest.fixture
 async def consumer() -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer as after its start, with the parts that this creates, but without a connection."""
-    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1", group_id="group")
-    internals.replace_subscription(consumer, SubscribedTopics())
-    subscription = internals.subscription(consumer)
-    subscription.subscribe({"events"})
-    consumer._fetcher = fetcher.Fetcher(consumer._client, subscription)
-    consumer._coordinator = IdleCoordinator(consumer._client, subscription, group_id="group")
-    yield consumer
-    consumer._coordinator._coordination_task.cancel()
-    await consumer._fetcher.close()
-    await consumer._client.close()
-    consumer._closed = True
+    async with an_offline_consumer() as consumer:
+        yield consumer
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from processors.engine.transport import seek_to_committed
-from tests.engine.broker import PrivateBroker, free_ports
+from tests.engine.broker import PrivateBroker
 from tests.engine.conftest import NewWorker
 from tests.engine.processes import until
 from tests.engine.topics import Topics
+from tests.local.ports import free_port_base
 
 pytestmark = pytest.mark.kafka
 
@@ -198,8 +199,7 @@ async def test_07_work_continues_after_a_broker_was_paused_past_the_request_time
 
 
 async def test_07_a_start_without_a_broker_ends_at_once_and_says_why(name: str, new_worker: NewWorker) -> None:
-    (port,) = free_ports(1)
-    worker = await new_worker(broker=f"127.0.0.1:{port}").start()
+    worker = await new_worker(broker=f"127.0.0.1:{free_port_base()}").start()
     assert await worker.ended() == 4
     assert "no Kafka broker answers" in worker.complaints()
 

@@ -12,17 +12,14 @@ from aiokafka import AIOKafkaProducer
 from processors.engine import Record
 from processors.kafka.lag import wait_until_caught_up
 from processors.kafka.read_topic import read_topic
-from processors.kafka.topics import create_topics
 from schemas.consumer_groups import DEFAULT_GATE_GROUP
-from schemas.settings import TopicSettings, read
 from schemas.topics import MAX_MESSAGE_BYTES, SENDS_DECIDED, SUPPRESSIONS_CHANGED
-from tests.engine.broker import PrivateBroker
 from tests.engine.processes import PATIENCE_SECONDS, Process, until
 from tests.gate.comparison import differences
 from tests.gate.oracle import Expected, SentRecord
 from tests.gate.traffic import Traffic
 from tests.gate.worker import Halt, WorkerConfig
-from tests.local.ports import free_port_base
+from tests.kafka.broker import broker_with_topics
 
 __all__ = ["FIRST", "SECOND", "Case", "GateWorker", "Kafka", "Workers", "kafka_with_topics"]
 
@@ -96,15 +93,8 @@ class Kafka:
 @asynccontextmanager
 async def kafka_with_topics(folder: Path) -> AsyncIterator[Kafka]:
     """A broker with our topics, while the block runs."""
-    port = free_port_base()
-    broker = PrivateBroker(folder / "kafka", port, port + 1)
-    await broker.start()
-    try:
-        kafka = Kafka(broker.bootstrap)
-        await create_topics(read(TopicSettings, kafka_bootstrap=kafka.bootstrap))
-        yield kafka
-    finally:
-        await broker.kill()
+    async with broker_with_topics(folder) as bootstrap:
+        yield Kafka(bootstrap)
 
 
 class Workers:

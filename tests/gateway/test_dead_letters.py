@@ -12,21 +12,17 @@ import pytest
 
 from application.dead_letters import MAX_LETTERS
 from gateway.api.dead_letters import MAX_SHOWN_BYTES
-from processors.dead_letters import DeadLetter, DeadLetters
+from processors.dead_letters import DeadLetter
 from processors.dead_letters import handling as module
 from processors.dead_letters.handling import HandlingLimits, handle
-from processors.kafka import Producer
 from processors.kafka.read_topic import read_topic
-from processors.kafka.topics import create_topics
 from schemas.decoding.times import rfc3339
 from schemas.events import Rejection
-from schemas.settings import TopicSettings
-from schemas.telemetry import Telemetry
 from tests.building import NOW_US, FakeRecord
-from tests.engine.broker import PrivateBroker, free_ports
 from tests.fakes import FakeKafka
 from tests.gateway.building import a_caller, a_token
-from tests.letters import FakeLetterTopics
+from tests.kafka.broker import broker_with_topics
+from tests.letters import FakeLetterTopics, park
 
 OPERATOR = a_token("*", role="operator", subject="ann")
 PATH = "/v1/dead-letters"
@@ -287,20 +283,15 @@ async def test_a_kafka_that_hangs_ends_with_the_request(letters: FakeLetterTopic
 async def test_on_a_real_kafka_of_two_requests_at_once_none_sends_a_letter_back_twice(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    broker = PrivateBroker(tmp_path_factory.mktemp("broker"), *free_ports(2))
-    await broker.start()
-    producer = Producer(broker.bootstrap)
-    try:
-        await create_topics(TopicSettings(kafka_bootstrap=broker.bootstrap))
-        await producer.start()
-        parked = [
-            DeadLetter(FakeRecord("sends.requested", b"%d" % n, b"k", offset=n), Rejection("bad", "", b"", None))
-            for n in range(MAX_LETTERS)
-        ]
-        await DeadLetters(producer, "ledger", Telemetry()).park(parked)
+    parked = [
+        DeadLetter(FakeRecord("sends.requested", b"%d" % n, b"k", offset=n), Rejection("bad", "", b"", None))
+        for n in range(MAX_LETTERS)
+    ]
+    async with broker_with_topics(tmp_path_factory.mktemp("broker")) as bootstrap:
+        await park(bootstrap, parked)
         async with (
-            a_caller(FakeKafka(), OPERATOR, kafka_bootstrap=broker.bootstrap, request_seconds=60) as one,
-            a_caller(FakeKafka(), OPERATOR, kafka_bootstrap=broker.bootstrap, request_seconds=60) as other,
+            a_caller(FakeKafka(), OPERATOR, kafka_bootstrap=bootstrap, request_seconds=60) as one,
+            a_caller(FakeKafka(), OPERATOR, kafka_bootstrap=bootstrap, request_seconds=60) as other,
         ):
             listed = await ids(one, f"?limit={MAX_LETTERS}")
             assert (await one.get(f"{PATH}/{listed[0]}")).json()["now"].startswith("rejected: ")
@@ -308,11 +299,8 @@ async def test_on_a_real_kafka_of_two_requests_at_once_none_sends_a_letter_back_
             both = await asyncio.gather(*(each.post(f"{PATH}/redrive", json={"all": True}) for each in (one, other)))
             assert {answer.status_code for answer in both} <= {200, 409}
             await act(one, "redrive", all=True)  # what is left, if the second one was stopped, too
-            async with module._only_operator(broker.bootstrap):
+            async with module._only_operator(bootstrap):
                 pass  # now all transactions are visible
             assert await ids(one) == []
-        values = Counter([record.value async for record in read_topic(broker.bootstrap, "sends.requested")])
+        values = Counter([record.value async for record in read_topic(bootstrap, "sends.requested")])
         assert values == {b"%d" % n: 1 for n in range(MAX_LETTERS)}
-    finally:
-        await producer.stop()
-        await broker.kill()

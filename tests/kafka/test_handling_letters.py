@@ -13,7 +13,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from processors.dead_letters import DeadLetter, DeadLetters
+from processors.dead_letters import DeadLetter
 from processors.dead_letters import handling as module
 from processors.dead_letters.browsing import (
     REDRIVEN_FROM,
@@ -30,17 +30,17 @@ from processors.dead_letters.browsing import (
 from processors.dead_letters.handling import Action, HandlingResult, handle
 from processors.engine import Record
 from processors.engine.transactions import KafkaTransactions
-from processors.kafka import Producer
 from processors.kafka.read_topic import read_topic
 from processors.kafka.topics import create_topics
 from schemas.errors import BrokerError, SendledgerError
 from schemas.events import Rejection
 from schemas.examples import EXAMPLES
 from schemas.settings import TopicSettings
-from schemas.telemetry import Telemetry
 from schemas.topics import DEAD_LETTERS_HANDLED, GATE_BY_ADDRESS, LEDGER_INPUTS, MAX_MESSAGE_BYTES, MAX_RECORD_BYTES
 from tests.building import NOW_US, FakeRecord
-from tests.engine.broker import PrivateBroker, free_ports
+from tests.engine.broker import private_broker
+from tests.kafka.broker import broker_with_topics
+from tests.letters import park
 
 pytestmark = pytest.mark.kafka
 
@@ -53,28 +53,14 @@ HEADERS = [("received_at", AT.encode()), ("content_type", b"application/json")]
 @pytest.fixture(scope="module")
 async def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """A broker of this file with all topics: the letters of other tests are not in it."""
-    broker = PrivateBroker(tmp_path_factory.mktemp("broker"), *free_ports(2))
-    await broker.start()
-    try:
-        await create_topics(TopicSettings(kafka_bootstrap=broker.bootstrap))
-        yield broker.bootstrap
-    finally:
-        await broker.kill()
+    async with broker_with_topics(tmp_path_factory.mktemp("broker")) as bootstrap:
+        yield bootstrap
 
 
 @pytest.fixture
 def reason(request: pytest.FixtureRequest) -> str:
     """A reason that only the letters of this test have."""
     return f"reason of {request.node.name}"
-
-
-async def park(bootstrap: str, letters: Sequence[DeadLetter], processor: str = "ledger") -> None:
-    producer = Producer(bootstrap)
-    await producer.start()
-    try:
-        await DeadLetters(producer, processor, Telemetry()).park(letters)
-    finally:
-        await producer.stop()
 
 
 _OFFSETS = count()
@@ -211,15 +197,11 @@ async def test_what_does_not_fit_does_not_stop_the_others(bootstrap: str, reason
 
 
 async def test_a_missing_topic_is_an_error_and_is_not_made(tmp_path: Path) -> None:
-    broker = PrivateBroker(tmp_path / "broker", *free_ports(2))
-    await broker.start()
-    try:
+    async with private_broker(tmp_path) as broker:
         for _ in range(2):
             with pytest.raises(BrokerError, match=r"Kafka has no topic dead-letters\.handled"):
                 await read_handled(broker.bootstrap)
         assert DEAD_LETTERS_HANDLED.name in await create_topics(TopicSettings(kafka_bootstrap=broker.bootstrap))
-    finally:
-        await broker.kill()
 
 
 async def test_kafka_that_does_not_answer_in_time_is_a_broker_error(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from processors.kafka import producer as module
 from schemas.errors import BrokerDenied, BrokerError, RecordRefused
 from schemas.telemetry import Telemetry
 from schemas.topics import MAX_MESSAGE_BYTES
-from tests.engine.broker import PrivateBroker, free_ports
+from tests.engine.broker import PrivateBroker, private_broker
 from tests.engine.topics import Topics
 from tests.kafka.fakes import FakeBroker
 
@@ -300,11 +301,15 @@ class TestOverKafka:
         assert await values_of(kafka_bootstrap, topic) == {b"1"}
 
 
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[PrivateBroker]:
+    async with private_broker(tmp_path) as broker:
+        yield broker
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-async def test_a_broker_outage_longer_than_the_request_timeout_loses_nothing(tmp_path: Any, how: str) -> None:
-    broker = PrivateBroker(tmp_path / "kafka", *free_ports(2))
-    await broker.start()
+async def test_a_broker_outage_longer_than_the_request_timeout_loses_nothing(broker: PrivateBroker, how: str) -> None:
     topic = await Topics(broker.bootstrap).make("t", 2)
     producer = Producer(
         broker.bootstrap, acknowledged_within_seconds=2.0, make=lambda: AIOKafkaProducer(
@@ -350,7 +355,6 @@ async def test_a_broker_outage_longer_than_the_request_timeout_loses_nothing(tmp
     await producer.send_all(some(b"last", topic=topic))
     await producer.stop()
     assert acknowledged | {b"last"} <= await values_of(broker.bootstrap, topic)
-    await broker.kill()
 
 
 async def values_of(bootstrap: str, topic: str) -> set[bytes]:

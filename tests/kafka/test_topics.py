@@ -14,7 +14,7 @@ from processors.kafka.topics import create_topics
 from schemas.errors import BrokerError, ConfigError
 from schemas.settings import TopicSettings
 from schemas.topics import ALL_TOPICS
-from tests.engine.broker import PrivateBroker, free_ports
+from tests.engine.broker import private_broker
 
 pytestmark = pytest.mark.kafka
 
@@ -23,12 +23,8 @@ NAMES = {topic.name for topic in ALL_TOPICS}
 
 @pytest.fixture
 async def bootstrap(tmp_path: Path) -> AsyncIterator[str]:
-    broker = PrivateBroker(tmp_path / "broker", *free_ports(2))
-    await broker.start()
-    try:
+    async with private_broker(tmp_path) as broker:
         yield broker.bootstrap
-    finally:
-        await broker.kill()
 
 
 async def listed(bootstrap: str) -> set[str]:

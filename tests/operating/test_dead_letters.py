@@ -9,14 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from processors.dead_letters import DeadLetter, DeadLetters
-from processors.kafka import Producer
-from processors.kafka.topics import create_topics
+from processors.dead_letters import DeadLetter
 from schemas.events import Rejection
-from schemas.settings import TopicSettings
-from schemas.telemetry import Telemetry
 from tests.building import FakeRecord
-from tests.engine.broker import PrivateBroker, free_ports
+from tests.kafka.broker import broker_with_topics
+from tests.letters import park
 from tests.operating.commands import in_process, sendledger
 
 AWAY = {"SENDLEDGER_KAFKA_BOOTSTRAP": "127.0.0.1:1"}
@@ -45,27 +42,19 @@ async def test_wrong_options_end_with_2_and_say_which(tmp_path: Path, words: lis
 @pytest.fixture(scope="module")
 async def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """A broker with three letters: two of one reason, and one with hostile text."""
-    broker = PrivateBroker(tmp_path_factory.mktemp("broker"), *free_ports(2))
-    await broker.start()
-    producer = Producer(broker.bootstrap)
-    try:
-        await create_topics(TopicSettings(kafka_bootstrap=broker.bootstrap, partitions=1))
-        await producer.start()
-        letters = [
-            DeadLetter(FakeRecord(topic, value, b"k", [("own", b"1")], 0, n), Rejection(reason, text, value, None))
-            for n, (topic, value, reason, text) in enumerate(
-                [
-                    ("webhooks.sendgrid", b"{", "body_not_json", "no JSON"),
-                    ("webhooks.twilio", b"\xff", "body_not_json", "no form"),
-                    ("sends.requested", b"\x1b[31m", "record_not_json", "bad \x1b]0;owned\x07 text"),
-                ]
-            )
-        ]
-        await DeadLetters(producer, "ledger", Telemetry()).park(letters)
-        yield broker.bootstrap
-    finally:
-        await producer.stop()
-        await broker.kill()
+    letters = [
+        DeadLetter(FakeRecord(topic, value, b"k", [("own", b"1")], 0, n), Rejection(reason, text, value, None))
+        for n, (topic, value, reason, text) in enumerate(
+            [
+                ("webhooks.sendgrid", b"{", "body_not_json", "no JSON"),
+                ("webhooks.twilio", b"\xff", "body_not_json", "no form"),
+                ("sends.requested", b"\x1b[31m", "record_not_json", "bad \x1b]0;owned\x07 text"),
+            ]
+        )
+    ]
+    async with broker_with_topics(tmp_path_factory.mktemp("broker"), partitions=1) as bootstrap:
+        await park(bootstrap, letters)
+        yield bootstrap
 
 
 @pytest.mark.kafka

@@ -2,9 +2,8 @@
 
 import http.server
 import signal
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -21,6 +20,7 @@ from schemas.errors import RequestError
 from schemas.settings import PREFIX, Settings, TopicSettings, read
 from schemas.topics import SUPPRESSIONS_CHANGED
 from simulator.signing import new_key_pair
+from tests.http_server import serving
 from tests.local.endpoints import EndpointProcess
 from tests.local.ports import free_port_base
 from tests.operating.commands import sendledger
@@ -341,22 +341,10 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
 
-
-@contextmanager
-def answering(status: int) -> Iterator[int]:
+def answering(status: int) -> AbstractContextManager[int]:
     """A server that answers /readyz with `status`; yields its port."""
-    handler = type("Answer", (_Answer,), {"status": status})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            serving.join()
+    return serving(type("Answer", (_Answer,), {"status": status}))
 
 
 async def make(bootstrap: str, topic: NewTopic) -> None:

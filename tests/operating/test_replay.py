@@ -8,12 +8,10 @@ from aiokafka import AIOKafkaProducer
 
 from cli.replaying import bound_of
 from processors.kafka.read_topic import AtOffset, AtTime, Bound
-from processors.kafka.topics import create_topics
 from projections.store import Store
 from schemas.errors import RequestError
-from schemas.settings import TopicSettings
 from tests.building import ACCOUNT, MESSAGE
-from tests.engine.broker import PrivateBroker, free_ports
+from tests.kafka.broker import broker_with_topics
 from tests.operating.commands import in_process, sendledger
 
 ENV = {"SENDLEDGER_KAFKA_BOOTSTRAP": "127.0.0.1:1", "SENDLEDGER_CLICKHOUSE_URL": "http://127.0.0.1:1"}
@@ -68,15 +66,12 @@ async def test_rows_that_are_missing_are_written_and_a_dry_run_writes_none(
     store: Store, clickhouse_url: str, tmp_path: Path
 ) -> None:
     event = {"event": "delivered", "email": "ann@example.com", "sl_account": ACCOUNT, "sl_message": MESSAGE}
-    broker = PrivateBroker(tmp_path / "broker", *free_ports(2))
-    await broker.start()
-    try:
-        await create_topics(TopicSettings(kafka_bootstrap=broker.bootstrap, partitions=2))
-        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+    async with broker_with_topics(tmp_path, partitions=2) as bootstrap:
+        async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
             for partition, value in enumerate([orjson.dumps([event]), b"{"]):
                 await producer.send_and_wait("webhooks.sendgrid", value, partition=partition)
         env = ENV | {
-            "SENDLEDGER_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "SENDLEDGER_KAFKA_BOOTSTRAP": bootstrap,
             "SENDLEDGER_CLICKHOUSE_URL": clickhouse_url,
             "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
         }
@@ -92,5 +87,3 @@ async def test_rows_that_are_missing_are_written_and_a_dry_run_writes_none(
         assert [*map(tuple, store.tuples("SELECT status FROM messages"))] == [("Delivered",)]
         later = await sendledger(*words[:-3], "1", "--json", env=env, folder=tmp_path)
         assert (later.code, later.json()["records"]) == (0, 0)
-    finally:
-        await broker.kill()

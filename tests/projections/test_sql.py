@@ -73,7 +73,7 @@ def statements() -> list[str]:
         *(queries.facets(wanted) for wanted in EVERY_FILTER),
         queries.oldest(filters.Filter(["a"])),
         queries.states_with_id(["a"], "x"),
-        queries.timeline("a", "x", limit=1, after=queries.EventCursor(1, 2, "x")),
+        queries.timeline("a", uuid7(0, b"0" * 10), limit=1, after=queries.EventCursor(1, 2, "x")),
         accounts.accounts_like("x", limit=1),
         accounts.accounts_named(["a"]),
         accounts.policy("a"),

@@ -5,9 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pyarrow as pa
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from projections.store import Store, health
 from schemas.errors import ConfigError, StoreError, StoreRefused
+from tests.http_server import serving
 
 
 @pytest.mark.clickhouse
@@ -109,7 +109,7 @@ def test_every_stored_time_can_be_read(clickhouse_url: str, stored: list[int | N
 def answering(status: int, body: str, *, code: str | None = None) -> Iterator[str]:
     """Run a server that gives this answer to every request; yield its URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -125,15 +125,8 @@ def answering(status: int, body: str, *, code: str | None = None) -> Iterator[st
 
         do_GET = do_POST  # noqa: N815 - the handler's own name
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})  # how long a shutdown waits
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Answer) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def error_text(number: int, name: str) -> str:

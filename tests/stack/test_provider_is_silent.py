@@ -4,19 +4,17 @@ import re
 import shlex
 import time
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Final
 from uuid import uuid4
 
 import pytest
-from prometheus_client import generate_latest
 
 from projections.store import Store
 from projections.weather.silence import Cause
 from schemas.telemetry import UP, Telemetry
-from tests.gate.cluster import Kafka, kafka_with_topics
+from tests.kafka.broker import broker_with_topics
+from tests.metrics import served
 from tests.operating.commands import in_process
 from tests.stores import fresh_store
 from tests.weather.building import write_delivered_silence
@@ -43,21 +41,8 @@ def gateway_metrics() -> Iterator[str]:
     """The URL of the metrics of a gateway that has refused nothing."""
     counted = Telemetry()
     counted.gauge(UP, program="gateway").set(1)
-    body = generate_latest(counted.registry)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/metrics"
-    server.shutdown()
-    server.server_close()
+    with served(counted) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +53,16 @@ def store(clickhouse_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kafka]:
+async def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """A broker of these tests alone: dead letters and unread webhooks of other tests would be evidence here."""
-    async with kafka_with_topics(tmp_path_factory.mktemp("silent")) as kafka:
-        yield kafka
+    async with broker_with_topics(tmp_path_factory.mktemp("silent")) as bootstrap:
+        yield bootstrap
 
 
 @pytest.fixture
-def env(kafka: Kafka, clickhouse_url: str, store: Store, gateway_metrics: str) -> dict[str, str]:
+def env(bootstrap: str, clickhouse_url: str, store: Store, gateway_metrics: str) -> dict[str, str]:
     return {
-        "SENDLEDGER_KAFKA_BOOTSTRAP": kafka.bootstrap,
+        "SENDLEDGER_KAFKA_BOOTSTRAP": bootstrap,
         "SENDLEDGER_CONSUMER_GROUP": f"ledger-{uuid4().hex[:8]}",
         "SENDLEDGER_CLICKHOUSE_URL": clickhouse_url,
         "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,

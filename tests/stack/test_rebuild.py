@@ -13,7 +13,7 @@ import pytest
 from deploy.local.stack import Stack
 from projections.store import Store, generations, migrate
 from projections.store.generations import Pointer
-from tests.gate.cluster import kafka_with_topics
+from tests.kafka.broker import broker_with_topics
 from tests.local.waiting import until
 from tests.stack.programs import Program, running, workers_running
 from tests.stores import a_store, drop
@@ -65,8 +65,8 @@ class Installation:
 async def installation(stack: Stack, tmp_path: Path) -> AsyncIterator[Installation]:
     store = a_store(stack.clickhouse_url)
     async with (
-        kafka_with_topics(tmp_path) as kafka,
-        workers_running(kafka.bootstrap, stack.clickhouse_url, store, tmp_path, SENDLEDGER_SWEEP_SECONDS="3") as env,
+        broker_with_topics(tmp_path) as bootstrap,
+        workers_running(bootstrap, stack.clickhouse_url, store, tmp_path, SENDLEDGER_SWEEP_SECONDS="3") as env,
     ):
         yield Installation(env, store, tmp_path)
     drop(store)

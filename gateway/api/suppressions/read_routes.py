@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from application.evidence import events_of
 from application.principals import Principal, require_account_access
-from gateway.access import READERS, accounts_to_query, require_role
+from gateway.access import READERS, RequirePrincipal, accounts_to_query, require_role
 from gateway.api.export import EXPORT_PAGE, FILE_CODES, FILE_RESPONSE, Format, export_response, to_columns
 from gateway.api.lists import (
     Account,
@@ -114,7 +114,7 @@ def router(settings: GatewaySettings, store: Store, reads: ReadPool) -> APIRoute
 
 
 def suppression_filter(
-    reader: Callable[..., Coroutine[Any, Any, Principal]],
+    reader: RequirePrincipal,
 ) -> Callable[..., Coroutine[Any, Any, queries.SuppressionFilter]]:
     """Return the dependency that reads the filters. `reader` is the route's own dependency, so that it runs once."""
     as_reader = Annotated[Principal, Depends(reader)]

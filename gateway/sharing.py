@@ -32,7 +32,7 @@ class Shared(Generic[T]):
     async def get(self, principal: Principal) -> T:
         """Return the result. A read for it counts as one of the first caller."""
         if self._task is None or (self._task.done() and time.monotonic() > self._kept_until):
-            self._task = asyncio.create_task(self._call(principal), name="health")
+            self._task = asyncio.create_task(self._call(principal), name="shared-read")
         return await asyncio.shield(self._task)
 
     async def _call(self, principal: Principal) -> T:

@@ -1,6 +1,6 @@
-"""Reads the metrics of the workers, for the page Health: what only they know, since the start of each.
+"""Reads the metrics of programs over HTTP, and adds up those of workers: what only they know, since the start of each.
 
-In:  the URLs of `SENDLEDGER_WORKER_METRICS`. Out: a `WorkerMetrics` for each that answers, and the number that do not.
+In:  URLs, as in `SENDLEDGER_WORKER_METRICS`. Out: a `WorkerMetrics` for each that answers, and the number that do not.
 """
 
 import asyncio
