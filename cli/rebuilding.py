@@ -12,16 +12,22 @@ from cli.output import show
 from processors.ledger.rebuild import Rebuild, RebuildInterrupted
 from projections.store import Store, generations
 from projections.store.generations import Generation, Pointer
-from schemas.settings import RebuildSettings, StoreSettings
+from projections.suppressions.rules import GateRules
+from schemas.settings import GateRulesSettings, RebuildSettings, StoreSettings
 from verification.from_log import compare_with_shown
 from verification.generations import Comparison
+from verification.suppressions import SuppressionComparison, compare_suppressions
 
-__all__ = ["drop_generation", "list_generations", "progress", "run_rebuild", "say", "show_comparisons"]
+__all__ = ["drop_generation", "list_generations", "progress", "run_rebuild", "run_what_if", "say", "show_comparisons"]
 
 _PROGRESS_SECONDS: Final = 2.0
+MAX_ADDRESSES: Final = 1_000
+"""Addresses that are listed; all are counted."""
 
 
-async def run_rebuild(settings: RebuildSettings, *, diff: bool, swap: bool, back: bool, as_json: bool) -> int:
+async def run_rebuild(
+    settings: RebuildSettings, rules: GateRulesSettings, *, diff: bool, swap: bool, back: bool, as_json: bool
+) -> int:
     """Fold the log, then compare and switch as asked; return the exit code: 1 if the comparison found anything.
 
     Raises ConfigError, RequestError, BrokerError and StoreError.
@@ -31,7 +37,7 @@ async def run_rebuild(settings: RebuildSettings, *, diff: bool, swap: bool, back
         act = partial(_finish, rebuild)
     else:
         rebuild = await asyncio.to_thread(partial(Rebuild.back if back else Rebuild.begin, settings))
-        act = partial(_act, rebuild, diff, swap or back, as_json)
+        act = partial(_act, rebuild, rules if diff else None, swap or back, as_json)
     with closing(rebuild):
         try:
             return await rebuild.run(act)
@@ -69,18 +75,47 @@ async def _finish(rebuild: Rebuild) -> int:
     return 0
 
 
-async def _act(rebuild: Rebuild, diff: bool, switch: bool, as_json: bool) -> int:
+async def _act(rebuild: Rebuild, diff_by: GateRulesSettings | None, switch: bool, as_json: bool) -> int:
     say(f"generation {rebuild.generation.number}, beside {rebuild.live}, which is shown")
     await rebuild.caught_up(progress())
     for reason, number in sorted(rebuild.rejected.items()):
         say(f"{number:,} records or elements have no row: {reason}")
-    found = await compare_with_shown(rebuild) if diff else []
-    if diff:
+    differences = 0
+    if diff_by is not None:
+        found = await compare_with_shown(rebuild)
         show_comparisons(found, as_json=as_json)
+        differences = sum(one.total for one in found) + await run_what_if(diff_by, as_json=as_json)
     if switch:
         await rebuild.switch()
         say(f"generation {rebuild.generation.number} is shown; `sendledger rebuild --back` shows {rebuild.live} again")
-    return 1 if any(one.total for one in found) else 0
+    return 1 if differences else 0
+
+
+async def run_what_if(settings: GateRulesSettings, *, as_json: bool) -> int:
+    """Show which addresses these rules would suppress or free; return the exit code: 1 if any. Raises BrokerError."""
+    rules = GateRules(settings.suppress_bounces, settings.suppress_window_days, settings.decision_days)
+    found = await compare_suppressions(settings.kafka_bootstrap, settings.gate_group, rules, say)
+    if found is None:
+        say("The gate has read nothing yet: suppressions are not compared.")
+        return 0
+    limit = f"{rules.suppress_bounces} bounces within {rules.suppress_window_days} days"
+    if found.skipped:
+        say(f"{found.skipped:,} records can't be decoded, and are no evidence")
+    rows = [*_address_counts(found), *_address_samples(found)]
+    none = f"0 differences: {found.addresses:,} addresses with evidence are as the gate published them, by {limit}."
+    show(rows, as_json=as_json, none=none)
+    return 1 if rows else 0
+
+
+def _address_counts(found: SuppressionComparison) -> Iterator[dict[str, Any]]:
+    for (before, after), number in sorted(found.transitions.items()):
+        yield {"what": "addresses", "of": "", "id": "", "from": before, "to": after, "number": number}
+
+
+def _address_samples(found: SuppressionComparison) -> Iterator[dict[str, Any]]:
+    for change in found.changes[:MAX_ADDRESSES]:
+        before, after = change.before, change.after
+        yield {"what": "address", "of": change.of, "id": change.address, "from": before, "to": after, "number": 1}
 
 
 def show_comparisons(found: Sequence[Comparison], *, as_json: bool) -> None:

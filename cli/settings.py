@@ -6,6 +6,7 @@ for people with a local stack: they add settings from `.data/dev.env` to the env
 """
 
 import os
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +14,10 @@ from typing import Any, TypeVar
 import typer
 
 from deploy.local.supervisor import PART_MARKER
-from schemas.settings import DEV_ENV, Settings, read, set_by_file
+from schemas.errors import ConfigError
+from schemas.settings import DEV_ENV, PREFIX, Settings, SuppressionSettings, read, set_by_file
 
-__all__ = ["settings_from_env", "settings_with_dev_env"]
+__all__ = ["rules_in_file", "settings_from_env", "settings_with_dev_env", "variables_in"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -32,6 +34,33 @@ def settings_with_dev_env(kind: type[S], **given: Any) -> S:
     if set_by_file(kind, DEV_ENV):
         _say_once(DEV_ENV.absolute())
     return read(kind, env_file=DEV_ENV, **given)
+
+
+def rules_in_file(path: Path) -> dict[str, str]:
+    """Return the settings of suppressions in a file of `NAME=value` lines, by field. Raises ConfigError."""
+    try:
+        lines = variables_in(path)
+    except (OSError, ValueError) as error:  # also text that is not UTF-8, or an open quote
+        raise ConfigError(
+            f"The file of settings can't be read: {type(error).__name__}",
+            str(path),
+            f"Give a file with lines such as {PREFIX}SUPPRESS_BOUNCES=2",
+        ) from error
+    known = {PREFIX + name.upper(): name for name in SuppressionSettings.model_fields}
+    if not lines or (unknown := sorted(lines.keys() - known.keys())):
+        raise ConfigError(
+            f"The file names other settings: {', '.join(unknown)}" if lines else "The file names no setting",
+            str(path),
+            f"Only these decide what is suppressed: {', '.join(known)}",
+        )
+    return {known[name]: value for name, value in lines.items()}
+
+
+def variables_in(path: Path) -> dict[str, str]:
+    """Return the variables in a file of `NAME=value` lines, quoted as for a shell. Raises OSError and ValueError."""
+    text = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())
+    named = ((name.strip(), value) for name, equals, value in text if equals and not name.lstrip().startswith("#"))
+    return {name: "".join(shlex.split(value)) for name, value in named}
 
 
 @cache

@@ -18,6 +18,7 @@ import httpx
 import typer
 from pydantic import SecretStr
 
+from cli.settings import variables_in
 from deploy.local.clickhouse.users import User
 from deploy.local.folders import PRIVATE_UMASK, make_private
 from deploy.local.reload import restart_on_change, source_folders
@@ -163,7 +164,8 @@ def stack_settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> di
     From an existing `dev.env` only the secrets are kept, so that a changed default of a newer version applies. Raises
     ConfigError with all problems of all programs' settings.
     """
-    saved = _read(data_dir / "dev.env")
+    dev_env = data_dir / "dev.env"
+    saved = variables_in(dev_env) if dev_env.exists() else {}
     private, public = new_key_pair()
     password = saved.get("SENDLEDGER_DEV_CLICKHOUSE_PASSWORD") or secrets.token_urlsafe(24)
     generated = {
@@ -266,13 +268,6 @@ def _http_ready(url: str, text: str) -> Callable[[], Awaitable[bool]]:
 
 async def _always_ready() -> bool:
     return True
-
-
-def _read(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
-    return {name: "".join(shlex.split(value)) for name, _, value in lines}
 
 
 def _write(path: Path, env: Mapping[str, str]) -> None:

@@ -210,6 +210,10 @@ class GateSettings(GateGroupSettings, DefaultPolicySettings, DecisionSettings, S
     """The gate worker."""
 
 
+class GateRulesSettings(GateGroupSettings, DecisionSettings, SuppressionSettings):
+    """`sendledger rebuild --diff`: the gate's group and the rules of suppressions."""
+
+
 def _long_enough(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < _SECRET_CHARACTERS:
         raise ValueError(f"must have at least {_SECRET_CHARACTERS} characters")

@@ -86,10 +86,10 @@ class OptOutState(NamedTuple):
     since_us: int
 
 
-def address_state(events: Sequence[AddressEvent]) -> dict[str, Any]:
+def address_state(events: Sequence[AddressEvent], limits: Limits = USUAL_LIMITS) -> dict[str, Any]:
     """Return the state as the oracle has it. Opt-outs are left out if the order of arrival is not known."""
     scopes = {ALL, *(event.scope for event in events if event.kind == "suppress")}
-    state: dict[str, Any] = {"scopes": {scope: _in_oracle(scope, events) for scope in sorted(scopes)}}
+    state: dict[str, Any] = {"scopes": {scope: _in_oracle(scope, events, limits) for scope in sorted(scopes)}}
     if not _unordered(events):
         state["opt_outs"] = sorted([out.scope, out.group, out.sender, out.reason] for out in opt_outs(events))
     return state
@@ -227,21 +227,21 @@ def _by_time(events: Iterable[AddressEvent]) -> Iterator[tuple[int, list[Address
         yield at_us, list(together)
 
 
-def _in_oracle(scope: str, events: Sequence[AddressEvent]) -> dict[str, Any]:
-    state = scope_state(scope, events)
+def _in_oracle(scope: str, events: Sequence[AddressEvent], limits: Limits) -> dict[str, Any]:
+    state = scope_state(scope, events, limits)
     if state is not None and state.suppressed:
         since = {"any": True} if state.since_us == _ON_ARRIVAL else rfc3339(state.since_us)
         return {"suppressed": True, "reason": state.reason, "since": since}
     releases = [event for event in events if event.kind == "release" and event.scope in (ALL, scope)]
-    if releases and _was_suppressed(scope, events):
+    if releases and _was_suppressed(scope, events, limits):
         return {"suppressed": False, "actor": max(releases, key=lambda event: (event.at_us or 0, event.stage)).actor}
     return {"suppressed": False}
 
 
-def _was_suppressed(scope: str, events: Sequence[AddressEvent]) -> bool:
+def _was_suppressed(scope: str, events: Sequence[AddressEvent], limits: Limits) -> bool:
     """Return whether the scope was suppressed at some time, or after some stage: then it was published."""
     read_so_far = ([event for event in events if event.stage <= stage] for stage in {event.stage for event in events})
-    states = [scope_state(scope, read) for read in read_so_far]
+    states = [scope_state(scope, read, limits) for read in read_so_far]
     return any(state is not None and (state.suppressed or state.released_us is not None) for state in states)
 
 

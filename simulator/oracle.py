@@ -15,7 +15,7 @@ import orjson
 
 from schemas.decoding.ids import ALL
 from schemas.decoding.times import rfc3339
-from simulator.address_state import AddressEvent, address_state
+from simulator.address_state import USUAL_LIMITS, AddressEvent, Limits, address_state
 from simulator.expectation import ANY, DistinctEvent, Expected, expect
 from simulator.message import GeneratedMessage
 from simulator.providers import PROVIDERS
@@ -38,11 +38,16 @@ class _Quota:
 class Oracle:
     """Collects the expected results, one message at a time."""
 
-    def __init__(self, seed: int, *, decides: bool = True, arrivals_known: bool = True) -> None:
+    def __init__(
+        self, seed: int, *, decides: bool = True, arrivals_known: bool = True, limits: Limits = USUAL_LIMITS
+    ) -> None:
         """`decides`: the plan contains the decisions; otherwise the expected decisions of a gate are collected too.
 
         `arrivals_known`: the plan sets the arrival times of posts (over Kafka); otherwise only the gateway knows them.
+
+        `limits`: when bounces suppress an address.
         """
+        self.limits = limits
         self.seed = seed
         self.decides = decides
         self.arrivals_known = arrivals_known
@@ -84,7 +89,7 @@ class Oracle:
     def as_json(self) -> bytes:
         """Return the document."""
         orphans = Counter(f"{provider}/{type_}" for provider, type_, _, _ in self._orphans.values())
-        addresses = {key: address_state(address_events) for key, address_events in sorted(self._address_events.items())}
+        addresses = {key: address_state(found, self.limits) for key, found in sorted(self._address_events.items())}
         document: dict[str, Any] = {
             "version": VERSION,
             "seed": self.seed,

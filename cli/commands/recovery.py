@@ -1,6 +1,7 @@
 """`replay` and `rebuild`: write rows again from the log."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,6 +50,12 @@ def rebuild(
     back: Annotated[
         bool, typer.Option("--back", help="Show the generation that was shown before, with what came since.")
     ] = False,
+    with_settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --diff: only show what these settings of the gate would change for addresses."
+        ),
+    ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="Only list the generations.")] = False,
     drop: Annotated[int | None, typer.Option(help="Only delete this generation.", min=1)] = None,
     instance: Annotated[str, typer.Option(help="Another name for each further process that shares the work.")] = (
@@ -65,9 +72,10 @@ def rebuild(
     Example: sendledger rebuild --diff
     """
     from cli.process import enable_kafka_log
-    from cli.rebuilding import drop_generation, list_generations, run_rebuild
+    from cli.rebuilding import drop_generation, list_generations, run_rebuild, run_what_if
+    from cli.settings import rules_in_file
     from schemas.errors import RequestError
-    from schemas.settings import RebuildSettings, StoreSettings
+    from schemas.settings import GateRulesSettings, RebuildSettings, StoreSettings
 
     if list_them or drop is not None:
         store = settings_with_dev_env(StoreSettings)
@@ -77,6 +85,14 @@ def rebuild(
         return
     if back and (diff or swap):
         raise RequestError("--back is given together with --diff or --swap", "rebuild", "Give one of them")
+    if with_settings is not None and (swap or back or not diff):
+        raise RequestError(
+            "--with-settings shows what would change, and nothing that could be swapped in", "rebuild",
+            "Give it with --diff alone",
+        )  # fmt: skip
     enable_kafka_log()
+    rules = settings_with_dev_env(GateRulesSettings, **({} if with_settings is None else rules_in_file(with_settings)))
+    if with_settings is not None:
+        sys.exit(run(run_what_if(rules, as_json=as_json)))
     settings = settings_with_dev_env(RebuildSettings, instance=instance, metrics_port=metrics_port)
-    sys.exit(run(run_rebuild(settings, diff=diff, swap=swap, back=back, as_json=as_json)))
+    sys.exit(run(run_rebuild(settings, rules, diff=diff, swap=swap, back=back, as_json=as_json)))

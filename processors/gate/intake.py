@@ -28,7 +28,7 @@ from processors.engine.transactions import with_partitions
 from processors.gate.messages import evidence_message, policy_message, preference_message, screen_request
 from processors.kafka.ports import RecordProducer
 from processors.source_positions import source_position
-from projections.suppressions.evidence import evidence_of, evidence_of_command
+from projections.suppressions.evidence import AddressEvidence, evidence_of, evidence_of_command
 from projections.suppressions.rules import GateRules
 from schemas.decoding.decoders import Decode, decoders
 from schemas.decoding.gate_inputs import Command, Policy, Preference
@@ -39,7 +39,7 @@ from schemas.suppressions import SuppressionState
 from schemas.telemetry import RECORDS_TOTAL, Telemetry
 from schemas.topics import PARKED_BY_GATE
 
-__all__ = ["TRANSIENT_ERRORS", "Intake", "internal_messages"]
+__all__ = ["TRANSIENT_ERRORS", "Intake", "evidence_in", "internal_messages"]
 
 TRANSIENT_ERRORS: Final = (BrokerError, TransientDependencyError)
 """Errors after which the same records are tried again. The engine raises the second one where every record fails: then
@@ -52,21 +52,28 @@ _KNOWN_GOOD_BYTES: Final = 64 * 1024
 """The largest value of a record that is kept as known good, one per topic: see `PoisonRecordDetector`."""
 
 
+def evidence_in(read: Parsed | Command) -> Iterator[AddressEvidence]:
+    """Yield the evidence in the events of a webhook or in a command."""
+    match read:
+        case Command():
+            yield evidence_of_command(read)
+        case Parsed(events):
+            yield from filter(None, map(evidence_of, events))
+        case unhandled:
+            assert_never(unhandled)
+
+
 def internal_messages(record: Record, by_topic: Mapping[str, Decode]) -> Iterator[Output]:
     """Yield the messages that an input record gives. Raises RecordInvalid."""
     match by_topic[record.topic](record.value or b"", source_position(record), record.headers or ()):
-        case Parsed(events):
-            for event in events:
-                if (found := evidence_of(event)) is not None:
-                    yield evidence_message(found)
+        case (Parsed() | Command()) as read:
+            yield from map(evidence_message, evidence_in(read))
         case Request() as request:
             yield screen_request(request)
         case Policy() as policy:
             yield policy_message(policy)
         case Preference() as preference:
             yield preference_message(preference)
-        case Command() as command:
-            yield evidence_message(evidence_of_command(command))
         case Decision() | Dispatch() | Content() | SuppressionState():
             raise AssertionError(f"the gate does not read {record.topic}")
         case unhandled:
