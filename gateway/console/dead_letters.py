@@ -31,6 +31,7 @@ from gateway.console.pages import Pages
 from gateway.console.routing import ConsoleRoute, signed_in
 from processors.dead_letters.handling import Action, HandlingResult
 from schemas.decoding.times import rfc3339
+from schemas.headers import REASONS
 from schemas.settings import GatewaySettings
 
 __all__ = ["MAX_SHOWN_BYTES", "readable", "router"]
@@ -70,6 +71,7 @@ def _add_letter(routes: APIRouter, settings: GatewaySettings, pages: Pages, oper
             "dead_letter.html",
             letter=found,
             handled=handled_by(found),
+            meaning=REASONS.get(found.reason, ""),
             detail=readable(found.detail.encode()),
             key=None if found.key is None else readable(found.key),
             value=None if shown.value is None else readable(shown.value),
@@ -155,10 +157,12 @@ def _pairs(given: Fields) -> list[tuple[str, str]]:
 
 
 def _shown(result: HandlingResult, selection: LetterSelection, act: str) -> dict[str, Any]:
+    letters = (*result.done, *result.already, *result.copies, *(letter for letter, _ in result.impossible))
     rows = outcome_rows(result, selection.missing(result), _ACTIONS[act])
     return {
         "done": [row for row in rows if row["result"] == _ACTIONS[act]],
         "not_done": [row for row in rows if row["result"] != _ACTIONS[act]],
+        "about": {str(one.id): f"{one.reason.replace('_', ' ')}, {one.source or one.topic}" for one in letters},
         "left": result.left,
         "complete": result.complete,
     }

@@ -33,6 +33,7 @@ __all__ = [
     "LetterSource",
     "NewestLetters",
     "OpenLetters",
+    "body_of",
     "read_handled",
     "read_letter",
     "read_letters",
@@ -241,6 +242,15 @@ async def with_value(bootstrap: str, letter: Letter) -> Letter | None:
     return None
 
 
+def body_of(letter: Letter) -> bytes:
+    """Return the value that is sent back to the topic of a letter.
+
+    An element of a webhook's body is a body of its own. One that is a list would be read as the list of its items.
+    """
+    is_element = letter.source is not None and letter.source.element is not None
+    return b"[%b]" % letter.value if is_element and letter.value.lstrip().startswith(b"[") else letter.value
+
+
 def would_do(letter: Letter, *, decision_days: int, now_us: int) -> str:
     """Return in words what the current code would do with the letter if it were sent back now."""
     if letter.topic in TOPICS_OF_THE_GATE:
@@ -253,7 +263,7 @@ def would_do(letter: Letter, *, decision_days: int, now_us: int) -> str:
     received_us = (rfc3339_us(received_at) if received_at else None) or now_us
     source = SourcePosition(letter.topic, letter.id.partition, letter.id.offset, received_us)
     try:
-        found = decode(letter.value, source, letter.headers)
+        found = decode(body_of(letter), source, letter.headers)
     except RecordInvalid as invalid:
         return f"rejected: {invalid.reason}: {invalid.detail}"
     except Exception as error:  # a bug in our code: that is what the operator wants to know

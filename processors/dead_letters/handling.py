@@ -21,6 +21,7 @@ from processors.dead_letters.browsing import (
     REDRIVEN_FROM,
     TOPICS_OF_THE_GATE,
     Letter,
+    body_of,
     read_handled,
     read_letters,
     with_value,
@@ -200,7 +201,7 @@ async def _sent_back(bootstrap: str, letter: Letter) -> Output:
     # The gate's own topics keep the partition of each key, whatever partitions were added.
     partition = source.partition if source and letter.topic in TOPICS_OF_THE_GATE else None
     headers = [*whole.headers, (REDRIVEN_FROM, str(letter.id).encode())]
-    output = Output(letter.topic, whole.key, whole.value, headers, partition)
+    output = Output(letter.topic, whole.key, body_of(whole), headers, partition)
     if size_of(output) > MAX_MESSAGE_BYTES:
         raise _ImpossibleError("with the header that names its letter it is larger than Kafka takes")
     return output

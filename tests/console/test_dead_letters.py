@@ -91,6 +91,7 @@ async def test_the_form_says_what_would_be_done_and_changes_nothing(letters: Fak
     assert "These would be sent back" in text
     assert (f">{a}</a>" in text, f">{c}</a>" in text) == (True, False)
     assert f">{b}</a>: can&#39;t be sent back: it names no topic of ours" in text
+    assert "r, somebody.else" in text, "which letter that is"
     assert '<input type="hidden" name="with_reason" value="r">' in text
     assert letters.notes == []
 

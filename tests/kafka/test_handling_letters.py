@@ -292,6 +292,17 @@ async def test_an_element_is_sent_back_alone(bootstrap: str, reason: str) -> Non
     assert not [name for name, _ in record.headers if name.startswith("dlq.") and name != REDRIVEN_FROM]
 
 
+async def test_an_element_that_is_a_list_is_sent_back_as_one_element(bootstrap: str, reason: str) -> None:
+    post = FakeRecord(TOPIC, b"[...]", b"key", HEADERS, 1, next(_OFFSETS))
+    await park(bootstrap, [DeadLetter(post, Rejection(reason, "bad", b'[1, "two"]', 4))])
+    (letter,) = await found(bootstrap, reason)
+    now = would_do(letter, decision_days=30, now_us=NOW_US)
+    assert now == "rejected: element_not_object: an element must be an object"
+    await act(bootstrap, reason)
+    (record,) = await sent_back(bootstrap, [letter])
+    assert record.value == b'[[1, "two"]]'
+
+
 async def test_a_value_that_had_no_room_comes_from_the_source(bootstrap: str, reason: str) -> None:
     value = b"x" * (MAX_RECORD_BYTES + 60 * 1024)
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=MAX_MESSAGE_BYTES) as producer:
