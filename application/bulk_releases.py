@@ -5,7 +5,8 @@ each address, at a limited rate.
 
 Both are safe to repeat and to resume: the commands have the same ids again, a release is dated to its preview, and what
 is released or undone already is no longer found. Complaints and opt-outs are never released. An undo suppresses exactly
-the addresses that the release freed and that nobody has changed since.
+the addresses that the release freed and that nobody has changed since. A caller with little time does a part, and goes
+on behind it.
 """
 
 import asyncio
@@ -74,6 +75,8 @@ class Limits(NamedTuple):
     per_second: int = 200
     rows_at_once: int = 2_000
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    is_enough: Callable[[int], bool] = lambda _: False
+    """Whether to stop after some rows, by the number of addresses so far."""
 
     async def write(self, kafka: RecordProducer, commands: Sequence[PreparedCommand]) -> None:
         """Write the commands at most at this rate. Raises BrokerError."""
@@ -124,6 +127,8 @@ class Report:
     left: Counter[str] = field(default_factory=Counter)
     """Addresses that are left as they are, by the reason."""
     samples: list[dict[str, str]] = field(default_factory=list)
+    position: tuple[str, ...] = ()
+    """Behind which to go on, if this is only a part; else empty."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -149,36 +154,43 @@ class Report:
 
 
 def plan_release(
-    fields: Mapping[str, str | None], reason: str, principal: Principal, now_us: int, *, bulk_id: str | None = None
+    fields: Mapping[str, str | None],
+    reason: str | None,
+    principal: Principal,
+    now_us: int,
+    *,
+    bulk_id: str | None = None,
 ) -> BulkRelease:
     """Return the bulk release of the cause that `fields` state; with the id of its preview, exactly that one.
 
-    Raises FieldsInvalid, and RequestError for an account that the principal does not have or an id of another cause.
+    Without a reason it can only be previewed. Raises FieldsInvalid, also for an id of another cause, and RequestError
+    for an account that the principal does not have.
     """
     cause = cause_of(fields, principal)
     _require_reason(reason)
     id_ = bulk_id_of(cause, now_us) if bulk_id is None else valid_bulk_id(bulk_id)
     if id_ != bulk_id_of(cause, sent_at_us(id_)) or sent_at_us(id_) > now_us:
-        raise RequestError(
-            f"{id_} is not the id of a preview with these filters",
-            "the id",
-            "Repeat the filters of the preview, or preview again",
-        )
-    return BulkRelease(id_, cause, f"bulk release: {cause_text(fields)}", reason, principal)
+        mend = "repeat the filters of the preview, or preview again"
+        raise FieldsInvalid([ValidationFault("id", f"{id_} is not the id of a preview with these filters: {mend}")])
+    return BulkRelease(id_, cause, f"bulk release: {cause_text(fields)}", reason or "", principal)
 
 
-def plan_undo(bulk_id: str, reason: str, principal: Principal, now_us: int) -> Undo:
-    """Return the undo of a bulk release. Raises FieldsInvalid, and RequestError for what is not an id."""
+def plan_undo(bulk_id: str, reason: str | None, principal: Principal, now_us: int) -> Undo:
+    """Return the undo of a bulk release; without a reason it can only be previewed.
+
+    Raises FieldsInvalid, and RequestError (`no-such-bulk-release`) for what is not an id.
+    """
     _require_reason(reason)
-    return Undo(valid_bulk_id(bulk_id), reason, principal, now_us)
+    return Undo(valid_bulk_id(bulk_id), reason or "", principal, now_us)
 
 
 def valid_bulk_id(text: str) -> str:
-    """Return the id of a bulk release in lower case. Raises RequestError."""
+    """Return the id of a bulk release in lower case. Raises RequestError (`no-such-bulk-release`)."""
     known = message_id_or_blank(text)
     if not known:
         mend = "Give an id that `sendledger incident list` shows"
-        raise RequestError(f"{text[:60]!r} is not the id of a bulk release", "the id", mend)
+        what = f"{text[:60]!r} is not the id of a bulk release"
+        raise RequestError(what, "the id", mend, code="no-such-bulk-release")
     return known
 
 
@@ -189,17 +201,25 @@ async def release_in_bulk(
     limits: Limits = DEFAULT_LIMITS,
     run: RunBlocking = asyncio.to_thread,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    after: SuppressionCursor | None = None,
 ) -> Report:
-    """Release the addresses; without `kafka` only count them. Raises BrokerError, RecordRefused, StoreError."""
+    """Release the addresses; without `kafka` only count them. `after` is the position of a report of another part.
+
+    Raises BrokerError, RecordRefused, StoreError, TimedOut; and FieldsInvalid without a reason.
+    """
     report = Report(release.bulk_id)
-    pages = _release_pages(store, release, limits.rows_at_once)
+    pages = _release_pages(store, release, limits.rows_at_once, after)
     while page := await run(next, pages, ()):
-        commands = [_release_command(one.row, release) for one in page if one.verdict is ReleaseVerdict.RELEASE]
         if kafka is not None:
-            await limits.write(kafka, commands)
+            wanted = [one.row for one in page if one.verdict is ReleaseVerdict.RELEASE]
+            await limits.write(kafka, [_release_command(row, release) for row in wanted])
         for one in page:
             _count_release(report, one, release.cause)
         progress(report.addresses)
+        if limits.is_enough(report.addresses) and len(page) == limits.rows_at_once:
+            report.position = _key_of(page[-1].row)
+            break
     return report
 
 
@@ -210,13 +230,16 @@ async def undo_release(
     limits: Limits = DEFAULT_LIMITS,
     run: RunBlocking = asyncio.to_thread,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    after: str = "",
 ) -> Report:
     """Suppress again what a bulk release freed and nobody has changed since; without `kafka` only count it.
 
-    Raises RequestError for an unknown id, BrokerError, RecordRefused, StoreError.
+    `after` is the position of a report of another part. Raises RequestError (`no-such-bulk-release`) for an unknown id,
+    BrokerError, RecordRefused, StoreError, TimedOut; and FieldsInvalid without a reason.
     """
     report = Report(undo.bulk_id)
-    pages = released_pages(store, undo.bulk_id, undo.principal, limits.rows_at_once)
+    pages = released_pages(store, undo.bulk_id, undo.principal, limits.rows_at_once, after)
     while page := await run(next, pages, ()):
         judged = [(released.command, judge_undo(*released)) for released in page]
         wanted = [command for command, verdict in judged if verdict is UndoVerdict.UNDO]
@@ -227,12 +250,19 @@ async def undo_release(
             report.add(sample, [command.scope], ())
         report.left.update(str(verdict) for _, verdict in judged if verdict is not UndoVerdict.UNDO)
         progress(report.addresses)
+        if limits.is_enough(report.addresses) and len(page) == limits.rows_at_once:
+            report.position = (page[-1].command.command_id,)
+            break
     return report
 
 
-def list_bulk_releases(store: Reader, principal: Principal, *, limit: int) -> list[dict[str, Any]]:
-    """Return the newest bulk releases in the scopes of the principal, newest first. Raises StoreError."""
-    query = bulk_queries.bulk_releases(_scopes(principal), limit=min(limit, bulk_queries.MAX_BULK_RELEASES))
+def list_bulk_releases(store: Reader, principal: Principal, *, limit: int, before: str = "") -> list[dict[str, Any]]:
+    """Return the newest bulk releases in the scopes of the principal, newest first; with `before`, those older than it.
+
+    Raises StoreError.
+    """
+    limit = min(limit, bulk_queries.MAX_BULK_RELEASES)
+    query = bulk_queries.bulk_releases(_scopes(principal), limit=limit, before=before)
     return store.rows(query.sql, query.parameters)
 
 
@@ -244,10 +274,16 @@ class ReleasedAddress(NamedTuple):
 
 
 def released_pages(
-    store: Reader, bulk_id: str, principal: Principal, rows_at_once: int = DEFAULT_LIMITS.rows_at_once
+    store: Reader,
+    bulk_id: str,
+    principal: Principal,
+    rows_at_once: int = DEFAULT_LIMITS.rows_at_once,
+    after: str = "",
 ) -> Iterator[Sequence[ReleasedAddress]]:
-    """Yield the addresses of a bulk release in the scopes of the principal. Raises RequestError if there are none."""
-    after = ""
+    """Yield the addresses of a bulk release in the scopes of the principal, in the order of their command ids.
+
+    Optionally those after a command id; else it raises RequestError (`no-such-bulk-release`) if there are none.
+    """
     while True:
         query = bulk_queries.release_commands(bulk_id, _scopes(principal), limit=rows_at_once, after=after)
         commands = [ReleaseCommand(*row) for row in store.tuples(query.sql, query.parameters)]
@@ -261,11 +297,11 @@ def released_pages(
         after = commands[-1].command_id
     if not after:
         mend = "See `sendledger incident list`. One of the last seconds may not be in the tables yet"
-        raise RequestError("There is no bulk release with this id", bulk_id, mend)
+        raise RequestError("There is no bulk release with this id", bulk_id, mend, code="no-such-bulk-release")
 
 
-def _require_reason(reason: str) -> None:
-    if problem := text_problem(reason):
+def _require_reason(reason: str | None) -> None:
+    if reason is not None and (problem := text_problem(reason)):
         raise FieldsInvalid([ValidationFault("reason", problem)])
 
 
@@ -275,9 +311,10 @@ class _Judged(NamedTuple):
     verdict: ReleaseVerdict
 
 
-def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> Iterator[Sequence[_Judged]]:
+def _release_pages(
+    store: Reader, release: BulkRelease, rows_at_once: int, after: SuppressionCursor | None
+) -> Iterator[Sequence[_Judged]]:
     """Yield the suppressions that may have the cause, judged."""
-    after: SuppressionCursor | None = None
     while True:
         scopes = _scopes(release.principal)
         query = bulk_queries.suppressed_scopes(release.cause, scopes, limit=rows_at_once, after=after)
@@ -290,7 +327,11 @@ def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> It
             _Judged(row, of_row, judge_release(row, of_row, release.cause, release.as_of_us))
             for row, of_row in zip(rows, for_each, strict=True)
         ]
-        after = SuppressionCursor(rows[-1].channel, rows[-1].address, rows[-1].scope)
+        after = _key_of(rows[-1])
+
+
+def _key_of(row: SuppressedScope) -> SuppressionCursor:
+    return SuppressionCursor(row.channel, row.address, row.scope)
 
 
 def _events_of(store: Reader, rows: Sequence[SuppressedScope]) -> Mapping[str, Sequence[EvidenceEvent]]:
