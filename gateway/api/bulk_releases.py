@@ -9,7 +9,7 @@ takes a token of all accounts. A request does as much as it has time for, and sa
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Final, NamedTuple
@@ -121,7 +121,7 @@ class BulkReleaser:
         """Release a part of what a cause suppressed, or count it. Raises Problem and RequestError."""
         pages = Paginator("release", SuppressionCursor, (str, str, str), plan.bulk_id, _covered(plan.principal))
         after = pages.after(cursor)
-        with _naming(plan.bulk_id):
+        with nullcontext() if dry_run else _naming(plan.bulk_id):
             report = await release_in_bulk(
                 None if dry_run else self._kafka,
                 self._store,
@@ -136,7 +136,7 @@ class BulkReleaser:
         """Undo a part of a bulk release, or count it. Raises Problem and RequestError."""
         pages = Paginator("undo", _UndoKey, (str,), plan.bulk_id, _covered(plan.principal))
         after = pages.after(cursor)
-        with _naming(plan.bulk_id):
+        with nullcontext() if dry_run else _naming(plan.bulk_id):
             report = await undo_release(
                 None if dry_run else self._kafka,
                 self._store,
@@ -299,6 +299,9 @@ def _naming(bulk_id: str) -> Iterator[None]:
     """If a part of a bulk release is done, or may be, name its id in the problem, for the repeat."""
     try:
         yield
+    except Problem as problem:  # no read was free
+        named = problem.more | {"id": bulk_id}
+        raise Problem(problem.kind.code, problem.detail, headers=problem.headers, **named) from problem
     except (BrokerError, StoreError, TimedOut) as error:
         code = "timed-out" if isinstance(error, TimedOut) else "kafka-away"
         raise Problem(

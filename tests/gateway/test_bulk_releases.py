@@ -16,8 +16,11 @@ import pytest
 
 from application import deadlines
 from gateway.api import bulk_releases as module
+from gateway.problems import Problem
+from gateway.read_pool import ReadPool
 from schemas.decoding.ids import uuid7
 from schemas.decoding.times import SECOND_US, rfc3339
+from schemas.errors import StoreError, TimedOut
 from tests.application.test_bulk_releases import HOSTILE, Installation, a_refusal
 from tests.fakes import FakeKafka
 from tests.gateway.building import a_caller, a_token
@@ -28,6 +31,7 @@ OPERATOR = a_token("*", role="operator", subject="ann")
 OF_ACME = a_token("acme", role="operator", subject="joe")
 WAVE: dict[str, Any] = {"domain": "example.com", "text": "user unknown", "reason": "their outage"}
 ANN, BOB, CAT = "ann@example.com", "bob@example.com", "cat@example.com"
+BUSY = Problem("overloaded", "all reads are busy")
 UNKNOWN_ID = uuid7(0, b"0123456789")
 
 
@@ -299,6 +303,21 @@ async def test_if_kafka_fails_the_problem_names_the_id_to_repeat_it_with(
     assert (problem["code"], tables.kafka.sent) == ("kafka-away", [])
     tables.kafka.fails = False
     assert (await post(client, **WAVE, id=problem["id"]))["id"] == problem["id"]
+
+
+@pytest.mark.parametrize("error", [StoreError("gone", "here", "later"), TimedOut("late", "here", "later"), BUSY])
+async def test_whatever_interrupts_a_release_or_an_undo_the_problem_names_the_id(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def run(*_: object) -> object:
+        raise error
+
+    monkeypatch.setattr(ReadPool, "run", run)
+    async with a_caller(FakeKafka(), OPERATOR) as client:
+        released = await post(client, status=503, **WAVE)
+        assert released["id"][14] == "7"
+        assert (await post(client, f"/{UNKNOWN_ID}/undo", 503, reason="x"))["id"] == UNKNOWN_ID
+        assert (await client.post(f"{PATH}?dry_run=true", json=WAVE)).json().get("id") is None, "nothing is begun"
 
 
 @pytest.mark.parametrize(
