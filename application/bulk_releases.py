@@ -6,12 +6,14 @@ each address, at a limited rate.
 Both can be repeated and resumed safely: a repetition writes commands with the same ids, the time of a release is that
 of its preview, and addresses that are already released or suppressed again are no longer found. Complaints and opt-outs
 are never released. An undo suppresses exactly the addresses that the release released and that did not change since.
+A caller with little time does a part, and the next call continues after it.
 """
 
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from application.bulk_causes import cause_of, cause_text, text_problem
@@ -74,6 +76,8 @@ class Limits(NamedTuple):
     per_second: int = 200
     rows_at_once: int = 2_000
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    is_enough: Callable[[int], bool] = lambda _: False
+    """Whether to stop after some rows, by the number of addresses so far."""
 
     async def write(self, kafka: RecordProducer, commands: Sequence[PreparedCommand]) -> None:
         """Write the commands at most at this rate. Raises BrokerError."""
@@ -114,13 +118,20 @@ class Undo(NamedTuple):
 class _Outcome(NamedTuple):
     """What happens to one address, and how a report counts it."""
 
-    command: PreparedCommand | None = None
-    """None: the address is left as it is."""
+    command: Callable[[], PreparedCommand] | None = None
+    """Builds the command, which needs a reason; None: the address is left as it is."""
     left: str = ""
     """Why it is left; blank: it is not counted either."""
     sample: Mapping[str, str] = {}
     accounts: Collection[str] = ()
     causes: Collection[str] = ()
+
+
+class _Page(NamedTuple):
+    """What happens to some addresses, and the position behind them."""
+
+    outcomes: Sequence[_Outcome]
+    position: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -136,6 +147,8 @@ class Report:
     left: Counter[str] = field(default_factory=Counter)
     """Addresses that are left as they are, by the reason."""
     samples: list[dict[str, str]] = field(default_factory=list)
+    position: tuple[str, ...] = ()
+    """Behind which to go on, if this is only a part; else empty."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -165,36 +178,43 @@ class Report:
 
 
 def plan_release(
-    fields: Mapping[str, str | None], reason: str, principal: Principal, now_us: int, *, bulk_id: str | None = None
+    fields: Mapping[str, str | None],
+    reason: str | None,
+    principal: Principal,
+    now_us: int,
+    *,
+    bulk_id: str | None = None,
 ) -> BulkRelease:
     """Return the bulk release of the cause that `fields` state; with the id of its preview, exactly that one.
 
-    Raises FieldsInvalid, and RequestError for an account that the principal does not have or an id of another cause.
+    Without a reason it can only be previewed. Raises FieldsInvalid, also for an id of another cause, and RequestError
+    for an account that the principal does not have.
     """
     cause = cause_of(fields, principal)
     _require_reason(reason)
     id_ = bulk_id_of(cause, now_us) if bulk_id is None else valid_bulk_id(bulk_id)
     if id_ != bulk_id_of(cause, sent_at_us(id_)) or sent_at_us(id_) > now_us:
-        raise RequestError(
-            f"{id_} is not the id of a preview with these filters",
-            "the id",
-            "Repeat the filters of the preview, or preview again",
-        )
-    return BulkRelease(id_, cause, f"bulk release: {cause_text(fields)}", reason, principal)
+        mend = "repeat the filters of the preview, or preview again"
+        raise FieldsInvalid([ValidationFault("id", f"{id_} is not the id of a preview with these filters: {mend}")])
+    return BulkRelease(id_, cause, f"bulk release: {cause_text(fields)}", reason or "", principal)
 
 
-def plan_undo(bulk_id: str, reason: str, principal: Principal, now_us: int) -> Undo:
-    """Return the undo of a bulk release. Raises FieldsInvalid, and RequestError for what is not an id."""
+def plan_undo(bulk_id: str, reason: str | None, principal: Principal, now_us: int) -> Undo:
+    """Return the undo of a bulk release; without a reason it can only be previewed.
+
+    Raises FieldsInvalid, and RequestError (`no-such-bulk-release`) for what is not an id.
+    """
     _require_reason(reason)
-    return Undo(valid_bulk_id(bulk_id), reason, principal, now_us)
+    return Undo(valid_bulk_id(bulk_id), reason or "", principal, now_us)
 
 
 def valid_bulk_id(text: str) -> str:
-    """Return the id of a bulk release in lower case. Raises RequestError."""
+    """Return the id of a bulk release in lower case. Raises RequestError (`no-such-bulk-release`)."""
     known = message_id_or_blank(text)
     if not known:
         mend = "Give an id that `sendledger incident list` shows"
-        raise RequestError(f"{text[:60]!r} is not the id of a bulk release", "the id", mend)
+        what = f"{text[:60]!r} is not the id of a bulk release"
+        raise RequestError(what, "the id", mend, code="no-such-bulk-release")
     return known
 
 
@@ -205,9 +225,14 @@ async def release_in_bulk(
     limits: Limits = DEFAULT_LIMITS,
     run: RunBlocking = asyncio.to_thread,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    after: SuppressionCursor | None = None,
 ) -> Report:
-    """Release the addresses; without `kafka` only count them. Raises BrokerError, RecordRefused, StoreError."""
-    pages = _release_pages(store, release, limits.rows_at_once)
+    """Release the addresses; without `kafka` only count them. `after` is the position of a report of another part.
+
+    Raises BrokerError, RecordRefused, StoreError, TimedOut; and FieldsInvalid without a reason.
+    """
+    pages = _release_pages(store, release, limits.rows_at_once, after)
     return await _write_pages(kafka, Report(release.bulk_id), pages, limits, run, progress)
 
 
@@ -218,37 +243,47 @@ async def undo_release(
     limits: Limits = DEFAULT_LIMITS,
     run: RunBlocking = asyncio.to_thread,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    after: str = "",
 ) -> Report:
     """Suppress again what a bulk release released and nobody has changed since; without `kafka` only count it.
 
-    Raises RequestError for an unknown id, BrokerError, RecordRefused, StoreError.
+    `after` is the position of a report of another part. Raises RequestError (`no-such-bulk-release`) for an unknown id,
+    BrokerError, RecordRefused, StoreError, TimedOut; and FieldsInvalid without a reason.
     """
-    released = released_pages(store, undo.bulk_id, undo.principal, limits.rows_at_once)
-    pages = ([_undo_outcome(one, undo) for one in page] for page in released)
+    released = released_pages(store, undo.bulk_id, undo.principal, limits.rows_at_once, after)
+    pages = (_Page([_undo_outcome(one, undo) for one in page], (page[-1].command.command_id,)) for page in released)
     return await _write_pages(kafka, Report(undo.bulk_id), pages, limits, run, progress)
 
 
 async def _write_pages(
     kafka: RecordProducer | None,
     report: Report,
-    pages: Iterator[Sequence[_Outcome]],
+    pages: Iterator[_Page],
     limits: Limits,
     run: RunBlocking,
     progress: Callable[[int], None],
 ) -> Report:
     """Write the commands of each page, then count its addresses. A page is read after the one before is written."""
-    while page := await run(next, pages, ()):
+    while page := await run(next, pages, None):
         if kafka is not None:
-            await limits.write(kafka, [one.command for one in page if one.command is not None])
-        for one in page:
+            await limits.write(kafka, [one.command() for one in page.outcomes if one.command is not None])
+        for one in page.outcomes:
             report.count(one)
         progress(report.addresses)
+        if limits.is_enough(report.addresses) and len(page.outcomes) == limits.rows_at_once:
+            report.position = page.position
+            break
     return report
 
 
-def list_bulk_releases(store: Reader, principal: Principal, *, limit: int) -> list[dict[str, Any]]:
-    """Return the newest bulk releases in the scopes of the principal, newest first. Raises StoreError."""
-    query = bulk_queries.bulk_releases(_scopes(principal), limit=min(limit, bulk_queries.MAX_BULK_RELEASES))
+def list_bulk_releases(store: Reader, principal: Principal, *, limit: int, before: str = "") -> list[dict[str, Any]]:
+    """Return the newest bulk releases in the scopes of the principal, newest first; with `before`, those older than it.
+
+    Raises StoreError.
+    """
+    limit = min(limit, bulk_queries.MAX_BULK_RELEASES)
+    query = bulk_queries.bulk_releases(_scopes(principal), limit=limit, before=before)
     return store.rows(query.sql, query.parameters)
 
 
@@ -260,10 +295,16 @@ class ReleasedAddress(NamedTuple):
 
 
 def released_pages(
-    store: Reader, bulk_id: str, principal: Principal, rows_at_once: int = DEFAULT_LIMITS.rows_at_once
+    store: Reader,
+    bulk_id: str,
+    principal: Principal,
+    rows_at_once: int = DEFAULT_LIMITS.rows_at_once,
+    after: str = "",
 ) -> Iterator[Sequence[ReleasedAddress]]:
-    """Yield the addresses of a bulk release in the scopes of the principal. Raises RequestError if there are none."""
-    after = ""
+    """Yield the addresses of a bulk release in the scopes of the principal, in the order of their command ids.
+
+    Optionally those after a command id; else it raises RequestError (`no-such-bulk-release`) if there are none.
+    """
     while True:
         query = bulk_queries.release_commands(bulk_id, _scopes(principal), limit=rows_at_once, after=after)
         commands = [ReleaseCommand(*row) for row in store.tuples(query.sql, query.parameters)]
@@ -277,17 +318,18 @@ def released_pages(
         after = commands[-1].command_id
     if not after:
         mend = "See `sendledger incident list`. One of the last seconds may not be in the tables yet"
-        raise RequestError("There is no bulk release with this id", bulk_id, mend)
+        raise RequestError("There is no bulk release with this id", bulk_id, mend, code="no-such-bulk-release")
 
 
-def _require_reason(reason: str) -> None:
-    if problem := text_problem(reason):
+def _require_reason(reason: str | None) -> None:
+    if reason is not None and (problem := text_problem(reason)):
         raise FieldsInvalid([ValidationFault("reason", problem)])
 
 
-def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> Iterator[Sequence[_Outcome]]:
+def _release_pages(
+    store: Reader, release: BulkRelease, rows_at_once: int, after: SuppressionCursor | None
+) -> Iterator[_Page]:
     """Yield what happens to the suppressions that may have the cause."""
-    after: SuppressionCursor | None = None
     while True:
         scopes = _scopes(release.principal)
         query = bulk_queries.suppressed_scopes(release.cause, scopes, limit=rows_at_once, after=after)
@@ -296,8 +338,8 @@ def _release_pages(store: Reader, release: BulkRelease, rows_at_once: int) -> It
             return
         events = _events_of(store, rows)
         for_each = [[event for known in row.evidence for event in events[known]] for row in rows]
-        yield [_release_outcome(row, of_row, release) for row, of_row in zip(rows, for_each, strict=True)]
         after = SuppressionCursor(rows[-1].channel, rows[-1].address, rows[-1].scope)
+        yield _Page([_release_outcome(row, of_row, release) for row, of_row in zip(rows, for_each, strict=True)], after)
 
 
 def _events_of(store: Reader, rows: Sequence[SuppressedScope]) -> Mapping[str, Sequence[EvidenceEvent]]:
@@ -327,8 +369,7 @@ def _release_outcome(row: SuppressedScope, events: Sequence[EvidenceEvent], rele
         "since": rfc3339(row.since_us),
         "reason": of_cause[0].reason[:_REASON_SHOWN] if of_cause else row.reason,
     }
-    command = _release_command(row, release)
-    return _Outcome(command, "", sample, accounts or {ALL}, codes or {row.reason})
+    return _Outcome(partial(_release_command, row, release), "", sample, accounts or {ALL}, codes or {row.reason})
 
 
 def _release_command(row: SuppressedScope, release: BulkRelease) -> PreparedCommand:
@@ -343,7 +384,7 @@ def _undo_outcome(released: ReleasedAddress, undo: Undo) -> _Outcome:
     if verdict is not UndoVerdict.UNDO:
         return _Outcome(left=str(verdict))
     sample = {"address": command.address, "scope": command.scope}
-    return _Outcome(_undo_command(command, undo), "", sample, [command.scope])
+    return _Outcome(partial(_undo_command, command, undo), "", sample, [command.scope])
 
 
 def _undo_command(command: ReleaseCommand, undo: Undo) -> PreparedCommand:

@@ -162,6 +162,13 @@ _ALL: Final = (
         "Take an id from `GET /v1/dead-letters`.",
     ),
     ProblemKind(
+        "no-such-bulk-release",
+        404,
+        "No such bulk release",
+        "No bulk release has this id, or none of its addresses is of a scope that the token covers.",
+        "Take an id from `GET /v1/bulk-releases`. One of the last seconds may not be in the tables yet.",
+    ),
+    ProblemKind(
         "no-content",
         404,
         "No content",

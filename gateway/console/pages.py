@@ -90,6 +90,7 @@ class Pages:
         text = self._environment.get_template(template).render(
             session=session,
             may_release=session is not None and session.principal.role in SUPPRESSORS,
+            may_release_in_bulk=session is not None and session.principal.role in OPERATORS,
             may_see_raw=session is not None and session.principal.role in OPERATORS,
             **variables,
         )

@@ -3,11 +3,13 @@
 from fastapi import FastAPI
 
 from application.raw_events import RawEvents
+from gateway.api.bulk_releases import BulkReleaser
 from gateway.api.weather import ReadWeather
 from gateway.console import (
     accounts,
     acts,
     bounces,
+    bulk_releases,
     dead_letters,
     delivery,
     health,
@@ -51,6 +53,7 @@ def install(
     app.include_router(suppressions.router(settings, store, reads, pages))
     app.include_router(imports.router(settings, kafka, pages))
     app.include_router(acts.router(settings, store, kafka, reads, pages))
+    app.include_router(bulk_releases.router(settings, BulkReleaser(settings, store, kafka, reads), pages))
     app.include_router(delivery.router(settings, store, reads, pages))
     app.include_router(health.router(settings, store, reads, readiness, pages))
     app.include_router(dead_letters.router(settings, pages))

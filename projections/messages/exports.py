@@ -30,9 +30,15 @@ _HOUR_US: Final = 3_600 * SECOND_US
 
 
 def read_columns(
-    store: Reader, wanted: Filter, names: Sequence[str], *, order: Order, rows_at_once: int
+    store: Reader,
+    wanted: Filter,
+    names: Sequence[str],
+    *,
+    order: Order,
+    rows_at_once: int,
+    after: Cursor | None = None,
 ) -> Iterator[Columns]:
-    """Yield chunks of up to `rows_at_once` rows, none of them empty.
+    """Yield chunks of up to `rows_at_once` rows, none of them empty; optionally only rows after a cursor.
 
     Uses a keyset, as pages do: rows that are inserted meanwhile cause no duplicate and no gap. The hours with messages
     are read once, at the start: a message that arrives later in an hour that had none is left out.
@@ -47,7 +53,7 @@ def read_columns(
         (first, _), (last, _) = min(hours[:number]), max(hours[:number])
         row_count = 0
         window = Window(first * _HOUR_US, (last + 1) * _HOUR_US)
-        for chunk in _of_window(store, wanted, names, window, order, rows_at_once):
+        for chunk in _of_window(store, wanted, names, window, order, rows_at_once, after):
             row_count += len(chunk[0])
             yield chunk
         if row_count < rows_at_once // 2:
@@ -68,10 +74,15 @@ def _hours_within(target_rows: int, hours: Sequence[tuple[int, int]]) -> int:
 
 
 def _of_window(
-    store: Reader, wanted: Filter, names: Sequence[str], window: Window, order: Order, rows_at_once: int
+    store: Reader,
+    wanted: Filter,
+    names: Sequence[str],
+    window: Window,
+    order: Order,
+    rows_at_once: int,
+    after: Cursor | None,
 ) -> Iterator[Columns]:
     non_simple = _non_simple(store, wanted, window, order)
-    after: Cursor | None = None
     while True:
         query = queries.columns(wanted, names, window, non_simple, limit=rows_at_once, order=order, after=after)
         *chunk, known, sent_ms, email_ids, accounts = store.columns(query.sql, query.parameters)

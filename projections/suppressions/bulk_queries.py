@@ -117,12 +117,14 @@ def scope_changes(addresses: Sequence[str]) -> Query:
     )
 
 
-def bulk_releases(scopes: Sequence[str] | None, *, limit: int) -> Query:
-    """Return the query of the newest bulk releases, newest first.
+def bulk_releases(scopes: Sequence[str] | None, *, limit: int, before: str = "") -> Query:
+    """Return the query of the newest bulk releases, newest first; with `before`, of those with a smaller id.
 
     Columns: id, as_of, first_at and last_at (of arrival), actor, reason, note, addresses, undone.
     """
     begin, end = command_id_range()
+    if before:
+        end, _ = command_id_range(before)
     of_scopes = "" if scopes is None else " AND scope IN {scopes:Array(String)}"
     return Query(
         "SELECT splitByChar(':', command_id)[2] AS id, minIf(at, is_release) AS as_of,"  # noqa: S608

@@ -18,7 +18,7 @@ from tests.application.building import FakeKafka
 ROOT = Path(__file__).parents[2]
 CODES = {
     *("another-operator", "idempotency-conflict", "invalid-body", "no-such-account", "no-such-event"),
-    *("no-such-letter", "no-such-record", "record-gone", "scope-not-allowed", "too-large"),
+    *("no-such-bulk-release", "no-such-letter", "no-such-record", "record-gone", "scope-not-allowed", "too-large"),
 }
 
 

@@ -18,6 +18,8 @@ from processors.ledger.decode import read_records
 from processors.ledger.write import tables_of
 from projections.bounces.columns import bounces_table
 from projections.store import Store
+from projections.suppressions.addressing import AddressKey
+from projections.suppressions.bulk_release import command_id_of
 from schemas.decoding.ids import uuid7
 from schemas.decoding.times import SECOND_US, rfc3339
 from schemas.telemetry import Telemetry
@@ -26,6 +28,7 @@ from tests.fakes import FakeKafka
 from tests.gateway.test_webhooks import settings
 
 __all__ = [
+    "BULK_ID",
     "HOSTILE",
     "NOW_US",
     "SAME_SITE",
@@ -35,6 +38,7 @@ __all__ = [
     "a_token",
     "an_id",
     "fill",
+    "fill_bulk_release",
     "fill_suppressions",
     "log_of",
 ]
@@ -44,6 +48,8 @@ SAME_SITE: Final = {"sec-fetch-site": "same-origin"}
 HOSTILE: Final = '"><script>document.title="stolen"</script><img src=x onerror=alert(1)>'
 """A text that runs a script if a page does not escape it."""
 
+BULK_ID: Final = uuid7(NOW_US, b"0123456789")
+"""The bulk release of `fill_bulk_release`."""
 SECRET: Final = "x" * 40
 
 
@@ -175,6 +181,28 @@ def fill_suppressions(store: Store, account: str = "acme", *, released: Sequence
     batch = read_records([*records, _record("suppressions.commands", command)], decision_days=36_500)
     assert batch.letters == []
     for table, rows in tables_of(batch)[0].items():
+        store.insert(table, rows)
+
+
+def fill_bulk_release(store: Store) -> None:
+    """Release an address of `fill_suppressions` in bulk: one to which a message of `log_of` was refused."""
+    address, at = "gus@acme.example", rfc3339(NOW_US)
+    released = {"suppressed": False, "released": {"at": at, "actor": "jo"}}
+    state = _state(address, "acme", "bounces") | {"version": 2}
+    command = {
+        "command_id": command_id_of(BULK_ID, "release", AddressKey("email", address), "acme"),
+        "action": "release",
+        "channel": "email",
+        "address": address,
+        "scope": "acme",
+        "reason": "their outage",
+        "note": HOSTILE,
+        "actor": "jo",
+        "at": at,
+    }
+    changed = state | {"scopes": [scope | released for scope in state["scopes"]]}
+    records = [_record("suppressions.changed", changed), _record("suppressions.commands", command)]
+    for table, rows in tables_of(read_records(records, decision_days=36_500))[0].items():
         store.insert(table, rows)
 
 

@@ -15,7 +15,7 @@ from processors.kafka.cluster import Cluster
 from processors.kafka.lag import Lag, PartitionLag
 from projections.store import Store
 from schemas.topics import GATE_INTERNAL, SENDS_DISPATCHED
-from tests.console.building import fill, fill_suppressions, log_of
+from tests.console.building import BULK_ID, fill, fill_bulk_release, fill_suppressions, log_of
 from tests.console.serving import ConsolePage, a_server
 from tests.letters import FakeLetterTopics
 from tests.stores import fresh_store
@@ -55,6 +55,7 @@ def _fill(store: Store) -> None:
     fill(store, log_of("acme"))
     fill(store, log_of("globex")[1:4])
     fill_suppressions(store)
+    fill_bulk_release(store)
 
 
 PHONE: Final = 390
@@ -64,6 +65,8 @@ PATHS: Final = [
     *("/delivery", "/delivery?group_by=domain&account=*", "/health/dead-letters", "/weather", "/accounts"),
     *("/suppressions/email/eve-acme@gmial.com?account=*", "/suppressions/add", "/suppressions/import"),
     *("/health/dead-letters/0:0", "/health/dead-letters/act/redrive?all=1", "/health/dead-letters/0:777"),
+    *("/bulk-releases", "/bulk-releases/preview?domain=acme.example", "/bulk-releases/preview?domain=nobody.example"),
+    *(f"/bulk-releases/{BULK_ID}/undo", f"/bulk-releases/{BULK_ID}/refused", "/bulk-releases?cursor=none"),
     "/suppressions/release?which=email:hal@acme.example",
     "/suppressions/release?which=email:hal@acme.example&which=sms:%2B14155550101",
 ]
@@ -141,6 +144,17 @@ def _redriven(page: Page) -> None:
     expect(page.get_by_role("heading", name="Done")).to_be_visible()
 
 
+def _no_condition(page: Page) -> None:
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _released_in_bulk(page: Page) -> None:
+    page.get_by_label("Reason").fill("their outage")
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_role("heading", name="Done", exact=True)).to_be_visible()
+
+
 def _suppressed(page: Page) -> None:
     page.get_by_label("Address or phone").fill("zed@acme.example")
     page.get_by_label("Reason").fill("asked by phone")
@@ -161,6 +175,8 @@ STATES: Final[Sequence[tuple[str, Callable[[Page], None]]]] = [
     ("/suppressions/import", _faults),
     ("/suppressions/release?which=email:hal@acme.example", _refused),
     ("/suppressions/add", _suppressed),
+    ("/bulk-releases", _no_condition),
+    ("/bulk-releases/preview?domain=acme.example", _released_in_bulk),
     ("/health/dead-letters/act/discard?letter=0:0", _not_discarded),
     ("/health/dead-letters/act/redrive?all=1", _redriven),
     ("/logs?account=*&status=Bounced", _signed_out),

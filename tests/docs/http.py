@@ -24,6 +24,7 @@ _IN_PATHS: Final = {
     "account_id": "acme",
     "email_id": "$ID",
     "event_id": "$EVENT_ID",
+    "id": "$BULK_ID",
     "letter": "3:17",
     "channel": "email",
     "address": "ann@example.com",

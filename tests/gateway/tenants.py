@@ -15,6 +15,8 @@ from processors.ledger.decode import read_records
 from processors.ledger.write import tables_of
 from projections.bounces.columns import bounces_table
 from projections.store import Store
+from projections.suppressions.addressing import AddressKey
+from projections.suppressions.bulk_release import command_id_of
 from schemas.decoding.ids import uuid7
 from schemas.decoding.times import SECOND_US, rfc3339
 from schemas.events import Event
@@ -52,6 +54,13 @@ class Tenant(NamedTuple):
     user_agent: str
     content: str
     command_ids: tuple[str, str]
+    bulk_id: str
+    freed: str
+    """An address that the bulk release freed."""
+    not_sent: tuple[str, str]
+    """Messages that were refused before."""
+    wave: str
+    """An address that is suppressed like those that were freed."""
 
 
 def _tenant(account: str, word: str, number: int) -> Tenant:
@@ -82,6 +91,10 @@ def _tenant(account: str, word: str, number: int) -> Tenant:
         user_agent=f"Agent-{word}/1",
         content=f"<p>Content of {word}</p>",
         command_ids=(uuid7(NOW_US, f"{word:*<10.10}".encode()), uuid7(NOW_US, f"{word:+<10.10}".encode())),
+        bulk_id=uuid7(NOW_US, f"{word:-<10.10}".encode()),
+        freed=f"freed-{word}@{word}.example",
+        not_sent=(a_message_id(0.5, number + 2), a_message_id(0.5, number + 3)),
+        wave=f"wave-{word}@{word}.example",
     )
 
 
@@ -103,12 +116,14 @@ def fill(store: Store) -> None:
     _insert(store, [a_webhook()])
     for tenant in (ACME, GLOBEX):
         _insert(store, [_record(topic, value) for topic, value in _facts(tenant, evidence)])
-    _insert(store, [_record("suppressions.changed", state) for state in _states(ids)])
+    _insert(store, [_record("suppressions.changed", state) for state in [*_states(ids), *_wave()]])
+    _insert(store, [_record("suppressions.commands", command) for command in _bulk_commands()])
 
 
 def markers() -> Sequence[str]:
     """What no answer to acme may contain: globex's name, the word in all its texts, and its ids."""
-    ids = (GLOBEX.email_id, GLOBEX.refused_id, *GLOBEX.command_ids, *_event_ids(GLOBEX))
+    messages = (GLOBEX.email_id, GLOBEX.refused_id, *GLOBEX.not_sent)
+    ids = (*messages, GLOBEX.bulk_id, *GLOBEX.command_ids, *_event_ids(GLOBEX))
     return ("globex", "scorpio", GLOBEX.phone.removeprefix("+"), *ids)
 
 
@@ -196,13 +211,14 @@ def _facts(tenant: Tenant, evidence: Sequence[str]) -> Iterator[tuple[str, Any]]
             "recipients.preferences",
             account | recipient | {"declined_templates": [tenant.template_id], "updated_at": _AT},
         )
-    messages = ((SHARED.email_id, SHARED), (tenant.email_id, tenant), (tenant.refused_id, tenant))
+    not_sent = [(id_, of._replace(address=of.freed)) for of in (tenant, SHARED) for id_ in of.not_sent]
+    messages = ((SHARED.email_id, SHARED), (tenant.email_id, tenant), (tenant.refused_id, tenant), *not_sent)
     records = [f"{kind}:{name}@{_AT}" for name in ("acme", "globex") for kind in ("policy", "preference")]
     for message_id, of in messages:
         request = _request(tenant, message_id, of)
         yield "sends.requested", request
         yield "sends.content", account | {"message_id": message_id, "html": tenant.content, "text": tenant.content}
-        refused = message_id == tenant.refused_id
+        refused = message_id in (tenant.refused_id, *tenant.not_sent, *SHARED.not_sent)
         yield (
             "sends.decided",
             {name: request[name] for name in ("message_id", "account_id", "channel", "to", "requested_at")}
@@ -247,6 +263,48 @@ def _states(event_ids: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
     for tenant in (ACME, GLOBEX):
         yield _state(tenant.address, ["*", tenant.account], event_ids[tenant.account])
         yield _state(tenant.phone, [tenant.account], [tenant.command_ids[0]])
+
+
+def _of_each() -> Iterator[tuple[Tenant, Sequence[str]]]:
+    """The tenants, and the scopes of their bulk releases."""
+    yield from ((ACME, ["acme"]), (GLOBEX, ["globex"]), (SHARED, ["acme", "globex"]))
+
+
+def _wave() -> Iterator[dict[str, Any]]:
+    """Suppressed by bounces: one address of each, and one that its bulk release freed."""
+    for tenant, scopes in _of_each():
+        for address in (tenant.wave, tenant.freed):
+            state = _state(address, scopes, [])
+            suppressed: dict[str, Any] = {
+                "reason": "bounces",
+                "since": rfc3339(_SENT_US),
+                "evidence": [],
+                "released": None,
+            }
+            before = [scope | suppressed for scope in state["scopes"]]
+            yield state | {"scopes": before, "opt_outs": []}
+            if address == tenant.freed:
+                freed = [scope | suppressed | {"suppressed": False} for scope in state["scopes"]]
+                freed = [one | {"released": of["released"]} for one, of in zip(freed, state["scopes"], strict=True)]
+                yield state | {"scopes": freed, "opt_outs": [], "version": 2}
+
+
+def _bulk_commands() -> Iterator[dict[str, Any]]:
+    tenants = {tenant.account: tenant for tenant in (ACME, GLOBEX)}
+    for tenant, scopes in _of_each():
+        for scope in scopes:
+            by = tenants[scope]
+            yield {
+                "command_id": command_id_of(tenant.bulk_id, "release", AddressKey("email", tenant.freed), scope),
+                "action": "release",
+                "channel": "email",
+                "address": tenant.freed,
+                "scope": scope,
+                "reason": by.reason,
+                "note": by.note,
+                "actor": by.actor,
+                "at": _AT,
+            }
 
 
 def _state(address: str, scopes: Sequence[str], evidence: Sequence[str]) -> dict[str, Any]:

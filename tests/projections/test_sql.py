@@ -106,6 +106,7 @@ def statements() -> list[str]:
         bulk.release_commands("x", ["a"], limit=1),
         bulk.scope_changes(["x"]),
         bulk.bulk_releases(["a"], limit=1),
+        bulk.bulk_releases(["a"], limit=1, before="x"),
         suppressions.was_suppressed("release", "email", "x", "*"),
         suppressions.was_suppressed("suppress", "email", "x", "*"),
     ]
