@@ -67,6 +67,15 @@ ARRIVAL_DELAY_SECONDS: Final = HistogramMetric(
     labels=("provider", "type"),
     buckets=(0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 21_600, 86_400),
 )
+DELIVERY_FAILURES_TOTAL: Final = CounterMetric(
+    "delivery_failures_total",
+    "Bounced, blocked, dropped and failed events, by who caused the failure and by error code, duplicates included."
+    " `code`"
+    " is class and subject of the enhanced status code (`5.7`), or one of Twilio's error codes that we know, or"
+    " `other`."
+    " If `sender` rises, receivers refuse what we send: the runbook is docs/how-to/when-bounces-rise.md.",
+    labels=("provider", "fault", "code"),
+)
 RECORDS_TOTAL: Final = CounterMetric(
     "records_total",
     "Kafka records read and stored, by topic.",
@@ -100,7 +109,7 @@ DELAY_SECONDS: Final = HistogramMetric(
 LAG_RECORDS: Final = GaugeMetric(
     "lag_records",
     "Records of a partition that this worker has not acknowledged, as of its last fetch. If it keeps rising,"
-    " the worker is too slow or waits. Without a worker there is no value, so alert on `sendledger lag` too.",
+    " the worker is too slow or waits. Without a worker there is no value, so alert on `sendledger_up`, too.",
     labels=("group", "topic", "partition"),
 )
 UNREAD_PARTITIONS: Final = GaugeMetric(

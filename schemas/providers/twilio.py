@@ -63,6 +63,8 @@ _FAULTS: Final = {
     }.items()
     for code in codes.split()
 }
+ERROR_CODES: Final = frozenset(_FAULTS)
+"""The error codes whose cause is known."""
 RECIPIENT_CODES: Final = frozenset(code for code, fault in _FAULTS.items() if fault is DeliveryFault.RECIPIENT)
 """The error codes of permanent failures that are the recipient number's fault."""
 

@@ -34,3 +34,40 @@ def test_a_provider_whose_clock_is_ahead_is_not_late() -> None:
     telemetry = Telemetry()
     count_arrivals(telemetry, [an_event(occurred_us=NOW_US + SECOND_US)])
     assert value(telemetry, "arrival_delay_seconds_sum", "sendgrid", "delivered") == 0
+
+
+def failures(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
+    """`delivery_failures_total`, by provider, fault and code."""
+    samples = [
+        sample
+        for family in telemetry.registry.collect()
+        for sample in family.samples
+        if sample.name == f"{PREFIX}delivery_failures_total"
+    ]
+    return {tuple(s.labels[label] for label in ("provider", "fault", "code")): s.value for s in samples}
+
+
+def test_failures_are_counted_by_fault_and_a_bounded_code() -> None:
+    telemetry = Telemetry()
+    events = [
+        an_event("bounced", fault="recipient", code="550", enhanced_code="5.1.1"),
+        an_event("bounced", fault="recipient", code="550", enhanced_code="5.1.10"),
+        an_event("blocked", fault="sender", enhanced_code="5.7.1"),
+        an_event("failed", provider="twilio", fault="sender", code="30007"),
+        an_event("failed", provider="twilio", fault="unknown", code="whatever a provider writes"),
+        an_event("dropped", fault="unknown"),
+    ]
+    count_arrivals(telemetry, events)
+    assert failures(telemetry) == {
+        ("sendgrid", "recipient", "5.1"): 2,
+        ("sendgrid", "sender", "5.7"): 1,
+        ("twilio", "sender", "30007"): 1,
+        ("twilio", "unknown", "other"): 1,
+        ("sendgrid", "unknown", "other"): 1,
+    }
+
+
+def test_a_deferral_is_no_failure_yet() -> None:
+    telemetry = Telemetry()
+    count_arrivals(telemetry, [an_event("deferred", fault="infrastructure", enhanced_code="4.7.1"), an_event()])
+    assert failures(telemetry) == {}
