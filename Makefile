@@ -61,8 +61,10 @@ pictures: setup ## take the pictures of the README from the demo that `make run`
 golden: setup ## regenerate the expected events of the golden cases; review the diff like code
 	$(BIN)/python -m tests.golden.rewrite
 
-docs: setup ## regenerate the reference pages from the code
+docs: setup ## regenerate the reference pages, alert rules and dashboards from the code
 	$(BIN)/python -m tests.docs.generate
+	$(BIN)/python -m deploy.prometheus
+	$(BIN)/python -m deploy.grafana
 
 bench: setup ## the benchmarks, each compared with its peer
 	$(BIN)/python -m benchmarks

@@ -1,7 +1,8 @@
-"""Generates the reference pages: settings, topics, records, metrics, problems, HTTP, commands, and AsyncAPI.
+"""Generates the reference pages: settings, topics, records, metrics, alerts, problems, HTTP, commands, and AsyncAPI.
 
 In:  `schemas`, the OpenAPI document, the command line and the Makefile.
-Out: `docs/reference/{settings,topics,records,metrics,problems,http,cli}.md`, and `asyncapi.json` in the same folder.
+Out: `docs/reference/{settings,topics,records,metrics,alerts,problems,http,cli}.md`, and `asyncapi.json` in the same
+folder.
 `python -m tests.docs.generate` writes them; a test fails while one of them is stale.
 """
 
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from deploy.prometheus.alerts import GROUPS, Alert
 from gateway.problem_codes import KINDS
 from schemas import settings, topics
 from schemas.asyncapi import document
@@ -136,7 +138,17 @@ _METRICS: Final = """\
 
 For Prometheus: the gateway shows its own at `/metrics` (keep that off the internet), a worker on
 `SENDLEDGER_METRICS_PORT`. Labels have few values: never an id, an address or a text from outside. A metric appears
-once it has a value.
+once it has a value. [The alerts](alerts.md) are made from this catalogue.
+"""
+
+_ALERTS: Final = """\
+# Alerts
+
+What `deploy/prometheus/rules.yml` has. How to load it, and how to change a threshold: [alerts](../how-to/alerts.md).
+`critical` wakes somebody; `warning` can wait until working hours.
+
+A metric appears with its first value, and `increase` sees no rise in that. So most expressions count a series that did
+not exist at the beginning of the window with its value: `(metric unless metric offset 5m) or increase(metric[5m])`.
 """
 
 _PROBLEMS: Final = """\
@@ -328,6 +340,29 @@ def metrics_page() -> str:
     return _page(_METRICS, _table(("metric", "kind", "labels", "meaning"), rows))
 
 
+def alerts_page() -> str:
+    """Every alert, by group: what it is about, its runbook, its expression."""
+    sections = []
+    for group, alerts in GROUPS.items():
+        rows = ((f"[`{a.name}`](#{a.name.lower()})", a.severity, a.summary, _runbook(a)) for a in alerts)
+        sections += [f"## {group}\n", _table(("alert", "severity", "says", "runbook"), rows)]
+        sections += [f"### {a.name}\n\n{_lasting(a)}\n\n```\n{a.expr}\n```\n" for a in alerts]
+    return _page(_ALERTS, *sections)
+
+
+def _runbook(alert: Alert) -> str:
+    page = REFERENCE.parent / "how-to" / f"{alert.runbook}.md"
+    title = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return f"[{title}](../how-to/{alert.runbook}.md)"
+
+
+def _lasting(alert: Alert) -> str:
+    times = (
+        "at once" if alert.lasting == "0m" else f"when this has been true for {alert.lasting.removesuffix('m')} minutes"
+    )
+    return f"Fires {times}:"
+
+
 def problems_page() -> str:
     """Every code of a problem: a section each, so that it can be linked to."""
     overview = ((f"[`{kind.code}`](#{kind.code})", str(kind.status), kind.title) for kind in KINDS.values())
@@ -363,6 +398,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "records.md": records_page,
     "asyncapi.json": asyncapi_page,
     "metrics.md": metrics_page,
+    "alerts.md": alerts_page,
     "problems.md": problems_page,
     "http.md": http_page,
     "cli.md": cli_page,

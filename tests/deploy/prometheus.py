@@ -1,0 +1,86 @@
+"""Prometheus and promtool, as Debian's package `prometheus` installs them; and a Prometheus of a test's own."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import httpx
+import orjson
+
+from tests.local.ports import free_port_base
+from tests.local.waiting import until
+
+__all__ = ["Prometheus", "a_prometheus", "promtool"]
+
+
+def _program(name: str) -> str:
+    found = which(name)
+    assert found, f"These tests need {name}: install Debian's package `prometheus`, as .ci/run does"
+    return found
+
+
+def promtool(*arguments: str | Path) -> None:
+    """Run promtool. Fails with its output."""
+    ended = subprocess.run([_program("promtool"), *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an instant query. Fails with Prometheus' error."""
+        answer = await self._client.get("/api/v1/query", params={"query": expression})
+        body = orjson.loads(answer.content)
+        assert body["status"] == "success", f"{body.get('error')}: {expression}"
+        result = body["data"]["result"]
+        return result if isinstance(result, list) else [result]
+
+    async def is_ready(self) -> bool:
+        """Whether it answers queries."""
+        try:
+            return (await self._client.get("/-/ready")).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+
+@asynccontextmanager
+async def a_prometheus(folder: Path, targets: Sequence[str]) -> AsyncIterator[Prometheus]:
+    """A Prometheus that reads the metrics of `targets` (`host:port`) five times a second, and has done so twice."""
+    port = free_port_base()
+    configuration = {
+        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
+        "scrape_configs": [{"job_name": "sendledger-test", "static_configs": [{"targets": list(targets)}]}],
+    }
+    (folder / "prometheus.yml").write_bytes(orjson.dumps(configuration))
+    with (folder / "prometheus.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            _program("prometheus"),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=warn",
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            running = Prometheus(client)
+            await until(running.is_ready, f"Prometheus: see {folder / 'prometheus.log'}")
+
+            async def scraped() -> bool:
+                counts = await running.query("count_over_time(up[1m]) >= 2 and up == 1")
+                return len(counts) == len(targets)
+
+            await until(scraped, "two scrapes of each target")
+            yield running
+    finally:
+        process.terminate()
+        await process.wait()
