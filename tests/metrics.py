@@ -27,9 +27,9 @@ def text_of(telemetry: Telemetry) -> str:
 
 
 @contextmanager
-def served(telemetry: Telemetry) -> Iterator[str]:
-    """Yield the URL of metrics, as they are now."""
-    body = text_of(telemetry).encode()
+def served(telemetry: Telemetry, more: str = "") -> Iterator[str]:
+    """Yield the URL of metrics, as they are now, followed by those of the text `more`."""
+    body = (text_of(telemetry) + more).encode()
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
