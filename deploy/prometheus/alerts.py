@@ -60,6 +60,9 @@ _BOUNCES: Final = (EventType.BOUNCED, EventType.FAILED)
 _OWN_REASONS: Final = ("body_failed", "code_failed", "element_failed", "store_refused")
 """Reasons of dead letters that are more likely our fault than that of the record."""
 _PROBES: Final = ("/healthz", "/metrics", "/readyz")
+_OF_STORE: Final = ("StoreDenied", "StoreError", "WorldFault")
+_OF_OPERATOR: Final = ("BrokerDenied", "EveryRecordFails")
+"""Errors that are retried, as `processors/retry_reporting.py` names them: of ClickHouse, and what waiting won't mend."""
 _LATE_SECONDS: Final = 30
 _LARGEST: Final = int(DELAY_SECONDS.buckets[-1])
 _PROVIDER: Final = ("provider",)
@@ -166,7 +169,7 @@ _WORKERS: Final = (
         name="ClickHouseUnavailable",
         severity="critical",
         # A worker that waits retries every 10 seconds, so 5 minutes have some 30 retries.
-        expr=f"{increase(RETRIES_TOTAL, '5m', of=('StoreError', 'WorldFault'))} > 6",
+        expr=f"{increase(RETRIES_TOTAL, '5m', of=_OF_STORE)} > 6",
         lasting="5m",
         summary="Workers can't write to ClickHouse",
         description='Workers retried {{ $value | printf "%.0f" }} times in 5 minutes, because ClickHouse did not take'
@@ -177,16 +180,17 @@ _WORKERS: Final = (
     Alert(
         name="KafkaUnavailable",
         severity="critical",
-        expr=f"{increase(RETRIES_TOTAL, '5m', of='BrokerError')} > 6",
+        # Whatever else is retried: an error that is new here must not go unnoticed.
+        expr=f"{increase(RETRIES_TOTAL, '5m', ('of',), of=Not((*_OF_STORE, *_OF_OPERATOR)))} > 6",
         lasting="5m",
         summary="Workers can't reach Kafka",
-        description='Workers retried {{ $value | printf "%.0f" }} times in 5 minutes, because Kafka did not answer.',
+        description='Workers retried {{ $value | printf "%.0f" }} times in 5 minutes: {{ $labels.of }}.',
         runbook="when-kafka-lost-a-broker",
     ),
     Alert(
         name="WorkerNeedsOperator",
         severity="critical",
-        expr=f"{increase(RETRIES_TOTAL, '10m', ('of',), of=('EveryRecordFails', 'BrokerDenied'))} > 0",
+        expr=f"{increase(RETRIES_TOTAL, '10m', ('of',), of=_OF_OPERATOR)} > 0",
         summary="A worker waits for something that waiting does not mend",
         description='{{ $labels.of }}: {{ $value | printf "%.0f" }} retries in 10 minutes. The log line attempt.retried'
         " says how to mend it.",

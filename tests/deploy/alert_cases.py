@@ -108,6 +108,7 @@ _WORKERS: Final = {
         {
             "few": {_LAG % 0: "8000x30"},
             "it catches up": {_LAG % 0: "30000-3000x10 0x20"},
+            "a peak": {_LAG % 0: "0x10 30000x7 0x20"},
             "two groups with half of it": {_LAG % 0: "6000x30", _GATE_LAG % "sends.requested": "6000x30"},
         },
     ),
@@ -119,6 +120,7 @@ _WORKERS: Final = {
             {"group": "ledger", "topic": "webhooks.sendgrid", "instance": "a:1"},
         ),
         {
+            "a pause": {_LAG % 0: "0x15 3x3 0x20", _READ % "a:1": "100x30"},
             "slow, but it reads": {_LAG % 0: "900x30", _READ % "a:1": "0+1x30"},
             "nothing waits": {_LAG % 0: "0x30", _READ % "a:1": "100x30"},
         },
@@ -131,6 +133,7 @@ _WORKERS: Final = {
         ),
         {
             "it decides": {_GATE_LAG % "gate.by-account": "2x30", _DECIDED: "0+1x30"},
+            "a pause": {_GATE_LAG % "sends.requested": "0x10 2x8 0x20", _DECIDED: "50x30"},
             "a quiet night": {_GATE_LAG % "sends.requested": "0x30", _DECIDED: "50x30"},
             "only what is in flight waits": {
                 _GATE_LAG % "sends.requested": "1 0 1 0 1 0 1 0 1 0x20",
@@ -182,7 +185,8 @@ _WORKERS: Final = {
             " late.",
         ),
         {
-            "a restart of ClickHouse": {_RETRIES % "StoreError": "0x14 5x30"},
+            "a restart of ClickHouse": {_RETRIES % "StoreError": "0x14 50x30"},
+            "one now and then": {_RETRIES % "StoreError": "0+1x30"},
             "Kafka's": {_RETRIES % "BrokerError": "0+6x30"},
         },
     ),
@@ -190,11 +194,14 @@ _WORKERS: Final = {
         Fires(
             20,
             {_RETRIES % "BrokerError": "0x5 0+6x30"},
-            "Workers retried 30 times in 5 minutes, because Kafka did not answer.",
+            "Workers retried 30 times in 5 minutes: BrokerError.",
+            {"of": "BrokerError"},
         ),
         {
-            "a leader moved": {_RETRIES % "BrokerError": "0x14 5x30"},
-            "ClickHouse's": {_RETRIES % "StoreError": "0+6x30"},
+            "a leader moved": {_RETRIES % "BrokerError": "0x14 50x30"},
+            "one now and then": {_RETRIES % "BrokerError": "0+1x30"},
+            "ClickHouse's": {_RETRIES % "StoreError": "0+6x30", _RETRIES % "StoreDenied": "0+6x30"},
+            "an operator's": {_RETRIES % "BrokerDenied": "0+6x30"},
         },
     ),
     "WorkerNeedsOperator": Case(
@@ -483,6 +490,7 @@ _PROVIDERS: Final = {
                 **_failures("recipient", "5.1", "0+1x120"),
             },
             "too few messages": {**_events("blocked", "0+1x120"), **_failures("sender", "5.7", "0+1x120")},
+            "a usual share": {**_events("delivered", "0+98x120"), **_failures("sender", "5.7", "0+2x120")},
         },
     ),
     "ErrorCodeRate": Case(
@@ -503,6 +511,10 @@ _PROVIDERS: Final = {
                 **_events("delivered", "0+200x170"),
                 **_events("bounced", "0+50x170"),
                 **_failures("recipient", "5.1", "0+50x170"),
+            },
+            "new, but a small share": {
+                **_events("delivered", "0+1000x170"),
+                **_failures("sender", "5.7", "0x150 0+10x20"),
             },
             "few": {
                 **_events("delivered", "0+10x170"),

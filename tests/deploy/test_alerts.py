@@ -13,8 +13,9 @@ import pytest
 from deploy.prometheus.alerts import ALERTS, GROUPS, Alert
 from deploy.prometheus.promql import Not, increase, quantile, series
 from deploy.prometheus.rules import RULES_FILE, rules_text, runbook_url
+from schemas.errors import StoreError
 from schemas.headers import REASONS
-from schemas.telemetry import CATALOGUE, DEAD_LETTERS_TOTAL, DELAY_SECONDS, PREFIX
+from schemas.telemetry import CATALOGUE, DEAD_LETTERS_TOTAL, DELAY_SECONDS, ERRORS_TOTAL, PREFIX
 from tests.deploy.alert_cases import CASES, Fires
 from tests.deploy.prometheus import promtool
 
@@ -104,6 +105,20 @@ def test_the_reasons_that_alerts_name_exist() -> None:
     }
     assert named
     assert named <= REASONS.keys()
+
+
+def test_the_causes_of_errors_that_alerts_name_are_published() -> None:
+    """The gateway's causes are text in its code; the catalogue lists them."""
+    expressions = " ".join(alert.expr for alert in ALERTS)
+    named = re.findall(rf'{PREFIX}{ERRORS_TOTAL.name}\{{of=~?"([^"]+)"', expressions)
+    assert {cause for causes in named for cause in causes.split("|")} <= {*re.findall(r"`(\w+)`", ERRORS_TOTAL.help)}
+    assert named
+
+
+def test_every_error_of_the_store_that_is_retried_is_about_clickhouse() -> None:
+    labels = {error.__name__ for error in (StoreError, *StoreError.__subclasses__())}
+    (named,) = re.findall(r'retries_total\{of=~"([^"]+)"\} unless', BY_NAME["ClickHouseUnavailable"].expr)
+    assert labels <= {*named.split("|")}
 
 
 def test_links_lead_to_where_the_pages_are_published() -> None:
