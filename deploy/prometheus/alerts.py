@@ -62,7 +62,7 @@ _OWN_REASONS: Final = ("body_failed", "code_failed", "element_failed", "store_re
 _PROBES: Final = ("/healthz", "/metrics", "/readyz")
 _OF_STORE: Final = ("StoreDenied", "StoreError", "WorldFault")
 _OF_OPERATOR: Final = ("BrokerDenied", "EveryRecordFails")
-"""Errors that are retried, as `processors/retry_reporting.py` names them: of ClickHouse, and what waiting won't mend."""
+"""Errors that are retried, as `processors/retry_reporting.py` names them: of ClickHouse; what waiting won't mend."""
 _LATE_SECONDS: Final = 30
 _LARGEST: Final = int(DELAY_SECONDS.buckets[-1])
 _PROVIDER: Final = ("provider",)
