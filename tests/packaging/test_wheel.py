@@ -113,6 +113,14 @@ def test_it_has_the_version_and_the_licence_of_the_project(wheel: Path, names: s
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
+def test_the_command_says_the_version_of_what_is_installed(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    start = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-P", "-c", start, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"sendledger {project()['version']}\n"
+
+
 def test_it_requires_what_runs_and_nothing_for_development(wheel: Path) -> None:
     lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
     wanted = {line.split("#")[0].strip() for line in lines} - {""}
