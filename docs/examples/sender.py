@@ -69,6 +69,8 @@ class Settings:
     sendgrid_url: str = "https://api.sendgrid.com"
     twilio_url: str = "https://api.twilio.com"
     group: str = "sender"
+    instance: str | None = None
+    """A name that survives a restart: then Kafka returns the partitions at once, without waiting for the dead one."""
 
 
 def from_environment() -> Settings:
@@ -86,7 +88,12 @@ def from_environment() -> Settings:
     if missing := sorted(name for name in required.values() if not env.get(name)):
         log.error("these variables are not set: %s", ", ".join(missing))
         sys.exit(3)
-    optional = {"sendgrid_url": "SENDGRID_URL", "twilio_url": "TWILIO_URL", "group": "SENDER_GROUP"}
+    optional = {
+        "sendgrid_url": "SENDGRID_URL",
+        "twilio_url": "TWILIO_URL",
+        "group": "SENDER_GROUP",
+        "instance": "SENDER_INSTANCE",
+    }
     texts = {name: env[variable] for name, variable in (required | optional).items() if variable in env}
     return Settings(
         **texts,
@@ -397,6 +404,7 @@ async def run(settings: Settings, sender: Sender, stop: asyncio.Event) -> None:
             "sends.decided",
             bootstrap_servers=settings.kafka_bootstrap,
             group_id=settings.group,
+            group_instance_id=settings.instance,
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # "latest" would skip what is decided before the group's first commit
             isolation_level="read_committed",  # the gate writes in transactions, and an aborted one decided nothing

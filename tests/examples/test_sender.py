@@ -184,6 +184,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
                 "SMS_FROM": "MG1",
                 "SENDGRID_URL": f"http://127.0.0.1:{port}",
                 "TWILIO_URL": f"http://127.0.0.1:{port}",
+                "SENDER_INSTANCE": "sender-0",
                 "SENDER_STORE": str(folder / "sent.sqlite"),
             }
 
