@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from deploy.local.clickhouse.users import User
 from deploy.local.kafka import answers_metadata
@@ -47,12 +48,16 @@ class Stack:
     supervisor: Supervisor
 
 
+# -P: a package `deploy` in the current folder must not be run in place of ours.
+_MODULE: Final = (sys.executable, "-P", "-m")
+
+
 def kafka_part(data_dir: Path, port: int) -> Part:
     """One broker on `port`, its controller on the next one, its data in `data_dir/kafka`."""
     directory = data_dir.absolute() / "kafka"
     return Part(
         name="kafka",
-        argv=[sys.executable, "-m", "deploy.local.kafka", str(directory), "--port", str(port)],
+        argv=[*_MODULE, "deploy.local.kafka", str(directory), "--port", str(port)],
         env={},
         ready=lambda: answers_metadata(port),
         stop_within=8.0,
@@ -64,7 +69,7 @@ def kafka_part(data_dir: Path, port: int) -> Part:
 def clickhouse_part(data_dir: Path, port: int, users: Sequence[User] = ()) -> Part:
     """The endpoint on `port`, its data in `data_dir/clickhouse`. Without users: `default`, without a password."""
     directory = data_dir.absolute() / "clickhouse"
-    argv = [sys.executable, "-m", "deploy.local.clickhouse", str(directory), "--port", str(port)]
+    argv = [*_MODULE, "deploy.local.clickhouse", str(directory), "--port", str(port)]
     if users:
         argv += ["--users-file", str(write_users(data_dir / "run" / "clickhouse-users.json", users))]
     return Part(
