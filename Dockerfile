@@ -39,6 +39,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
 
 # ---- the image
 FROM ${BASE}
+ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=unknown
@@ -50,7 +51,7 @@ LABEL org.opencontainers.image.title="sendledger" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="${LICENSES}" \
-      org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
+      org.opencontainers.image.base.name="${BASE}"
 
 # A number, so that Kubernetes can see that it is not root. The only folder that a program writes to is its worker folder:
 # give it a volume, or memory, and let the rest be read-only.
