@@ -20,7 +20,7 @@ COPY requirements-image.lock ./
 RUN python -m venv /opt/sendledger \
  && /opt/sendledger/bin/pip install --require-hashes --only-binary=:all: --requirement requirements-image.lock
 
-COPY pyproject.toml README.md requirements.in requirements-local.in ./
+COPY pyproject.toml README.md LICENS[E] requirements.in requirements-local.in ./
 COPY schemas/ schemas/
 COPY projections/ projections/
 COPY processors/ processors/
@@ -43,14 +43,13 @@ ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=unknown
-ARG LICENSES=NOASSERTION
 # Scanners make the list of packages (SBOM) from the metadata of each installed package; these labels say whose it is.
 LABEL org.opencontainers.image.title="sendledger" \
       org.opencontainers.image.description="Records what became of every email and SMS that a booking service requested." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
-      org.opencontainers.image.licenses="${LICENSES}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE}"
 
 # A number, so that Kubernetes can see that it is not root. The only folder that a program writes to is its worker folder:
@@ -63,12 +62,12 @@ ENV PATH=/opt/sendledger/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SENDLEDGER_WORKER_DIR=/var/lib/sendledger
-WORKDIR /var/lib/sendledger
+WORKDIR /
 USER 10001:10001
 EXPOSE 8480 9100
 
 # Of the gateway. Workers serve their metrics instead, and commands end by themselves: deploy/compose/compose.yaml says so.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-m", "deploy.image.healthcheck", "http://127.0.0.1:8480/healthz"]
+  CMD ["python", "-P", "-m", "deploy.image.healthcheck", "http://127.0.0.1:8480/healthz"]
 ENTRYPOINT ["sendledger"]
 CMD ["gateway"]

@@ -1,4 +1,4 @@
-"""The health check of a container: `python -m deploy.image.healthcheck URL [--line-starts-with TEXT]`.
+"""The health check of a container: `python -P -m deploy.image.healthcheck URL [--line-starts-with TEXT]`.
 
 In:  a URL of a program in the same container, and optionally how a line of its answer must start.
 Out: exit code 0 if it answers 200 (and has such a line), else 1 and one line that says what is wrong.

@@ -8,10 +8,11 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DOCKERFILE", "ROOT", "Instruction", "context", "exec_form", "instructions", "sources"]
+__all__ = ["DOCKERFILE", "ROOT", "Instruction", "context", "exec_form", "instructions", "matches", "sources"]
 
 ROOT: Final = Path(__file__).parents[2]
 DOCKERFILE: Final = ROOT / "Dockerfile"
@@ -51,6 +52,11 @@ def sources(copy: Instruction) -> tuple[list[str], str]:
     return from_, to
 
 
+def matches(name: str, source: str) -> bool:
+    """Whether a source of a COPY (a file, a pattern, or a folder with its slash) is or holds a file."""
+    return fnmatchcase(name, source) or (source.endswith("/") and name.startswith(source))
+
+
 def context() -> list[str]:
     """The files that a build is given: those that git knows or would take in, without those of .dockerignore."""
     listed = subprocess.run(
@@ -77,7 +83,9 @@ def _patterns() -> Iterator[tuple[re.Pattern[str], bool]]:
         if line and not line.startswith("#"):
             glob = line.removeprefix("!").rstrip("/")
             expression = "".join(
-                {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}.get(piece, piece if piece[0] == "[" else re.escape(piece))
+                {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}.get(
+                    piece, piece if piece[0] == "[" else re.escape(piece)
+                )
                 for piece in re.findall(r"\*\*/|\[[^\]]*\]|[*?]|[^*?\[]+", glob)
             )
             yield re.compile(rf"{expression}(?:/|$)"), not line.startswith("!")

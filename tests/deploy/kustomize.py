@@ -33,7 +33,7 @@ class KustomizeError(Exception):
 def load_all(path: Path) -> list[Object]:
     """The documents of a YAML file. A key that is written twice is an error."""
     with path.open(encoding="utf-8") as file:
-        return [document for document in yaml.load_all(file, _Loader) if document is not None]  # noqa: S506 (is safe)
+        return [document for document in yaml.load_all(file, _Loader) if document is not None]
 
 
 def build(folder: Path) -> list[Object]:
@@ -128,7 +128,7 @@ def _patch(objects: list[Object], patch: Mapping[str, Any], where: Path) -> None
     if not hit:
         raise KustomizeError(f"{where}: no object is {target}")
     for one in hit:
-        for operation in yaml.load(patch["patch"], _Loader):  # noqa: S506 (is safe)
+        for operation in yaml.load(patch["patch"], _Loader):
             _operate(one, operation, where)
 
 

@@ -18,7 +18,16 @@ from typing import Any, Final
 from tests.deploy.dockerfile import ROOT, exec_form, instructions
 from tests.deploy.kustomize import Object, build, load_all, name_of
 
-__all__ = ["COMPOSE", "KUBERNETES", "OVERLAYS", "Launch", "compose_secrets", "compose_service", "launches", "of_compose"]
+__all__ = [
+    "COMPOSE",
+    "KUBERNETES",
+    "OVERLAYS",
+    "Launch",
+    "compose_secrets",
+    "compose_service",
+    "launches",
+    "of_compose",
+]
 
 COMPOSE: Final = ROOT / "deploy" / "compose"
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"

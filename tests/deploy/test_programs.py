@@ -61,7 +61,9 @@ def test_it_is_given_known_settings_and_all_that_it_needs(launch: Launch) -> Non
     ours = {name for name in launch.env if name.startswith(PREFIX)}
     assert ours - KNOWN.keys() == set()
     also_words = {"SENDLEDGER_WORKER_DIR"} if launch.where == "Dockerfile" else set()
-    assert {name for name in launch.own if name.startswith(PREFIX)} - read.keys() - also_words == set(), "not read by it"
+    assert {name for name in launch.own if name.startswith(PREFIX)} - read.keys() - also_words == set(), (
+        "not read by it"
+    )
     assert {name for name, field in read.items() if field.is_required()} - ours == set(), "required, and not given"
 
 
@@ -150,5 +152,3 @@ def test_the_secrets_of_compose_are_made_anew_each_time() -> None:
     assert first.keys() == second.keys()
     assert all(first[name] != second[name] and len(second[name]) >= 32 for name in second)
     assert all(re.fullmatch(r"[A-Za-z0-9]+", value) for value in second.values()), "they stand in URLs"
-
-
