@@ -11,7 +11,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock fmt lint type test test-fast dev run pictures golden docs bench
+.PHONY: help setup lock fmt lint type test test-fast image-check dev run pictures golden docs bench
 
 help: ## show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,9 +25,14 @@ help: ## show the verbs
 
 setup: .venv/.ready ## create .venv with the locked requirements
 
-lock: ## update requirements.lock from requirements.in and requirements-dev.in (needs uv)
-	uv pip compile requirements-dev.in --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock --quiet
+# All versions are chosen together, in requirements.lock. The two others hold parts of it: what the image installs, and
+# what builds our wheel there.
+LOCK := uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock" --quiet
+lock: ## update requirements.lock, and requirements-image.lock and requirements-build.lock from it (needs uv)
+	$(LOCK) requirements-dev.in --output-file requirements.lock
+	$(LOCK) requirements.in --constraint requirements.lock --output-file requirements-image.lock
+	$(LOCK) requirements-build.in --constraint requirements.lock --output-file requirements-build.lock
 
 fmt: setup ## format the code
 	$(BIN)/ruff format .
@@ -48,6 +53,9 @@ test: setup ## all tests, on real Kafka and the real ClickHouse engine (TEST_WOR
 test-fast: setup ## the tests without services, with fewer examples per property, in about a minute
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist worksteal \
 		--hypothesis-profile fast -m "not kafka and not clickhouse and not stack and not process"
+
+image-check: setup ## run the build steps of the Dockerfile in an empty folder, and the programs that they make
+	$(BIN)/python -m tests.deploy.image_check
 
 run: setup ## everything on this machine, with live simulated traffic; prints what to open (DATA_DIR=, PORT_BASE=)
 	$(BIN)/sendledger up --demo --data-dir "$(DATA_DIR)" --port-base "$(PORT_BASE)"

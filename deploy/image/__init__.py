@@ -1,0 +1,1 @@
+"""What only the container image needs; the Dockerfile is in the root of the repository."""
