@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from schemas.settings import PREFIX
+from schemas.settings import PREFIX, GateSettings, GatewaySettings, LedgerSettings, Settings, read
 from tests.deploy.launches import Launch, compose_secrets, launches
 from tests.docs.commands import commands, readers
 from tests.docs.test_reference import all_settings
@@ -114,24 +114,34 @@ def unreachable(launch: Launch, folder: Path) -> dict[str, str]:
     return env
 
 
-# Staging differs from production in values alone, which the tests above have seen.
-STARTED: Final = [launch for launch in launches() if launch.where.startswith(("compose", "production"))]
-
-
-def params(*, serving: bool) -> list[Any]:
-    return [pytest.param(one, id=one.where) for one in STARTED if (command_of(one) in SERVING) == serving]
+def params(*where: str, serving: bool) -> list[Any]:
+    found = [one for one in launches() if one.where.startswith(where) and (command_of(one) in SERVING) == serving]
+    return [pytest.param(one, id=one.where) for one in found]
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("launch", params(serving=True))
+@pytest.mark.parametrize("launch", params("production", serving=True))
 async def test_a_program_starts_with_exactly_its_settings(launch: Launch, tmp_path: Path) -> None:
     ended = await sendledger(*launch.words, env=unreachable(launch, tmp_path), folder=tmp_path)
     assert (ended.code, "Traceback" in ended.err) == (4, False), ended.err
     assert AWAY in ended.err
 
 
+@pytest.mark.parametrize("launch", params("compose", "staging", serving=True))
+def test_the_settings_of_the_others_are_accepted(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start the same programs as production does, and a start takes seconds."""
+    kinds: dict[str, type[Settings]] = {
+        "gateway": GatewaySettings, "worker ledger": LedgerSettings, "worker gate": GateSettings,
+    }  # fmt: skip
+    for name in KNOWN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in launch.env.items():
+        monkeypatch.setenv(name, value)
+    read(kinds[command_of(launch)])  # raises ConfigError
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("launch", params(serving=False))
+@pytest.mark.parametrize("launch", params("compose", "production", serving=False))
 async def test_a_job_starts_with_exactly_its_settings(launch: Launch, tmp_path: Path) -> None:
     ended = await in_process(*launch.words, env=unreachable(launch, tmp_path), folder=tmp_path)
     assert (ended.code, "Traceback" in ended.err) == (4, False), ended.err
