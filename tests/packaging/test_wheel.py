@@ -32,6 +32,8 @@ PACKAGES: Final = (
 """The top-level names, of docs/adr/0019-top-level-packages.md."""
 NOT_NEEDED: Final = (".md",)
 """Suffixes of files in packages that only readers of the repository need."""
+MANIFESTS: Final = ("deploy/compose/", "deploy/kubernetes/")
+"""Folders that are copied or cloned, not installed."""
 _BUILD_SDIST: Final = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
 
 
@@ -88,7 +90,8 @@ def project() -> Any:
 
 
 def test_every_file_of_the_packages_is_in_it_and_nothing_else(names: set[str]) -> None:
-    needed = {name for name in tree() if name.split("/")[0] in PACKAGES and not name.endswith(NOT_NEEDED)}
+    ours = {name for name in tree() if name.split("/")[0] in PACKAGES and not name.startswith(MANIFESTS)}
+    needed = {name for name in ours if not name.endswith(NOT_NEEDED)}
     assert {name for name in names if ".dist-info/" not in name} == needed
 
 
@@ -122,6 +125,7 @@ def test_the_command_says_the_version_of_what_is_installed(wheel: Path, tmp_path
 
 
 def test_it_requires_what_runs_and_nothing_for_development(wheel: Path) -> None:
-    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    files = ("requirements.in", "requirements-local.in")
+    lines = [line for name in files for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
     wanted = {line.split("#")[0].strip() for line in lines} - {""}
     assert set(metadata_of(wheel).get_all("Requires-Dist")) == wanted
