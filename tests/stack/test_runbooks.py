@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import httpx
@@ -115,8 +115,13 @@ class Installation:
         sql = "SELECT email_id, decided_at IS NOT NULL FROM messages WHERE account_id = 'demo'"
         decided = {str(email_id): bool(has_decision) for email_id, has_decision in self.store.tuples(sql)}
         assert decided == dict.fromkeys(self.accepted | decided.keys(), True)  # a 503 may be in Kafka nevertheless
-        letters = await in_process("dead-letters", "list", "--all", "--json", env={}, folder=self.folder)
-        assert (letters.code, letters.out) == (0, "")
+        assert await self.letters("--all") == []
+
+    async def letters(self, *more: str) -> list[dict[str, Any]]:
+        """What `dead-letters list` prints."""
+        listed = await in_process("dead-letters", "list", "--json", *more, env={}, folder=self.folder)
+        assert listed.code == 0, listed.err
+        return [orjson.loads(line) for line in listed.out.splitlines()]
 
     def send(self, part: str, number: signal.Signals) -> None:
         """Send a signal to a program. One that ends is started again."""
@@ -291,3 +296,22 @@ async def test_a_key_leaked_until_it_is_replaced(installation: Installation) -> 
     today = datetime.now(UTC).date().isoformat()
     assert "demo" in await one.follow(re.sub(r"\d{4}-\d\d-\d\d", today, sent))
     await one.nothing_is_lost()
+
+
+async def test_dead_letters_pile_up_until_they_are_handled(installation: Installation) -> None:
+    """The last one: its letters stay in the list of all."""
+    one = installation
+    look, show, act = blocks("handle-dead-letters")
+    key = one.stack.settings["SENDLEDGER_DEV_SENDGRID_PRIVATE_KEY"]
+    body = orjson.dumps([{"email": "ann@example.com", "timestamp": 1}])  # it does not say what happened
+    assert {await one.stack.post(one.client, body, key) for _ in range(3)} == {204}
+    await one.caught_up()
+    assert "event_missing" in await one.follow(look)
+    ids = [letter["letter"] for letter in await one.letters()]
+    assert len(ids) == 3
+    assert "event_missing" in await one.follow(show.replace("3:17", ids[0]))
+    await one.follow(act.replace("3:17", ids[0]))
+    assert await one.letters() == []
+    every = {letter["letter"]: letter["handled"] for letter in await one.letters("--all")}
+    assert every.keys() == set(ids)
+    assert all("discarded" in str(handled) for handled in every.values())
