@@ -18,7 +18,15 @@ from verification.from_log import compare_with_shown
 from verification.generations import Comparison
 from verification.suppressions import SuppressionComparison, compare_suppressions
 
-__all__ = ["drop_generation", "list_generations", "progress", "run_rebuild", "run_what_if", "say", "show_comparisons"]
+__all__ = [
+    "compare_with_gate",
+    "drop_generation",
+    "list_generations",
+    "progress",
+    "run_rebuild",
+    "say",
+    "show_comparisons",
+]
 
 _PROGRESS_SECONDS: Final = 2.0
 MAX_ADDRESSES: Final = 1_000
@@ -84,23 +92,26 @@ async def _act(rebuild: Rebuild, diff_by: GateRulesSettings | None, switch: bool
     if diff_by is not None:
         found = await compare_with_shown(rebuild)
         show_comparisons(found, as_json=as_json)
-        differences = sum(one.total for one in found) + await run_what_if(diff_by, as_json=as_json)
+        differences = sum(one.total for one in found) + await compare_with_gate(diff_by, as_json=as_json)
     if switch:
         await rebuild.switch()
         say(f"generation {rebuild.generation.number} is shown; `sendledger rebuild --back` shows {rebuild.live} again")
     return 1 if differences else 0
 
 
-async def run_what_if(settings: GateRulesSettings, *, as_json: bool) -> int:
-    """Show which addresses these rules would suppress or free; return the exit code: 1 if any. Raises BrokerError."""
+async def compare_with_gate(settings: GateRulesSettings, *, as_json: bool) -> int:
+    """Show which addresses these rules would suppress or free, other than the gate has; return 1 if any, else 0.
+
+    Raises BrokerError.
+    """
     rules = GateRules(settings.suppress_bounces, settings.suppress_window_days, settings.decision_days)
     found = await compare_suppressions(settings.kafka_bootstrap, settings.gate_group, rules, say)
     if found is None:
         say("The gate has read nothing yet: suppressions are not compared.")
         return 0
     limit = f"{rules.suppress_bounces} bounces within {rules.suppress_window_days} days"
-    if found.skipped:
-        say(f"{found.skipped:,} records can't be decoded, and are no evidence")
+    for reason, number in sorted(found.skipped.items()):
+        say(f"{number:,} records or elements give no evidence: {reason}")
     rows = [*_address_counts(found), *_address_samples(found)]
     none = f"0 differences: {found.addresses:,} addresses with evidence are as the gate published them, by {limit}."
     show(rows, as_json=as_json, none=none)

@@ -73,8 +73,8 @@ class SuppressionComparison:
     """Addresses of which there is evidence."""
     changes: tuple[AddressChange, ...] = ()
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
-    skipped: int = 0
-    """Records that can't be decoded, or on which our code fails. The gate parks them, or leaves that to the ledger."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Records and elements that were not understood, by the reason. They are dead letters of the gate or of the ledger."""
 
 
 def stated(value: bytes) -> dict[str, str]:
@@ -107,7 +107,8 @@ class EvidenceInLog:
         self._rows: dict[AddressKey, bytes] = {}
         """As the gate keeps them: encoded, an address takes a third of the memory."""
         self.read_to: dict[TopicPartition, int] = {}
-        self.skipped = 0
+        self.skipped = Counter[str]()
+        """Records and elements that were not understood, by the reason."""
 
     @property
     def addresses(self) -> list[AddressKey]:
@@ -116,16 +117,18 @@ class EvidenceInLog:
 
     def take(self, record: Record) -> None:
         """Add the evidence in a record."""
+        decode = self._decoders[record.topic]
         try:
-            read = self._decoders[record.topic](record.value or b"", source_position(record), record.headers or ())
-            assert isinstance(read, Parsed | Command), record.topic
-            found = list(evidence_in(read))
-        except RecordInvalid:
-            self.skipped += 1
-        except Exception:
-            self.skipped += 1
+            read = decode(record.value or b"", source_position(record), record.headers or ())
+        except RecordInvalid as invalid:
+            self.skipped[invalid.reason] += 1
+        except Exception as error:  # as in the gate: a record on which our code fails stops no other
+            self.skipped[f"our code fails: {type(error).__name__}"] += 1
         else:
-            for evidence in found:
+            assert isinstance(read, Parsed | Command), record.topic
+            if isinstance(read, Parsed):
+                self.skipped.update(rejection.reason for rejection in read.rejections)
+            for evidence in evidence_in(read):
                 self._add(evidence)
 
     def states(self, key: AddressKey) -> dict[str, str]:

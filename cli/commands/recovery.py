@@ -72,7 +72,7 @@ def rebuild(
     Example: sendledger rebuild --diff
     """
     from cli.process import enable_kafka_log
-    from cli.rebuilding import drop_generation, list_generations, run_rebuild, run_what_if
+    from cli.rebuilding import compare_with_gate, drop_generation, list_generations, run_rebuild
     from cli.settings import rules_in_file
     from schemas.errors import RequestError
     from schemas.settings import GateRulesSettings, RebuildSettings, StoreSettings
@@ -93,6 +93,6 @@ def rebuild(
     enable_kafka_log()
     rules = settings_with_dev_env(GateRulesSettings, **({} if with_settings is None else rules_in_file(with_settings)))
     if with_settings is not None:
-        sys.exit(run(run_what_if(rules, as_json=as_json)))
+        sys.exit(run(compare_with_gate(rules, as_json=as_json)))
     settings = settings_with_dev_env(RebuildSettings, instance=instance, metrics_port=metrics_port)
     sys.exit(run(run_rebuild(settings, rules, diff=diff, swap=swap, back=back, as_json=as_json)))

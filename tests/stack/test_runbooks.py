@@ -66,17 +66,16 @@ class Installation:
     def folder(self) -> Path:
         return self.stack.data_dir.parent
 
-    async def follow(self, block: str, **ends_with: int | str) -> str:
+    async def follow(self, block: str, **ends_with: int) -> str:
         """Run the commands of a block in order, as they are there; return what they print, on both streams.
 
-        Each must end with 0, or with the code that is given for its first word. A text is one more setting.
+        Each must end with 0, or with the code that is given for its first word.
         """
-        env = {name: value for name, value in ends_with.items() if isinstance(value, str)}
         printed: list[str] = []
         for line in block.strip().splitlines():
             _, *words = shlex.split(line)
             run = sendledger if words[0] in PROCESSES else in_process
-            ended = await run(*words, env=env, folder=self.folder)
+            ended = await run(*words, env={}, folder=self.folder)
             assert ended.code == ends_with.get(words[0], 0), f"{line}\n{ended.out}\n{ended.err[-3000:]}"
             printed += ended.out, ended.err
         return "\n".join(printed)

@@ -9,23 +9,28 @@ from typing import Any, Final
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
 
-from processors.kafka.lag import wait_until_caught_up
+from processors.kafka.group_offsets import commit_offsets
+from processors.kafka.lag import Lag, PartitionLag, wait_until_caught_up
 from projections.suppressions import evidence
 from projections.suppressions.rules import DEFAULT_RULES, GateRules
 from schemas.consumer_groups import DEFAULT_GATE_GROUP
 from schemas.decoding.times import DAY_US
+from schemas.errors import BrokerError
 from simulator.address_state import Limits
 from simulator.kafka import run_over_kafka
 from simulator.messages import PlanOptions
 from simulator.oracle import Oracle
 from simulator.plan import Plan, plan
 from simulator.providers import twilio
+from tests.building import FakeRecord
 from tests.kafka.broker import broker_with_topics
 from tests.local.waiting import PATIENCE_SECONDS
 from tests.operating.commands import Ended, in_process, sendledger
 from tests.stack.programs import Program, running
-from verification.suppressions import AddressChange, changes_of, compare_suppressions, stated
+from verification import suppressions
+from verification.suppressions import AddressChange, EvidenceInLog, changes_of, compare_suppressions, stated
 
 MESSAGES, SEED = 400, 5
 UNTIL_US: Final = time.time_ns() // 1000 // DAY_US * DAY_US
@@ -127,6 +132,14 @@ class TestOnKafka:
         assert found is not None
         assert {tuple(change) for change in found.changes} == expected(gate.addresses, after)
 
+    async def test_a_gate_that_has_not_read_everything_is_not_compared(
+        self, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(suppressions, "_GATE_WITHIN_SECONDS", 0.0)
+        await commit_offsets(gate.bootstrap, "behind", {TopicPartition("webhooks.sendgrid", 0): 1})
+        with pytest.raises(BrokerError, match="The gate has not read"):
+            await compare_suppressions(gate.bootstrap, "behind", DEFAULT_RULES, lambda _: None)
+
     async def test_without_a_gate_there_is_nothing_to_compare_with(self, gate: Gate) -> None:
         assert await compare_suppressions(gate.bootstrap, "no-such-gate", DEFAULT_RULES, lambda _: None) is None
 
@@ -157,6 +170,43 @@ async def test_a_missing_file_is_named(tmp_path: Path) -> None:
     words = ("rebuild", "--diff", "--with-settings", str(tmp_path / "none.env"))
     ended = await in_process(*words, env={}, folder=tmp_path)
     assert (ended.code, "none.env" in ended.err) == (3, True)
+
+
+def test_a_record_that_is_not_understood_is_counted_by_its_reason_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = EvidenceInLog(DEFAULT_RULES)
+    bounce = {"event": "bounce", "email": "ann@example.com", "timestamp": 1, "sg_message_id": "m", "status": "5.1.1"}
+    for value in (b"{", orjson.dumps([bounce])):
+        log.take(FakeRecord("webhooks.sendgrid", value, b"k"))
+    assert ({str(key) for key in log.addresses}, dict(log.skipped)) == (
+        {"email:ann@example.com"},
+        {"body_not_json": 1},
+    )
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(log._decoders, "webhooks.sendgrid", fails)
+    log.take(FakeRecord("webhooks.sendgrid", b"[]", b"k"))
+    assert log.skipped["our code fails: ZeroDivisionError"] == 1
+
+
+async def test_what_only_one_of_two_comparisons_finds_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    stays, goes = (AddressChange(f"email:{n}@example.com", "*", "free", "bounces since t") for n in "ab")
+    passes = iter([{stays, goes}, {stays}])
+
+    async def found(*_: object) -> set[AddressChange]:
+        return next(passes)
+
+    async def measured(*_: object) -> Lag:
+        return Lag((PartitionLag("gate", "webhooks.sendgrid", 0, 1, 1, 0),))
+
+    monkeypatch.setattr(suppressions, "_changes", found)
+    monkeypatch.setattr(suppressions, "lag", measured)
+    compared = await compare_suppressions("nowhere", "gate", DEFAULT_RULES, lambda _: None)
+    assert compared is not None
+    assert compared.changes == (stays,)
 
 
 def record(scopes: list[dict[str, Any]], opt_outs: list[dict[str, Any]]) -> bytes:
