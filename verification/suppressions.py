@@ -74,7 +74,7 @@ class SuppressionComparison:
     changes: tuple[AddressChange, ...] = ()
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Records and elements that were not understood, by the reason. They are dead letters of the gate or of the ledger."""
+    """Records and elements that were not understood, by the reason: dead letters of the gate or of the ledger."""
 
 
 def stated(value: bytes) -> dict[str, str]:
