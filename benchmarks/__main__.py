@@ -141,6 +141,7 @@ def queries(
     only: Annotated[str, typer.Option(help="Questions whose name matches this pattern: 'filter *'.")] = "*",
     readers: Annotated[list[int] | None, typer.Option(help="Readers at once; may be repeated.", min=1)] = None,
     seconds: Annotated[float, typer.Option(help="No request of a question begins after so long.", min=0)] = 10.0,
+    merged: Annotated[bool, typer.Option("--merged", help="First let ClickHouse merge what it would merge.")] = False,
     make_only: Annotated[bool, typer.Option("--make-only", help="Make the log, and ask nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -149,7 +150,7 @@ def queries(
     made = asyncio.run(kept(data_dir, messages, _progress))
     _progress(f"{made.messages:,} messages and {made.events:,} events in {data_dir}")
     if not make_only:
-        limits = Limits(only, tuple(readers or (1, 4)), seconds=seconds)
+        limits = Limits(only, tuple(readers or (1, 4)), seconds=seconds, merged=merged)
         rows, sizes = asyncio.run(measure_queries(data_dir, made, limits, _progress))
         _show("queries: on disk", on, sizes, as_json=as_json)
         peers = {PLAIN_FIRST_PAGE: "queries: peer of the first page", EXPORT: "queries"}

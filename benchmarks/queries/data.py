@@ -42,13 +42,15 @@ from schemas.decoding.times import rfc3339
 from schemas.events import ENGAGEMENT_TYPES, Event, SourcePosition
 from schemas.suppressions import ScopeState, SuppressionState
 
-__all__ = ["FOLDER", "MADE", "Made", "check", "kept", "make"]
+__all__ = ["FOLDER", "KEPT_UNMERGED", "MADE", "Made", "check", "kept", "make"]
 
 MAKER: Final = 4
 """The version of what is made: data of another one are made anew."""
 MADE: Final = "made.json"
 FOLDER: Final = Path(".data/bench-queries")
 DAYS: Final = 90
+KEPT_UNMERGED: Final = ("message_state", "events")
+"""The tables whose newest parts stay unmerged."""
 
 _DAY_MS: Final = 86_400_000
 _MOST_TEMPLATES: Final = 50_000
@@ -133,7 +135,7 @@ def make(store: Store, beside: Store, messages: int, progress: Callable[[str], N
     progress(f"{len(made):,} templates after {time.monotonic() - started:.0f} s")
     _accounts(store, to_ms)
     unmerged = copies - max(1, round(copies * _UNMERGED_SHARE))
-    for table in ("message_state", "events"):
+    for table in KEPT_UNMERGED:
         store.command(f"SYSTEM STOP MERGES {store.tables}.{table}")
     for part in _parts(whole, 0, unmerged, max(1, _OLD_GROUP_MESSAGES // len(made))):
         _insert_old(store, part)
@@ -141,7 +143,7 @@ def make(store: Store, beside: Store, messages: int, progress: Callable[[str], N
     for part in _parts(whole, unmerged, copies, -(-(copies - unmerged) // _UNMERGED_GROUPS)):
         _insert_new(store, part)
         progress(f"{min(messages, part.behind * len(made)):,} messages after {time.monotonic() - started:.0f} s")
-    for table in ("message_state", "events"):
+    for table in KEPT_UNMERGED:
         _leave_unmerged(store, table)
         store.command(f"SYSTEM START MERGES {store.tables}.{table}")
     store.command(f"DROP DATABASE {TEMPLATES}")

@@ -25,7 +25,7 @@ from typing import Any, Final
 import httpx
 
 from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Program, Usage, free_port_base, until
-from benchmarks.queries.data import Made
+from benchmarks.queries.data import KEPT_UNMERGED, Made
 from benchmarks.queries.questions import DASHBOARDS, OVER_ALL_ACCOUNTS, QUESTIONS, Asked, Dashboard, Question, Subject
 from benchmarks.queries.writer import EVERY_SECONDS
 from deploy.local.stack import local_stack
@@ -49,6 +49,9 @@ _REQUEST_SECONDS: Final = 60
 _EXPORT_DAYS: Final = 7
 _SAMPLE_ROWS: Final = 500
 _QUERY_SECONDS: Final = 300
+_MERGE_SECONDS: Final = 1_200
+_IDLE_SECONDS: Final = 8
+"""ClickHouse looks for parts to merge every few seconds when it is idle."""
 
 Row = dict[str, Any]
 Ask = Callable[[], Awaitable[bool]]
@@ -68,6 +71,8 @@ class Limits:
     """Requests of each of several readers."""
     seconds: float = 10.0
     """No request begins after so long."""
+    merged: bool = False
+    """Whether ClickHouse first merges parts as its own settings allow."""
 
 
 async def measure(
@@ -80,6 +85,8 @@ async def measure(
             await create_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
             store = Store(stack.clickhouse_url, generation=generations.FIRST, timeout_seconds=600)
             migrate.apply(store)  # the views are those of now
+            if limits.merged:
+                await _merge(store, progress)
             sizes = _sizes(store, made)
             subjects = _subjects(store, made)
             env = _gateway_settings(stack.kafka_bootstrap, stack.clickhouse_url, base)
@@ -104,6 +111,23 @@ async def measure(
                 progress(_of_writer(writer))
             store.close()
     return rows, sizes
+
+
+async def _merge(store: Store, progress: Callable[[str], None]) -> None:
+    """Let ClickHouse merge the parts that the log was made with, and wait until it has nothing more to merge."""
+    started = time.monotonic()
+    for table in KEPT_UNMERGED:
+        store.command(f"ALTER TABLE {store.tables}.{table} RESET SETTING max_bytes_to_merge_at_max_space_in_pool")
+    idle = 0
+
+    async def ended() -> bool:
+        nonlocal idle
+        merges = store.tuples("SELECT count() FROM system.merges WHERE database = {db:String}", {"db": store.tables})
+        idle = 0 if merges[0][0] else idle + 1
+        return idle >= _IDLE_SECONDS
+
+    await until(ended, "the end of merges", seconds=_MERGE_SECONDS, every=1.0)
+    progress(f"ClickHouse merged for {time.monotonic() - started - _IDLE_SECONDS:.0f} s")
 
 
 def against_plain_query(rows: Sequence[Row]) -> list[Row]:

@@ -136,7 +136,9 @@ CONDITIONS: Final = {
 FROM_EVENTS: Final = ("statuses", "provider", "provider_message_ids", "code", "classification", "stuck_hours")
 """Conditions on the outcome, which depends on events. The others are on the request, which the state has."""
 
-CHECKED_ON_ROW: Final = frozenset({"addresses", "address_prefix", "client_id", "staff_id", "appointment_id"})
+CHECKED_ON_ROW: Final = frozenset(
+    {"addresses", "address_prefix", "client_id", "staff_id", "appointment_id", *FROM_EVENTS}
+)
 """Conditions that `pages.py` checks on the finished row, by plain comparison."""
 
 FROM_WINNER: Final = ("code", "classification")

@@ -3,23 +3,23 @@
 In:  a store to read from; a `Filter`. Out: rows of `messages`, as dictionaries.
 
 Building a row costs a hundred times as much as finding it, so a page builds no more rows than it shows. The keys are
-found by an index if a filter has one (an address, an id), or by one narrow column (a part of the subject), else by
-reading only the columns of the filters, in time windows that grow until the page is full. The rows are built from the
-states of the keys, and from the events of the messages that are not simple (rows.py).
+found by an index if a filter has one (an address, an id); else by one narrow column (a part of the subject, a code), or
+by reading only the columns of the filters, both in time windows that grow until the page is full. The rows are built
+from the states of the keys, and from the events of the messages that are not simple (rows.py).
 
 A row may change between the two queries. It is shown in its newer form, and left out if its status or another value
 from events no longer matches; the page then takes one more key, so it is short only if there are no more rows.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from projections.messages import queries
-from projections.messages.filters import Filter, given, needs_events
+from projections.messages.filters import CHECKED_ON_ROW, FROM_EVENTS, Filter, given, needs_events
 from projections.messages.queries import Cursor, Order, Window
 from projections.messages.rows import Row, is_simple, row_of_events, row_of_state
 from projections.store.ports import Reader
@@ -103,23 +103,38 @@ def _keys(
 ) -> Iterator[_Key]:
     """Yield the keys of rows that may match, in list order."""
     limit = min(need + _SPARE_KEYS, _MOST_KEYS)
-    if queries.indexed_keys(wanted, limit=limit) is not None:
+    if queries.indexed_keys(wanted, limit=limit) is None:
+        for window in _windows(store, wanted, order, after, now_us):
+            yield from _scanned(store, wanted, window, limit, order, after, matches)
+    elif queries.reads_a_column(wanted):
+        for window in _windows(store, wanted, order, after, now_us):
+            yield from _indexed(store, wanted, limit, order, after, window)
+    else:
         # Without a filter the query returns a key once per unmerged row; with a filter, once.
         yield from _indexed(store, wanted, limit if given(wanted) else limit * _ROWS_OF_KEY, order, after)
-        return
-    for window in _windows(store, wanted, order, after, now_us):
-        yield from _scanned(store, wanted, window, limit, order, after, matches)
 
 
-def _indexed(store: Reader, wanted: Filter, limit: int, order: Order, after: Cursor | None) -> Iterator[_Key]:
+def _indexed(
+    store: Reader, wanted: Filter, limit: int, order: Order, after: Cursor | None, window: Window | None = None
+) -> Iterator[_Key]:
     while True:
-        query = queries.indexed_keys(wanted, limit=limit, order=order, after=after)
-        rows = store.rows(query.sql, query.parameters) if query else []
-        yield from dict.fromkeys(_key(row) for row in rows if row["may_match"])
-        # Other tables may name a message whose state is not written yet, so a short result is not the end.
-        if not rows or (len(rows) < limit and not queries.reads_other_tables(wanted)):
+        query = queries.indexed_keys(wanted, limit=limit, order=order, after=after, window=window)
+        keys = [_key(row) for row in store.rows(query.sql, query.parameters)] if query else []
+        yield from _that_may_match(store, wanted, list(dict.fromkeys(keys)), are_all=len(keys) < limit)
+        if len(keys) < limit:
             return
-        after, limit = _key(rows[-1]).cursor, min(limit * 4, _MOST_KEYS)
+        after, limit = keys[-1].cursor, min(limit * 4, _MOST_KEYS)
+
+
+def _that_may_match(store: Reader, wanted: Filter, keys: Sequence[_Key], *, are_all: bool) -> Iterable[_Key]:
+    """Return the keys without those whose state says that they don't match, unless their rows tell that as cheaply."""
+    wanted_names = {*given(wanted)}
+    on_row = wanted_names <= CHECKED_ON_ROW
+    if not wanted_names or not keys or (on_row and (are_all or wanted_names.isdisjoint(FROM_EVENTS))):
+        return keys
+    query = queries.matching_keys(wanted, keys)
+    found = {(row["account_id"], row["email_id"]) for row in store.rows(query.sql, query.parameters)}
+    return [key for key in keys if key[:2] in found]
 
 
 def _scanned(

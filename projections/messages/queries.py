@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from projections.messages.filters import (
-    CHECKED_ON_ROW,
     CONDITIONS,
     FROM_EVENTS,
     FROM_WINNER,
@@ -41,9 +40,10 @@ __all__ = [
     "indexed_keys",
     "key_condition",
     "matching",
+    "matching_keys",
     "non_simple_keys",
     "oldest",
-    "reads_other_tables",
+    "reads_a_column",
     "scanned_keys",
     "states_of_keys",
     "states_with_id",
@@ -110,41 +110,45 @@ _KNOWN: Final = "sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
 """Ids with a later time are refused, so they have no row."""
 
 
-def indexed_keys(wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None) -> Query | None:
+def indexed_keys(
+    wanted: Filter, *, limit: int, order: Order = "newest", after: Cursor | None = None, window: Window | None = None
+) -> Query | None:
     """Return the query of up to `limit` keys that include all rows of the page; None if only a scan can find them.
 
-    An index finds the rows of `message_state` that contain a value, merged or not. Whether the merged row still has it
-    is checked afterwards: in this query, or on the finished row if the only filter is one of `filters.CHECKED_ON_ROW`,
-    since then nearly all keys match. Columns: account_id, date_sent, email_id, may_match; if `may_match` is 0, the row
-    does not match. Without a filter a key may come several times, once per unmerged row: removing these duplicates
+    An index, or one narrow column, finds the rows that contain a value, merged or not, of `message_state` or of another
+    table. So some keys may not match (`matching_keys` tells), and some may have no state yet. Columns: account_id,
+    date_sent, email_id. Without a filter a key may come several times, once per unmerged row: removing these duplicates
     would double the time.
     """
-    bounds, parameters = _bounds(wanted, _OF_TABLE, order, after)
+    bounds, parameters = _bounds(wanted, _OF_TABLE, order, after, window)
     indexed = _indexed(wanted, [*bounds, _KNOWN])
     if indexed is None:
         return None
     keys, index_parameters = indexed
     by = _by(_OF_TABLE, order, in_account=wanted.accounts is not None and len(wanted.accounts) == 1)
-    parameters |= index_parameters | {"limit": limit}
-    if not given(wanted):
-        return Query(
-            f"SELECT account_id, sent_at AS date_sent, message_id AS email_id, 1 AS may_match FROM ({keys})"  # noqa: S608
-            f" ORDER BY {by.replace('sent_at', 'date_sent').replace('message_id', 'email_id')} LIMIT {{limit:UInt32}}",
-            parameters,
-        )
-    keys = f"SELECT DISTINCT account_id, sent_at, message_id FROM ({keys}) ORDER BY {by} LIMIT {{limit:UInt32}}"  # noqa: S608
-    if len(given(wanted)) == 1 and CHECKED_ON_ROW.issuperset(given(wanted)):
-        return Query(
-            f"SELECT account_id, sent_at AS date_sent, message_id AS email_id, 1 AS may_match FROM ({keys})"  # noqa: S608
-            f" ORDER BY {_by(_OF_ROW, order)}",
-            parameters,
-        )
-    inner, match, more = _states(wanted, within=f"({', '.join(_OF_ALIAS)}) IN ({keys})", by_key=True)
+    distinct = "DISTINCT " if given(wanted) else ""
     return Query(
-        f"SELECT account_id, date_sent, email_id, ({match}) AS may_match FROM ({inner})"  # noqa: S608
+        "SELECT account_id, sent_at AS date_sent, message_id AS email_id FROM"  # noqa: S608
+        f" (SELECT {distinct}account_id, sent_at, message_id FROM ({keys}) ORDER BY {by} LIMIT {{limit:UInt32}})"
         f" ORDER BY {_by(_OF_ROW, order)}",
-        parameters | more,
+        parameters | index_parameters | {"limit": limit},
     )
+
+
+def matching_keys(wanted: Filter, keys: Sequence[tuple[str, UUID, datetime]]) -> Query:
+    """Return the query of those of some keys (account, id, Date Sent) whose state meets the filter, in any order.
+
+    Columns: account_id, date_sent, email_id. A message that is not simple counts as a match in what only its events
+    tell. If several accounts are given, the result may include combinations of account and id that were not requested.
+    """
+    within, parameters = key_condition("t", [key[0] for key in keys], [str(key[1]) for key in keys])
+    inner, match, more = _states(wanted, within=within, by_key=True)
+    return Query(f"SELECT account_id, date_sent, email_id FROM ({inner}) WHERE {match}", parameters | more)  # noqa: S608
+
+
+def reads_a_column(wanted: Filter) -> bool:
+    """Whether `indexed_keys` reads one column of all messages, so that it takes longer the more time it covers."""
+    return _column(wanted) in _WITHOUT_INDEX and wanted.email_id is None and not wanted.provider_message_ids
 
 
 def scanned_keys(
@@ -172,13 +176,6 @@ def scanned_keys(
         f"SELECT account_id, date_sent, email_id FROM ({rows}) WHERE {match}"  # noqa: S608
         f" ORDER BY {_by(_OF_ROW, order)} LIMIT {{limit:UInt32}}",
         parameters | {"limit": limit},
-    )
-
-
-def reads_other_tables(wanted: Filter) -> bool:
-    """Whether `indexed_keys` takes keys from tables other than `message_state`."""
-    return bool(wanted.provider_message_ids) or any(
-        table != "message_state" for name in given(wanted) for table, _ in _CANDIDATES.get(name, ())
     )
 
 
@@ -464,7 +461,7 @@ def _indexed(
         return sql, {"known_by": known_by, "providers": [*_providers(wanted)]} | {
             "provider_message_ids": [*wanted.provider_message_ids]
         }
-    first = next((name for name in _CANDIDATES if name in given(wanted)), None)
+    first = _column(wanted)
     if first is not None and wanted.email_id is None:
         each = " UNION ALL ".join(
             f"{keys.replace(' message_state ', f' {table} ')} AND ({sql})" for table, sql in _CANDIDATES[first]
@@ -497,6 +494,11 @@ def _states(wanted: Filter, *, within: str = "", by_key: bool = False) -> tuple[
             more.append(is_valid)
     inner = message_rows.state_rows(names, *more, within=within, by_key=by_key)
     return inner, " AND ".join(match) or "1", parameters
+
+
+def _column(wanted: Filter) -> str | None:
+    """Return the filter by which `_CANDIDATES` finds rows."""
+    return next((name for name in _CANDIDATES if name in given(wanted)), None)
 
 
 _MAX_ID_BYTES: Final = 1_000
@@ -536,3 +538,5 @@ _CANDIDATES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
 }
 """By filter: the tables and conditions that find candidate rows by an index or a narrow column; they are united."""
+_WITHOUT_INDEX: Final = ("subject", "address_prefix", "code", "classification")
+"""Those of `_CANDIDATES` that read a column of every row."""
