@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from gateway.api.models import Status
+from gateway.api.models.common import Status
 from gateway.openapi import ResponseSpec, operation
 from gateway.problems import RETRY_SECONDS, Problem
 from processors.kafka.ports import RecordProducer

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.api.models import Problem
+from gateway.api.models.common import Problem
 from gateway.problem_codes import KINDS, ProblemKind
 from schemas.records import Record
 

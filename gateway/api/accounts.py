@@ -18,7 +18,7 @@ from application.principals import Principal, require_account_access
 from gateway import openapi
 from gateway.access import OPERATORS, PUBLISHERS, READERS, require_role
 from gateway.api.lists import CursorText, Limit, Paginator
-from gateway.api.models import Accounts
+from gateway.api.models.accounts import Accounts
 from gateway.bodies import parse_object, read_body
 from gateway.openapi import ResponseSpec, operation
 from gateway.read_pool import ReadPool

@@ -28,7 +28,7 @@ from gateway.api.lists import (
     json_row,
     period,
 )
-from gateway.api.models import Bounces
+from gateway.api.models.bounces import Bounces
 from gateway.openapi import LIST_CODES, ResponseSpec, operation
 from gateway.read_pool import ReadPool
 from projections.bounces import queries

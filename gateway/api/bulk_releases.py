@@ -33,7 +33,7 @@ from application.refused_messages import REFUSED_COLUMNS, RefusedKey, refused_me
 from gateway.access import OPERATORS, accounts_to_query, require_role
 from gateway.api.export import FILE_CODES, FILE_RESPONSE, Format, export_response, to_columns
 from gateway.api.lists import Account, CursorText, Limit, Paginator, Row, json_row
-from gateway.api.models import BulkReleases, BulkReport, RefusedMessages
+from gateway.api.models.bulk_releases import BulkReleases, BulkReport, RefusedMessages
 from gateway.bodies import parse_object, read_body
 from gateway.openapi import LIST_CODES, WRITE_CODES, BodySpec, ResponseSpec, operation, schema_of
 from gateway.problems import RETRY_SECONDS, Problem

@@ -31,7 +31,7 @@ from application.dead_letters import (
 from application.principals import Principal
 from gateway.access import OPERATORS, for_all_accounts, require_role
 from gateway.api.lists import CursorText, Limit, Paginator, Row, period
-from gateway.api.models import DeadLetter, DeadLetters, LettersHandled
+from gateway.api.models.dead_letters import DeadLetter, DeadLetters, LettersHandled
 from gateway.bodies import parse_object, read_body
 from gateway.openapi import READ_CODES, WRITE_CODES, BodySpec, ResponseSpec, operation, schema_of
 from processors.dead_letters.browsing import Letter

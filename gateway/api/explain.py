@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.api.lists import Row, json_row
-from gateway.api.models import TimelineEvent
+from gateway.api.models.messages import TimelineEvent
 from projections.messages.explain import RULES, STATUS_RULES, explain
 
 __all__ = ["MAX_NOT_COUNTED", "explanation_response"]

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from gateway.api.lists import Row, json_row
-from gateway.api.models import Message
+from gateway.api.models.messages import Message
 from gateway.problems import path_of
 from schemas.settings import GatewaySettings
 

@@ -17,7 +17,7 @@ from gateway.api.export import EXPORT_ROWS, FILE_CODES, FILE_RESPONSE, Format, e
 from gateway.api.items import renderer
 from gateway.api.lists import CursorText, Limit, Order, Paginator, Row
 from gateway.api.message_filters import filter_of
-from gateway.api.models import Facets, Message, Messages
+from gateway.api.models.messages import Facets, Message, Messages
 from gateway.openapi import LIST_CODES, READ_CODES, ResponseSpec, operation
 from gateway.read_pool import ReadPool
 from projections.messages import filters, queries

@@ -15,7 +15,8 @@ from gateway.api.explain import explanation_response
 from gateway.api.items import renderer, select_fields
 from gateway.api.lists import CursorText, Paginator, Row
 from gateway.api.message_reading import EVENT_ID, MessageReader
-from gateway.api.models import Message, MessageExplanation, RawProviderEvent, Timeline, TimelineEvent
+from gateway.api.models.explain import MessageExplanation, RawProviderEvent
+from gateway.api.models.messages import Message, Timeline, TimelineEvent
 from gateway.openapi import READ_CODES, ResponseSpec, operation
 from gateway.read_pool import ReadPool
 from projections.messages import queries

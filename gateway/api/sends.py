@@ -19,7 +19,7 @@ from application.send_requests import KEY_HEADER, MAX_KEY_CHARACTERS, MAX_SENDS,
 from application.sending import Sending, ids_of
 from gateway import openapi
 from gateway.access import PUBLISHERS, require_role
-from gateway.api.models import Accepted, Decisions
+from gateway.api.models.sends import Accepted, Decisions
 from gateway.bodies import parse_json, read_body, run_off_loop
 from gateway.openapi import ResponseSpec, operation
 from gateway.problems import RETRY_SECONDS, Problem

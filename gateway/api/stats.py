@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query
 from application.principals import Principal
 from gateway.access import READERS, accounts_to_query, require_role
 from gateway.api.lists import Account, OfChannel, Row, json_row, period
-from gateway.api.models import DeliveryStats
+from gateway.api.models.stats import DeliveryStats
 from gateway.openapi import READ_CODES, ResponseSpec, operation
 from gateway.problems import Problem
 from gateway.read_pool import ReadPool

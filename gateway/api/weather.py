@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from application.principals import Principal
 from application.weather import DEFAULT_MINUTES, MAX_MINUTES, Refusals, Weather, read_weather
 from gateway.access import OPERATORS, for_all_accounts, require_role
-from gateway.api.models import ProviderWeather
+from gateway.api.models.weather import ProviderWeather
 from gateway.openapi import READ_CODES, ResponseSpec, operation
 from gateway.read_pool import ReadPool
 from gateway.refusals import read_refusals, refusals_in

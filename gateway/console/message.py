@@ -19,7 +19,7 @@ from gateway.api.explain import explanation_response
 from gateway.api.items import renderer, select_fields
 from gateway.api.lists import Row, json_row
 from gateway.api.message_reading import MessageReader
-from gateway.api.models import TimelineEvent
+from gateway.api.models.messages import TimelineEvent
 from gateway.console import words
 from gateway.console.acts import may_release
 from gateway.problems import Problem

@@ -2,6 +2,8 @@
 
 import re
 from functools import lru_cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import httpx
@@ -41,6 +43,13 @@ def operation_of(method: str, path: str) -> dict[str, Any] | None:
     return next((said for said in found if said), None)
 
 
+@lru_cache
+def _model(name: str) -> Any:
+    """The model with this name, wherever it is defined."""
+    found = (import_module(f"{models.__name__}.{one.name}") for one in iter_modules(models.__path__))
+    return next((getattr(module, name) for module in found if hasattr(module, name)), None) or getattr(policies, name)
+
+
 async def conforms(answer: httpx.Response) -> None:
     """Assert that the document declares this response."""
     operation = operation_of(answer.request.method, answer.request.url.path)
@@ -58,7 +67,7 @@ async def conforms(answer: httpx.Response) -> None:
     if kind == PROBLEM_JSON:
         assert answer.json()["code"] in media["examples"], f"{where} is {answer.json()['code']}"
     name = media["schema"]["$ref"].removeprefix(REF)
-    model = getattr(models, name, None) or getattr(policies, name)
+    model = _model(name)
     TypeAdapter(model).validate_json(answer.content)
 
 

@@ -19,7 +19,7 @@ from application.suppressing import command_for, submit_command
 from application.suppression_commands import CALLER_FIELDS, OPT_IN_FIELDS, Action, PreparedCommand
 from gateway import openapi
 from gateway.access import SUPPRESSORS, require_role
-from gateway.api.models import CommandTaken, Imported, OptInTaken
+from gateway.api.models.suppressions import CommandTaken, Imported, OptInTaken
 from gateway.bodies import parse_object, read_body, run_off_loop
 from gateway.openapi import ResponseSpec, operation
 from gateway.read_pool import ReadPool

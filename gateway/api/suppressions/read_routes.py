@@ -31,7 +31,7 @@ from gateway.api.lists import (
     all_pages,
     json_row,
 )
-from gateway.api.models import SuppressionOfAddress, Suppressions
+from gateway.api.models.suppressions import SuppressionOfAddress, Suppressions
 from gateway.openapi import LIST_CODES, READ_CODES, ResponseSpec, operation
 from gateway.problems import Problem
 from gateway.read_pool import ReadPool
