@@ -27,6 +27,7 @@ from processors.kafka.read_topic import read_record
 from projections.store import Store
 from schemas.settings import GatewaySettings
 from schemas.telemetry import UP, Telemetry
+from schemas.tracing import OFF, Tracing
 
 __all__ = ["Only", "create_app"]
 
@@ -40,6 +41,7 @@ def create_app(
     kafka: RecordProducer,
     telemetry: Telemetry,
     *,
+    tracing: Tracing = OFF,
     only: Only | None = None,
     read_one: ReadRecord | None = None,
 ) -> FastAPI:
@@ -76,7 +78,9 @@ def create_app(
     read_weather = weather.weather_reader(settings, store, reads, telemetry if only is None else None)
     raw_events = RawEvents(read_one or partial(read_record, settings.kafka_bootstrap), load_keys(settings))
     if only is None:
-        _add_api(app, settings, store, kafka, listener, reads, raw_events, telemetry)
+        for provider in webhooks.providers(settings):
+            webhooks.route(app, provider, kafka, telemetry, tracing, settings.public_url)
+        _add_api(app, settings, store, kafka, listener, reads, raw_events)
         app.include_router(weather.router(settings, read_weather))
     if settings.console or only == "console":
         console.install(app, settings, store, kafka, reads, readiness, read_weather, raw_events)
@@ -119,11 +123,8 @@ def _add_api(
     listener: DecisionListener,
     reads: ReadPool,
     raw_events: RawEvents,
-    telemetry: Telemetry,
 ) -> None:
-    """Add what programs call: the webhooks and the API."""
-    for provider in webhooks.providers(settings):
-        webhooks.route(app, provider, kafka, telemetry, settings.public_url)
+    """Add what programs call."""
     app.include_router(sends.router(settings, kafka, listener, store, reads))
     app.include_router(messages.router(settings, store, reads))
     app.include_router(one_message.router(settings, store, reads, raw_events))

@@ -27,6 +27,7 @@ from schemas.errors import ConfigError, StoreDenied, StoreError, StoreRefused
 from schemas.log_events import LogEvent
 from schemas.settings import PREFIX, GatewaySettings
 from schemas.telemetry import Telemetry
+from schemas.tracing import tracing_of
 
 __all__ = ["make_server", "serve", "server_config"]
 
@@ -51,8 +52,10 @@ async def serve(settings: GatewaySettings, *, only: Only | None = None) -> int:
         max_execution_seconds=_STORE_SECONDS,
     )
     kafka = producer_of(settings.kafka_bootstrap, telemetry)
-    app = create_app(settings, store, kafka, telemetry, only=only)
+    tracing = tracing_of(settings, "gateway", telemetry)
+    app = create_app(settings, store, kafka, telemetry, tracing=tracing, only=only)
     with ExitStack() as opened:
+        opened.callback(tracing.close)
         sockets = [opened.enter_context(one) for one in _listening(settings.host, settings.port)]
         await asyncio.to_thread(_look_at, store)
         await kafka.start()

@@ -22,6 +22,9 @@ class WebhookHeaders(Record):
     signature: str = Field(description="The provider's signature, if it signs webhooks")
     signed_at: str = Field(description="The provider's timestamp, as it was signed")
     peer: str = Field(description="The IP address that sent the POST: the provider's, or a proxy's")
+    traceparent: str | None = Field(
+        None, description="Only if the webhook is traced: the span that wrote the record (W3C Trace Context)"
+    )
 
 
 Digits = Annotated[str, Field(pattern=r"^[0-9]+$")]

@@ -22,6 +22,7 @@ class LogEvent(StrEnum):
     RECORD_AT_FAULT = "record.at_fault"
     RECORDS_PARKED = "records.parked"
     SWEEP_FAILED = "sweep.failed"
+    TRACES_REFUSED = "traces.refused"
     WORKER_ASSIGNED = "worker.assigned"
 
     # Gateway and application

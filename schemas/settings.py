@@ -39,6 +39,7 @@ __all__ = [
     "SweepSettings",
     "TokenSettings",
     "TopicSettings",
+    "TracingSettings",
     "VerifySettings",
     "WeatherSettings",
     "WorkerSettings",
@@ -144,6 +145,20 @@ class DecisionSettings(Settings):
     )
 
 
+class TracingSettings(Settings):
+    """Traces of webhooks."""
+
+    traces_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="A collector that takes traces by OTLP over HTTP, usually http://host:4318/v1/traces; no traces"
+        " without it",
+    )
+    traces_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="The share of the webhooks that are traced, chosen by chance"
+    )
+
+
 class WorkerSettings(BrokerSettings):
     """The settings of every worker."""
 
@@ -169,7 +184,7 @@ class ReplaySettings(StoreSettings, BrokerSettings, DecisionSettings):
     """`sendledger replay`."""
 
 
-class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettings, WorkerSettings):
+class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettings, TracingSettings, WorkerSettings):
     """The ledger worker."""
 
     group_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Maximum records of one write")
@@ -289,6 +304,7 @@ class GatewaySettings(
     SuppressionSettings,
     RetentionSettings,
     GatewayMetricsSettings,
+    TracingSettings,
 ):
     """The gateway (HTTP)."""
 

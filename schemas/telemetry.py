@@ -186,6 +186,12 @@ WEBHOOKS_TOTAL: Final = CounterMetric(
     "Responses to webhook POSTs, by HTTP status.",
     labels=("provider", "status"),
 )
+SPANS_TOTAL: Final = CounterMetric(
+    "spans_total",
+    "Spans of traced webhooks, by outcome: sent to the collector, or dropped since it did not take them. If `dropped`"
+    " rises, check the collector and SENDLEDGER_TRACES_URL.",
+    labels=("outcome",),
+)
 SIGNATURE_FAILURES_TOTAL: Final = CounterMetric(
     "signature_failures_total",
     "Webhooks rejected because of their signature: forged, or a key is missing.",

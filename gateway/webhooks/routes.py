@@ -38,6 +38,7 @@ from schemas.telemetry import (
     Telemetry,
 )
 from schemas.topics import WEBHOOKS, Topic
+from schemas.tracing import Tracing
 
 __all__ = ["Provider", "VerifyPost", "WebhookPost", "providers", "route"]
 
@@ -133,13 +134,17 @@ def _accept_all(_: object) -> None:
     """Accept anything: webhooks are not verified."""
 
 
-def route(app: FastAPI, provider: Provider, kafka: RecordProducer, telemetry: Telemetry, public_url: str) -> None:
+def route(
+    app: FastAPI, provider: Provider, kafka: RecordProducer, telemetry: Telemetry, tracing: Tracing, public_url: str
+) -> None:
     """Add `POST /webhooks/<provider>` to `app`."""
     threads = anyio.CapacityLimiter(1)
     base = _USER_AND_PASSWORD.sub(r"\1", public_url).rstrip("/")
 
+    path = f"/webhooks/{provider.name}"
+
     @app.post(
-        f"/webhooks/{provider.name}",
+        path,
         tags=["webhooks"],
         name=f"take_{provider.name}",
         **operation(
@@ -148,10 +153,14 @@ def route(app: FastAPI, provider: Provider, kafka: RecordProducer, telemetry: Te
     )
     async def take(request: Request) -> Response:
         """Receive a webhook: the signature is checked, the content is not."""
+        with tracing.request(path) as answered:
+            return await received(request, answered)
+
+    async def received(request: Request, answered: Callable[[int], None]) -> Response:
         started = time.perf_counter()
         status = 500
         try:
-            await _receive(request, provider, kafka, base, threads)
+            await _receive(request, provider, kafka, tracing, base, threads)
             status = 204
             return Response(status_code=204)
         except SignatureInvalid:
@@ -166,12 +175,18 @@ def route(app: FastAPI, provider: Provider, kafka: RecordProducer, telemetry: Te
             status = problem.status
             raise
         finally:
+            answered(status)
             telemetry.counter(WEBHOOKS_TOTAL, provider=provider.name, status=str(status)).inc()
             telemetry.histogram(WEBHOOK_SECONDS, provider=provider.name).observe(time.perf_counter() - started)
 
 
 async def _receive(
-    request: Request, provider: Provider, kafka: RecordProducer, base: str, threads: anyio.CapacityLimiter
+    request: Request,
+    provider: Provider,
+    kafka: RecordProducer,
+    tracing: Tracing,
+    base: str,
+    threads: anyio.CapacityLimiter,
 ) -> None:
     """Verify a webhook and write it to Kafka. Raises SignatureInvalid and Problem."""
     check_length(request, MAX_BODY_BYTES)
@@ -192,7 +207,8 @@ async def _receive(
     }
     headers = [(name, text.encode("utf-8", "replace")) for name, text in metadata.items()]
     try:
-        await write(kafka, [OutgoingRecord(provider.topic, webhook_id, body, headers)])
+        with tracing.sending(provider.topic.name, headers):
+            await write(kafka, [OutgoingRecord(provider.topic, webhook_id, body, headers)])
     except BrokerError as error:
         raise Problem("kafka-away", "Not stored; send it again", headers={"Retry-After": RETRY_SECONDS}) from error
     except RecordRefused as error:  # the topic's limit is too low: the operator can correct it, the provider can't

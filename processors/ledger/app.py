@@ -6,7 +6,7 @@ and dead letters are stored. If a worker dies, the next one reads the same recor
 
 import asyncio
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pyarrow as pa
 import structlog
@@ -20,6 +20,7 @@ from schemas.errors import StoreDenied, StoreError
 from schemas.log_events import LogEvent
 from schemas.settings import LedgerSettings
 from schemas.topics import LEDGER_INPUTS
+from schemas.tracing import tracing_of
 
 __all__ = ["attach_ledger", "run_ledger"]
 
@@ -32,14 +33,21 @@ async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = la
     views, store = Store(url, database=database), Store(url, database=database, generation=generations.FIRST)
 
     async def attach(worker: Worker) -> None:
+        tracing = tracing_of(settings, "ledger", worker.telemetry)
+        opened.callback(tracing.close)
         ledger = LedgerWriter(
-            store, worker.letters, worker.telemetry, worker.limit, decision_days=settings.decision_days
+            store,
+            worker.letters,
+            worker.telemetry,
+            worker.limit,
+            decision_days=settings.decision_days,
+            tracing=tracing,
         )
         following = FollowsShown(store, lambda: generations.shown_now(views), ledger.write)
         attach_ledger(worker, settings, following.write, ledger.matcher)
         await _warm_up(views)
 
-    with closing(store), closing(views):
+    with closing(store), closing(views), ExitStack() as opened:
         return await run_worker("ledger", settings, settings.consumer_group, attach, ready=ready, inflight=4)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
-from time import monotonic, time
+from time import monotonic, time, time_ns
 
 import pyarrow as pa
 
@@ -47,6 +47,7 @@ from schemas.telemetry import (
     SUPPRESSION_CHANGES_TOTAL,
     Telemetry,
 )
+from schemas.tracing import OFF, Tracing
 
 __all__ = ["TRANSIENT_ERRORS", "LedgerWriter", "tables_of"]
 
@@ -70,13 +71,14 @@ class LedgerWriter:
         limit: FailureLimit,
         *,
         decision_days: int,
+        tracing: Tracing = OFF,
         rewrite: bool = False,
     ) -> None:
         """`rewrite`: also write matches that are stored already, for a replay."""
         self._store, self._letters, self._telemetry = store, letters, telemetry
         self._limit = limit
         self._poison_records = PoisonRecordDetector[Record](attrgetter("topic"), limit, passing=TRANSIENT_ERRORS)
-        self._decision_days = decision_days
+        self._decision_days, self._tracing = decision_days, tracing
         self.matcher = Matcher(store, telemetry, rewrite=rewrite)
         self._decoding = asyncio.Lock()
         self._inserting = asyncio.Lock()
@@ -84,6 +86,7 @@ class LedgerWriter:
     async def write(self, group: Sequence[RecordBatch]) -> None:
         """Return when all rows and dead letters of the group are stored. Raises TRANSIENT_ERRORS, to be repeated."""
         records: list[Record] = list(chain.from_iterable(batch.records for batch in group))
+        begun_ns = time_ns()
         try:
             decoded = await retrying(lambda: self._write_once(records), transient=(), unclear=(StoreRefused,))
         except TRANSIENT_ERRORS:
@@ -93,6 +96,7 @@ class LedgerWriter:
         self._limit.count(_failed_adapters(decoded.letters))
         await self._letters.park(decoded.letters)
         self._poison_records.mark_good(_small_successes(group, decoded))
+        self._tracing.stored(records, begun_ns)
         self._count_records(group)
         self._count_facts(decoded)
 

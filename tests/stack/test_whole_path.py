@@ -25,6 +25,7 @@ from schemas.events import Event, SourcePosition
 from schemas.providers import sendgrid
 from schemas.settings import TopicSettings, read
 from simulator.signing import new_key_pair, sign_sendgrid
+from tests.collector import CollectedSpan, Collector, collecting
 from tests.local.ports import free_port_base
 from tests.local.waiting import until
 from tests.projections.test_messages_in_clickhouse import plain
@@ -48,6 +49,8 @@ class Ledger:
     kafka: str
     folder: Path
     account: str
+    collector: Collector
+    """Where the gateway and the workers send their traces."""
 
     def worker(self, number: int) -> Program:
         env = self.env | {"SENDLEDGER_INSTANCE": f"ledger-{number}"}
@@ -85,12 +88,17 @@ async def ledger(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         "SENDLEDGER_PORT": str(port),
         "SENDLEDGER_CONSUMER_GROUP": f"stack-{os.getpid()}",
         "SENDLEDGER_GROUP_SECONDS": "0.1",
+        "SENDLEDGER_TRACES_SHARE": "1",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     folder = tmp_path_factory.mktemp("ledger")
     url = f"http://127.0.0.1:{port}"
-    async with running(Program(["gateway"], env, folder / "gateway.log")):
-        await until(lambda: answering(f"{url}/readyz"), "the gateway")
-        yield Ledger(url, private, env, store, stack.kafka_bootstrap, folder, f"acct{random.randrange(10**9)}")
+    with collecting() as collector:
+        env["SENDLEDGER_TRACES_URL"] = collector.url
+        async with running(Program(["gateway"], env, folder / "gateway.log")):
+            await until(lambda: answering(f"{url}/readyz"), "the gateway")
+            account = f"acct{random.randrange(10**9)}"
+            yield Ledger(url, private, env, store, stack.kafka_bootstrap, folder, account, collector)
     drop(store)
 
 
@@ -165,6 +173,26 @@ async def test_a_signed_post_becomes_the_right_row(ledger: Ledger, client: httpx
         assert ledger.store.tuples(orphans, {"id": message_id})[0][0] == "lost@example.com"
         letter = await dead_letter(ledger, b'"no object"', reason="element_not_object")
         assert dict(letter.headers)["dlq.index"] == b"2"
+
+
+async def test_a_trace_shows_a_post_until_its_row_is_stored(ledger: Ledger, client: httpx.AsyncClient) -> None:
+    seen = {span.trace_id for span in ledger.collector.spans}
+    element = {"event": "delivered", "email": "a@example.com", "sg_message_id": "traced", "timestamp": int(time.time())}
+
+    def trace() -> list[CollectedSpan]:
+        return sorted((s for s in [*ledger.collector.spans] if s.trace_id not in seen), key=lambda s: s.start_ns)
+
+    async with running(ledger.worker(0)):
+        assert (await ledger.post(client, orjson.dumps([element]))).status_code == 204
+        await until(lambda: len(trace()) == 3, "the spans")
+    request, sending, processing = trace()
+    assert [(span.service, span.name) for span in trace()] == [
+        ("sendledger-gateway", "POST /webhooks/sendgrid"),
+        ("sendledger-gateway", "send webhooks.sendgrid"),
+        ("sendledger-ledger", "process webhooks.sendgrid"),
+    ]
+    assert {span.trace_id for span in trace()} == {request.trace_id}
+    assert (sending.parent_id, processing.parent_id) == (request.span_id, sending.span_id)
 
 
 async def test_a_ledger_starts_and_sweeps_while_clickhouse_is_unavailable(ledger: Ledger) -> None:
