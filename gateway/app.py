@@ -47,7 +47,7 @@ def create_app(
 
     With `only` it serves nothing but this part, and health. `read_one` reads a record; by default from Kafka.
     """
-    listener = DecisionListener(settings.kafka_bootstrap)
+    listener = DecisionListener(settings.kafka)
     reads = ReadPool(at_once=settings.reads_at_once, per_token=settings.reads_per_token)
     readiness = health.Readiness(store, kafka)
     uploads = UploadBuffers(budget_bytes=settings.body_bytes, seconds=settings.body_seconds)
@@ -74,7 +74,7 @@ def create_app(
         RequestMiddleware, telemetry=telemetry, failures=failures, uploads=uploads, seconds=settings.request_seconds
     )
     read_weather = weather.weather_reader(settings, store, reads, telemetry if only is None else None)
-    raw_events = RawEvents(read_one or partial(read_record, settings.kafka_bootstrap), load_keys(settings))
+    raw_events = RawEvents(read_one or partial(read_record, settings.kafka), load_keys(settings))
     if only is None:
         _add_api(app, settings, store, kafka, listener, reads, raw_events, telemetry)
         app.include_router(weather.router(settings, read_weather))

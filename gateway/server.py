@@ -50,7 +50,7 @@ async def serve(settings: GatewaySettings, *, only: Only | None = None) -> int:
         timeout_seconds=_STORE_SECONDS,
         max_execution_seconds=_STORE_SECONDS,
     )
-    kafka = producer_of(settings.kafka_bootstrap, telemetry)
+    kafka = producer_of(settings.kafka, telemetry)
     app = create_app(settings, store, kafka, telemetry, only=only)
     with ExitStack() as opened:
         sockets = [opened.enter_context(one) for one in _listening(settings.host, settings.port)]
