@@ -30,7 +30,7 @@ from schemas.settings import PREFIX, WorkerSettings
 from schemas.telemetry import UP, Telemetry
 from schemas.topics import Topic
 
-__all__ = ["Worker", "run_worker"]
+__all__ = ["Worker", "faust_credentials", "run_worker"]
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ async def _run(
     app = MicroBatchApp(
         group,
         broker="kafka://" + ";kafka://".join(kafka.servers.split(",")),
-        broker_credentials=_faust_credentials(kafka),
+        broker_credentials=faust_credentials(kafka),
         datadir=_folder(settings, program),
         instance=f"{group}-{settings.instance}",
         metadata_max_age=settings.metadata_seconds,
@@ -111,7 +111,7 @@ async def _run(
             return await run_app(app, ready=announce, stop=stop)
 
 
-def _faust_credentials(kafka: KafkaConnection) -> Any:
+def faust_credentials(kafka: KafkaConnection) -> Any:
     """Return what Faust makes its clients of Kafka with: None without TLS and SASL."""
     if kafka.sasl is not None:
         return faust.SASLCredentials(

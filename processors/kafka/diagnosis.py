@@ -74,7 +74,8 @@ async def _probe(connection: KafkaConnection, host: str, port: int) -> _Finding 
         async with asyncio.timeout(_WITHIN_SECONDS):
             return await _brokers(host, port, arguments)
     except (*_CONNECTION_ERRORS, ValueError) as error:  # ValueError: an answer to SCRAM that does not fit
-        return _of_login(connection, error) or _of_tls(error) or await _of_protocol(connection, host, port)
+        # TLS first: an SSLCertVerificationError is a ValueError as well.
+        return _of_tls(error) or _of_login(connection, error) or await _of_protocol(connection, host, port)
 
 
 async def _brokers(host: str, port: int, arguments: dict[str, Any]) -> Iterable[Server]:
