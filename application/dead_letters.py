@@ -38,6 +38,7 @@ from processors.dead_letters.handling import (
 )
 from processors.kafka.read_topic import AtOffset, AtTime
 from schemas.errors import BrokerError, RequestError, TimedOut
+from schemas.kafka_connection import KafkaAddress
 from schemas.records import Record
 from schemas.suppressions import MAX_REASON_CHARACTERS
 
@@ -175,7 +176,7 @@ def letter_id(text: str) -> LetterId:
 
 
 async def list_letters(
-    bootstrap: str, wanted: LetterFilter, *, limit: int, before: LetterKey | None = None
+    bootstrap: KafkaAddress, wanted: LetterFilter, *, limit: int, before: LetterKey | None = None
 ) -> list[Letter]:
     """Return letters without their bytes, the newest first: up to `limit`, and only those behind `before` in the list.
 
@@ -194,7 +195,7 @@ async def list_letters(
     except TimeoutError as error:
         raise TimedOut(
             "The dead letters could not be read in time: there are too many, or Kafka is slow",
-            bootstrap,
+            str(bootstrap),
             "Give a later `from`, and an earlier `to`",
         ) from error
     return newest.oldest_first()[::-1]
@@ -205,7 +206,7 @@ def key_of(letter: Letter) -> LetterKey:
     return LetterKey(letter.failed_at, *letter.id)
 
 
-async def show_letter(bootstrap: str, id_: LetterId, *, decision_days: int, now_us: int) -> ShownLetter:
+async def show_letter(bootstrap: KafkaAddress, id_: LetterId, *, decision_days: int, now_us: int) -> ShownLetter:
     """Return a letter with its bytes, and what would become of it. Raises RequestError, BrokerError and TimedOut."""
     try:
         async with asyncio.timeout(deadlines.within(_SECONDS)):
@@ -214,7 +215,7 @@ async def show_letter(bootstrap: str, id_: LetterId, *, decision_days: int, now_
                 raise RequestError("No such letter", "the id", "Take an id from the list", code="no-such-letter")
             whole = await with_value(bootstrap, letter)
     except TimeoutError as error:
-        raise TimedOut("The letter could not be read in time", bootstrap, "Try again") from error
+        raise TimedOut("The letter could not be read in time", str(bootstrap), "Try again") from error
     if whole is None:
         return ShownLetter(letter, None, "it can't be sent back: it has no value, and neither has its source")
     # A post of 4 MiB takes a while to decode: not in the event loop.
@@ -223,7 +224,7 @@ async def show_letter(bootstrap: str, id_: LetterId, *, decision_days: int, now_
 
 
 async def handle_letters(
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     selection: LetterSelection,
     action: Action,
     *,
@@ -258,7 +259,7 @@ async def handle_letters(
         ) from error
     except TimeoutError as error:
         raise BrokerError(
-            "The dead letters were not handled in time", bootstrap, "Repeat it: nothing is done twice"
+            "The dead letters were not handled in time", str(bootstrap), "Repeat it: nothing is done twice"
         ) from error
 
 

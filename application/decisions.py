@@ -21,6 +21,7 @@ from processors.engine.consumer import new_consumer
 from schemas.decoding.sends import Decision, decode_decision
 from schemas.errors import RecordInvalid
 from schemas.events import SourcePosition
+from schemas.kafka_connection import KafkaAddress, client_arguments
 from schemas.log_events import LogEvent
 from schemas.topics import SENDS_DECIDED
 
@@ -71,7 +72,7 @@ class Waiter:
 class DecisionListener:
     """Consumes `sends.decided` and hands each decision to the callers that wait for it."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: KafkaAddress) -> None:
         self._bootstrap = bootstrap
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -141,7 +142,7 @@ class DecisionListener:
     async def _read(self) -> None:
         consumer = new_consumer(
             SENDS_DECIDED.name,
-            bootstrap_servers=self._bootstrap,
+            **client_arguments(self._bootstrap),
             auto_offset_reset="latest",
             isolation_level="read_committed",  # the gate's decisions are written in transactions
             enable_auto_commit=False,

@@ -29,6 +29,7 @@ from schemas.consumer_groups import ConsumerGroup
 from schemas.decoding.times import DAY_US, rfc3339
 from schemas.errors import SendledgerError
 from schemas.events import EventType
+from schemas.kafka_connection import KafkaAddress
 from schemas.topics import WEBHOOKS
 
 __all__ = ["DEFAULT_MINUTES", "MAX_MINUTES", "Refusals", "Weather", "WeatherRow", "read_weather"]
@@ -109,7 +110,7 @@ async def read_weather(
     read: RunBlocking,
     store: Reader,
     *,
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     consumer_group: str,
     minutes: int,
     now_us: int,
@@ -160,7 +161,7 @@ def _recent(refusals: Refusals | None, from_us: int) -> int:
     return refusals.number if refusals and refusals.last_us >= from_us else 0
 
 
-async def _unread(bootstrap: str, consumer_group: str) -> Counter[str]:
+async def _unread(bootstrap: KafkaAddress, consumer_group: str) -> Counter[str]:
     """Return how many webhooks the ledger has not read, by provider."""
     topics = {topic.name: provider for provider, topic in WEBHOOKS.items()}
     measured = await lag(bootstrap, [ConsumerGroup(consumer_group, tuple(topics))])
@@ -170,7 +171,7 @@ async def _unread(bootstrap: str, consumer_group: str) -> Counter[str]:
     return unread
 
 
-async def _letters(bootstrap: str, from_us: int) -> Counter[str]:
+async def _letters(bootstrap: KafkaAddress, from_us: int) -> Counter[str]:
     """Return how many open dead letters of webhooks there are since a time, by provider."""
     found = await read_open_letters(
         bootstrap, since_ms=from_us // 1000, most=_MAX_LETTERS, within_seconds=_KAFKA_SECONDS

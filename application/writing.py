@@ -13,6 +13,7 @@ from processors.engine import Output
 from processors.kafka.ports import RecordProducer
 from processors.kafka.producer import Producer
 from schemas.errors import TimedOut
+from schemas.kafka_connection import KafkaAddress
 from schemas.telemetry import Telemetry
 from schemas.topics import Topic
 
@@ -37,7 +38,7 @@ class OutgoingRecord(NamedTuple):
         return cls(topic, key, value, [("actor", actor.encode("utf-8", "replace"))])
 
 
-def producer_of(bootstrap: str, telemetry: Telemetry) -> Producer:
+def producer_of(bootstrap: KafkaAddress, telemetry: Telemetry) -> Producer:
     """Return a producer, not started."""
     within = ACKNOWLEDGED_WITHIN_SECONDS
     return Producer(bootstrap, acknowledged_within_seconds=within, linger_ms=2, telemetry=telemetry)
@@ -58,7 +59,7 @@ async def write(kafka: RecordProducer, records: Sequence[OutgoingRecord]) -> Non
 
 
 @asynccontextmanager
-async def connected_producer(bootstrap: str) -> AsyncIterator[RecordProducer]:
+async def connected_producer(bootstrap: KafkaAddress) -> AsyncIterator[RecordProducer]:
     """A producer for one command, while the block runs. Raises BrokerError."""
     kafka = producer_of(bootstrap, Telemetry())  # a command has no metrics server
     await kafka.start()
@@ -68,7 +69,7 @@ async def connected_producer(bootstrap: str) -> AsyncIterator[RecordProducer]:
         await kafka.stop()
 
 
-async def write_once(bootstrap: str, records: Sequence[OutgoingRecord]) -> None:
+async def write_once(bootstrap: KafkaAddress, records: Sequence[OutgoingRecord]) -> None:
     """Write the records with a producer of their own, for a command that does nothing else. Raises BrokerError."""
     async with connected_producer(bootstrap) as kafka:
         await write(kafka, records)

@@ -68,8 +68,8 @@ async def list_letters(
 ) -> tuple[list[Letter], int]:
     """Return the newest `limit` letters, the oldest of them first, and the number of all. Raises BrokerError."""
     selection, newest = options.selection(), NewestLetters(limit)
-    handled = await read_handled(settings.kafka_bootstrap)
-    async with aclosing(read_letters(settings.kafka_bootstrap, handled)) as letters:
+    handled = await read_handled(settings.kafka)
+    async with aclosing(read_letters(settings.kafka, handled)) as letters:
         async for letter in letters:
             if selection.has(letter) and (handled_too or letter.handled is None):
                 newest.add(letter)
@@ -89,11 +89,11 @@ async def show_letter(settings: DeadLetterSettings, id_: str, *, as_json: bool) 
     Raises RequestError and BrokerError.
     """
     wanted = _id_of(id_)
-    letter = await read_letter(settings.kafka_bootstrap, wanted, await read_handled(settings.kafka_bootstrap))
+    letter = await read_letter(settings.kafka, wanted, await read_handled(settings.kafka))
     if letter is None:
         show([], as_json=False, none="No such letter.")
         return False
-    whole = await with_value(settings.kafka_bootstrap, letter)
+    whole = await with_value(settings.kafka, letter)
     now = "it can't be sent back: it has no value, and neither has its source"
     if whole:
         now = would_do(whole, decision_days=settings.decision_days, now_us=time.time_ns() // 1000)
@@ -115,7 +115,7 @@ async def handle_letters(
     """Redrive or discard letters. Raises RequestError, BrokerError and SendledgerError."""
     selection = options.selection()
     return await handle(
-        settings.kafka_bootstrap,
+        settings.kafka,
         selection.has,
         action,
         actor=actor(),

@@ -26,7 +26,7 @@ async def lag_of(settings: ReadersSettings, name: str | None) -> Lag:
     groups = consumer_groups(settings.consumer_group, settings.gate_group)
     if name is not None:
         groups = tuple(group for group in groups if group.name == name) or (ConsumerGroup(name),)
-    return await lag(settings.kafka_bootstrap, groups)
+    return await lag(settings.kafka, groups)
 
 
 def show_lag(found: Lag, *, every: bool, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from application.errors import FieldsInvalid
 from schemas.errors import (
     BrokerError,
+    BrokerSettingsError,
     ConfigError,
     RequestError,
     SendledgerError,
@@ -25,6 +26,7 @@ _CODES: Final[dict[type[SendledgerError], int]] = {
     ConfigError: 3,
     StoreDenied: 3,  # before StoreError: a wrong password is a setting, not an unreachable server
     StoreError: 4,
+    BrokerSettingsError: 3,  # before BrokerError, for the same reason
     BrokerError: 4,
     TimedOut: 4,
 }

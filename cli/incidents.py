@@ -129,7 +129,7 @@ async def _kafka(settings: IncidentSettings, *, yes: bool) -> AsyncIterator[Reco
     if not yes:
         yield None
         return
-    async with connected_producer(settings.kafka_bootstrap) as kafka:
+    async with connected_producer(settings.kafka) as kafka:
         yield kafka
 
 

@@ -28,7 +28,7 @@ Found = tuple[Event, RawEvent | RequestError]
 
 def read_raw_events(settings: RawEventSettings, events: Sequence[Event]) -> list[Found]:
     """Return what the providers sent for the first _MAX_READ events of theirs. Raises BrokerError, and ConfigError."""
-    read_one = partial(read_record, settings.kafka_bootstrap)
+    read_one = partial(read_record, settings.kafka)
     wanted = [event for event in events if is_from_provider(event)]
     keys = load_keys(settings)
     if len(wanted) > _MAX_READ:
@@ -38,7 +38,7 @@ def read_raw_events(settings: RawEventSettings, events: Sequence[Event]) -> list
         raw_events = RawEvents(read_one, keys)
         return [(event, await _raw_or_reason(raw_events, event)) for event in wanted[:_MAX_READ]]
 
-    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+    with waiting_for(f"Kafka at {settings.kafka}"):
         return run(read())
 
 

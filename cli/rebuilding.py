@@ -105,7 +105,7 @@ async def compare_with_gate(settings: GateRulesSettings, *, as_json: bool) -> in
     Raises BrokerError.
     """
     rules = GateRules(settings.suppress_bounces, settings.suppress_window_days, settings.decision_days)
-    found = await compare_suppressions(settings.kafka_bootstrap, settings.gate_group, rules, say)
+    found = await compare_suppressions(settings.kafka, settings.gate_group, rules, say)
     if found is None:
         say("The gate has read nothing yet: suppressions are not compared.")
         return 0

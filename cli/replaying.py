@@ -47,7 +47,7 @@ async def run_replay(
         raise ConfigError("The database has no tables", "SENDLEDGER_CLICKHOUSE_DATABASE", "Run `sendledger migrate`")
     url, database = settings.clickhouse_url.get_secret_value(), settings.clickhouse_database
     with closing(Store(url, database=database, generation=generation)) as store:
-        async with aclosing(read_topic(settings.kafka_bootstrap, topic, since=since, until=until)) as records:
+        async with aclosing(read_topic(settings.kafka, topic, since=since, until=until)) as records:
             return await replay(
                 store, records, decision_days=settings.decision_days, dry_run=dry_run, progress=_show_progress
             )

@@ -67,11 +67,11 @@ async def run_once(
     started = time.monotonic()
     if via == "http":
         poster = Poster(url, _required(keys), public_url=settings.public_url)
-        await run_over_http(poster, settings.kafka_bootstrap, planned, progress=_progress, barrier=barrier)
+        await run_over_http(poster, settings.kafka, planned, progress=_progress, barrier=barrier)
     else:
         public_url = settings.public_url or PUBLIC_URL
         await run_over_kafka(
-            settings.kafka_bootstrap, planned, progress=_progress, keys=keys, public_url=public_url, barrier=barrier
+            settings.kafka, planned, progress=_progress, keys=keys, public_url=public_url, barrier=barrier
         )
     return planned.totals.as_json() | {"seconds": round(time.monotonic() - started, 2)}
 
@@ -85,19 +85,19 @@ async def run_live(settings: SimulatorSettings, url: str, *, decides: bool = Fal
         url, _required(_keys(settings)), public_url=settings.public_url, patience_seconds=None, concurrency=4
     )
     barrier = no_barrier if decides else partial(_wait_for_gate_or_warn, settings)
-    await live(poster, settings.kafka_bootstrap, stop=stop, decides=decides, barrier=barrier)
+    await live(poster, settings.kafka, stop=stop, decides=decides, barrier=barrier)
     return 0
 
 
 async def _wait_for_gate(settings: SimulatorSettings, within_seconds: float) -> None:
     """Return when the gate has read all records that exist by now. Raises BrokerError if it does not in time."""
     behind = await wait_until_caught_up(
-        settings.kafka_bootstrap, [gate_group(settings.gate_group)], within_seconds=within_seconds
+        settings.kafka, [gate_group(settings.gate_group)], within_seconds=within_seconds
     )
     if behind:
         raise BrokerError(
             f"After {within_seconds:g} s the gate is {behind:,} records behind, and the next stage depends on them",
-            f"group {settings.gate_group} at {settings.kafka_bootstrap}",
+            f"group {settings.gate_group} at {settings.kafka}",
             "Check with `sendledger doctor` that `sendledger worker gate` runs, and with `sendledger lag` its progress;"
             " without a gate, use --decide",
         )

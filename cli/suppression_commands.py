@@ -31,8 +31,8 @@ async def submit_command(
     with open_store(settings, timeout_seconds=_LOOKUP_SECONDS) as store:
         current = await current_state(store, prepared)
         known = current == CurrentState() or await asyncio.to_thread(is_known_scope, store, prepared.command.scope)
-    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
-        await write_once(settings.kafka_bootstrap, [prepared.record()])
+    with waiting_for(f"Kafka at {settings.kafka}"):
+        await write_once(settings.kafka, [prepared.record()])
     command = prepared.command
     was = {"was_opted_out": current.was_opted_out} if action == "opt_in" else {"was_suppressed": current.was_suppressed}
     return {

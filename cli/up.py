@@ -30,6 +30,7 @@ from gateway.tokens import issue
 from processors.kafka.topics import create_topics
 from projections.store import DATABASE, migrate
 from projections.store.generations import ShownStore
+from schemas.errors import ConfigError
 from schemas.settings import (
     PREFIX,
     GateSettings,
@@ -47,6 +48,7 @@ from simulator.signing import new_key_pair
 __all__ = ["run_up", "stack_settings", "without_stack_addresses"]
 
 LOOPBACK = "127.0.0.1"
+_KAFKA_SECURITY: Final = tuple(f"{PREFIX}KAFKA_{name}" for name in ("SECURITY", "SASL", "CA", "CERT", "KEY"))
 DEV_TOKENS = {"PUBLISHER": "demo", "VIEWER": "demo", "SUPPORT": "*", "OPERATOR": "*"}
 CLICKHOUSE_USER = "sendledger"
 GATEWAY_PACKAGES: Final = ("gateway", "application", "processors", "projections", "schemas")
@@ -184,6 +186,7 @@ def stack_settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> di
         "INSTANCE": "ledger-0",
         "DEV_SIGN_IN_DIR": str(data_dir.absolute() / "sign-in"),
     }
+    _check_security(given)
     known = {k: v for k, v in saved.items() if k in {PREFIX + name for name in generated}}
     env = {PREFIX + name: value for name, value in (generated | fixed).items()} | known | dict(given)
     secret = env[PREFIX + "TOKEN_SECRET"]
@@ -191,6 +194,17 @@ def stack_settings(data_dir: Path, ports: Ports, given: Mapping[str, str]) -> di
         token = issue(secret, subject=f"dev-{role.lower()}", role=role.lower(), accounts=[account])
         env[f"{PREFIX}DEV_TOKEN_{role}"] = token
     return _all_settings(env) | env
+
+
+def _check_security(given: Mapping[str, str]) -> None:
+    """Raise ConfigError for TLS or SASL settings without the address of their Kafka: the local one has neither."""
+    secured = [name for name in given if name.startswith(_KAFKA_SECURITY) and given[name] not in ("", "PLAINTEXT")]
+    if secured and PREFIX + "KAFKA_BOOTSTRAP" not in given:
+        raise ConfigError(
+            f"The local Kafka has no TLS and no SASL, but {', '.join(sorted(secured))} is set",
+            "the environment",
+            f"Unset it, or set {PREFIX}KAFKA_BOOTSTRAP to the Kafka that it is for",
+        )
 
 
 def _all_settings(env: Mapping[str, str]) -> dict[str, str]:

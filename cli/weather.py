@@ -47,7 +47,7 @@ async def weather_now(settings: WeatherSettings, store: Store, minutes: int) -> 
     return await read_weather(
         asyncio.to_thread,
         store,
-        bootstrap=settings.kafka_bootstrap,
+        bootstrap=settings.kafka,
         consumer_group=settings.consumer_group,
         minutes=minutes,
         now_us=time.time_ns() // 1000,

@@ -49,7 +49,7 @@ def create_app(
 
     With `only` it serves nothing but this part, and health. `read_one` reads a record; by default from Kafka.
     """
-    listener = DecisionListener(settings.kafka_bootstrap)
+    listener = DecisionListener(settings.kafka)
     reads = ReadPool(at_once=settings.reads_at_once, per_token=settings.reads_per_token)
     readiness = health.Readiness(store, kafka)
     uploads = UploadBuffers(budget_bytes=settings.body_bytes, seconds=settings.body_seconds)
@@ -76,7 +76,7 @@ def create_app(
         RequestMiddleware, telemetry=telemetry, failures=failures, uploads=uploads, seconds=settings.request_seconds
     )
     read_weather = weather.weather_reader(settings, store, reads, telemetry if only is None else None)
-    raw_events = RawEvents(read_one or partial(read_record, settings.kafka_bootstrap), load_keys(settings))
+    raw_events = RawEvents(read_one or partial(read_record, settings.kafka), load_keys(settings))
     if only is None:
         for provider in webhooks.providers(settings):
             webhooks.route(app, provider, kafka, telemetry, tracing, settings.public_url)

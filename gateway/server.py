@@ -51,7 +51,7 @@ async def serve(settings: GatewaySettings, *, only: Only | None = None) -> int:
         timeout_seconds=_STORE_SECONDS,
         max_execution_seconds=_STORE_SECONDS,
     )
-    kafka = producer_of(settings.kafka_bootstrap, telemetry)
+    kafka = producer_of(settings.kafka, telemetry)
     tracing = tracing_of(settings, "gateway", telemetry)
     app = create_app(settings, store, kafka, telemetry, tracing=tracing, only=only)
     with ExitStack() as opened:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import faust
 import structlog
 from prometheus_client import start_http_server
 
@@ -23,12 +24,13 @@ from processors.kafka.lag import export_lag
 from processors.memory_tuning import release_memory, tune_gc
 from processors.retry_reporting import report_retries
 from schemas.errors import BrokerDenied, ConfigError, SendledgerError
+from schemas.kafka_connection import KafkaConnection
 from schemas.log_events import LogEvent
 from schemas.settings import PREFIX, WorkerSettings
 from schemas.telemetry import UP, Telemetry
 from schemas.topics import Topic
 
-__all__ = ["Worker", "run_worker"]
+__all__ = ["Worker", "faust_credentials", "run_worker"]
 
 log = structlog.get_logger()
 
@@ -81,10 +83,11 @@ async def _run(
     stop: asyncio.Event | None,
     options: dict[str, Any],
 ) -> int:
-    telemetry, bootstrap = Telemetry(), settings.kafka_bootstrap
+    telemetry, kafka = Telemetry(), settings.kafka
     app = MicroBatchApp(
         group,
-        broker="kafka://" + ";kafka://".join(bootstrap.split(",")),
+        broker="kafka://" + ";kafka://".join(kafka.servers.split(",")),
+        broker_credentials=faust_credentials(kafka),
         datadir=_folder(settings, program),
         instance=f"{group}-{settings.instance}",
         metadata_max_age=settings.metadata_seconds,
@@ -101,11 +104,23 @@ async def _run(
         ready()
 
     with _metrics_served(settings, telemetry):
-        async with _started_producer(bootstrap, telemetry) as producer:
+        async with _started_producer(kafka, telemetry) as producer:
             letters = DeadLetters(producer, program, telemetry)
             await attach(Worker(app, telemetry, producer, letters, limit, report_retries(telemetry, program)))
-            await _count_recent_failures(limit, bootstrap, program)
+            await _count_recent_failures(limit, kafka, program)
             return await run_app(app, ready=announce, stop=stop)
+
+
+def faust_credentials(kafka: KafkaConnection) -> Any:
+    """Return what Faust makes its clients of Kafka with: None without TLS and SASL."""
+    if kafka.sasl is not None:
+        return faust.SASLCredentials(
+            username=kafka.sasl.username,
+            password=kafka.sasl.password.get_secret_value(),
+            mechanism=kafka.sasl.mechanism,
+            ssl_context=kafka.tls,  # with it, the protocol is SASL_SSL
+        )
+    return None if kafka.tls is None else faust.SSLCredentials(kafka.tls)
 
 
 async def _until_stopped(run: Coroutine[Any, Any, int]) -> int:
@@ -166,24 +181,24 @@ def _folder(settings: WorkerSettings, program: str) -> Path:
 
 
 @asynccontextmanager
-async def _started_producer(bootstrap: str, telemetry: Telemetry) -> AsyncIterator[Producer]:
+async def _started_producer(kafka: KafkaConnection, telemetry: Telemetry) -> AsyncIterator[Producer]:
     """Start the worker's producer, and stop it at the end. Raises BrokerError."""
-    kafka = Producer(bootstrap, telemetry=telemetry)
+    producer = Producer(kafka, telemetry=telemetry)
     try:
-        await kafka.start()
-        yield kafka
+        await producer.start()
+        yield producer
     finally:
-        await kafka.stop()
+        await producer.stop()
 
 
-async def _count_recent_failures(limit: FailureLimit, bootstrap: str, processor: str) -> None:
+async def _count_recent_failures(limit: FailureLimit, kafka: KafkaConnection, processor: str) -> None:
     """Count recent dead letters that our code or the store caused.
 
     So a worker that ended because there were too many does not park as many again after a restart.
     """
     try:
         async with asyncio.timeout(_COUNT_WITHIN_SECONDS):
-            ages = await recent_failures(bootstrap, processor, limit.within_seconds, limit.most)
+            ages = await recent_failures(kafka, processor, limit.within_seconds, limit.most)
     except (SendledgerError, TimeoutError) as error:  # starting without the count is better than not starting
         log.warning(
             LogEvent.FAILURES_NOT_COUNTED,

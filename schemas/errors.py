@@ -11,6 +11,7 @@
     ├── StoreRefused          ClickHouse rejects a statement or a row: find the record at fault and dead-letter it
     ├── BrokerError           Kafka is unavailable: retry in place; 503; exit 4
     │   └── BrokerDenied      Kafka forbids it, or a new producer did not help: an operator must fix it; 503; exit 4
+    │       └── BrokerSettingsError  our TLS or SASL settings don't fit Kafka's listener: fix them; 503; exit 3
     ├── RecordRefused         Kafka will never take these records: dead-letter them; 413
     └── ConfigError           the operator is at fault: refuse to start; exit 3
 
@@ -26,6 +27,7 @@ from schemas.events import SourcePosition
 __all__ = [
     "BrokerDenied",
     "BrokerError",
+    "BrokerSettingsError",
     "ConfigError",
     "EventError",
     "RecordInvalid",
@@ -122,6 +124,10 @@ class BrokerDenied(BrokerError):
     It is retried like any BrokerError, but does not pause the stall timer: a worker that makes no progress ends, and
     logs why.
     """
+
+
+class BrokerSettingsError(BrokerDenied):
+    """Kafka runs, and our TLS or SASL settings don't fit: a password, a CA, a host name, a certificate, a protocol."""
 
 
 class RecordRefused(SendledgerError):

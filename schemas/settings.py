@@ -6,13 +6,15 @@ no log, error or `doctor` output shows them. All problems are reported at once, 
 
 import re
 import socket
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from schemas.errors import ConfigError
+from schemas.kafka_connection import KafkaConnection, SaslMechanism, SecurityProtocol, SecuritySettings
 
 __all__ = [
     "DEV_ENV",
@@ -80,11 +82,57 @@ def _servers(text: str) -> str:
 
 
 class BrokerSettings(Settings):
-    """The connection to Kafka."""
+    """The connection to Kafka. Clients are made with `kafka`, never with `kafka_bootstrap` alone."""
 
     kafka_bootstrap: Annotated[str, AfterValidator(_servers)] = Field(
         description="Kafka's bootstrap servers: host:port, several separated by commas"
     )
+    kafka_security_protocol: SecurityProtocol = Field(
+        "PLAINTEXT",
+        description="How the listener of Kafka is secured: `PLAINTEXT` (not at all), `SSL` (TLS), `SASL_SSL` (TLS, and"
+        " a user with a password), or `SASL_PLAINTEXT` (a user with a password, without encryption)",
+    )
+    kafka_ca_file: str = Field(
+        "",
+        description="File of the CA certificates (PEM) that may have signed those of the brokers; without it, those of"
+        " the system. Certificate and host name are always verified",
+    )
+    kafka_cert_file: str = Field(
+        "", description="File of our own certificate and its chain (PEM), for brokers that require one"
+    )
+    kafka_key_file: str = Field("", description="File of the private key of that certificate (PEM)")
+    kafka_key_password: SecretStr = Field(SecretStr(""), description="Password of that key, if it is encrypted")
+    kafka_sasl_mechanism: SaslMechanism = Field(
+        "",
+        description="How the password is proved: `SCRAM-SHA-512`, `SCRAM-SHA-256`, or `PLAIN` (the broker receives it)",
+    )
+    kafka_sasl_username: str = Field("", description="Our user at Kafka")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="Password of that user")
+
+    @cached_property
+    def kafka(self) -> KafkaConnection:
+        """Servers, TLS and SASL: what each client of Kafka is made with."""
+        return self._security().connect_to(self.kafka_bootstrap)
+
+    @model_validator(mode="after")
+    def _check_security(self) -> Self:
+        """Raise ValueError for TLS and SASL settings that don't fit together, and for files that can't be used."""
+        if problems := self._security().problems():
+            raise ValueError("; ".join(f"{PREFIX}{name}: {what}" for name, what in problems))
+        _ = self.kafka  # reads the certificates
+        return self
+
+    def _security(self) -> SecuritySettings:
+        return SecuritySettings(
+            protocol=self.kafka_security_protocol,
+            ca_file=self.kafka_ca_file,
+            cert_file=self.kafka_cert_file,
+            key_file=self.kafka_key_file,
+            key_password=self.kafka_key_password,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_sasl_username,
+            password=self.kafka_sasl_password,
+        )
 
 
 class RetentionSettings(Settings):
@@ -101,7 +149,9 @@ class TopicSettings(BrokerSettings, RetentionSettings):
     """How `sendledger topics` creates topics."""
 
     partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of a new topic")
-    replication: Annotated[int, Field(ge=1, le=10)] = Field(1, description="Replication factor of a new topic")
+    replication: Annotated[int, Field(ge=1, le=10)] = Field(
+        1, description="Replication factor of a new topic. With 3 or more it gets `min.insync.replicas=2`"
+    )
 
 
 class MigrateSettings(StoreSettings, RetentionSettings):
@@ -400,7 +450,10 @@ def read(kind: type[S], *, env_file: Path | None = None, **given: Any) -> S:
         return kind(**given, **file)
     except ValidationError as error:
         problems = [
+            # What concerns several settings names them itself.
             f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {_problem(e['type'], e['msg'])}"
+            if e["loc"]
+            else _problem(e["type"], e["msg"])
             for e in error.errors(include_input=False, include_url=False)
         ]
         where, mend = _where_and_mend(env_file)

@@ -17,6 +17,7 @@ import httpx
 import structlog
 
 from schemas.errors import BrokerError, RequestError
+from schemas.kafka_connection import KafkaAddress
 from schemas.log_events import LogEvent
 from simulator.kafka import CHUNK, producer, send
 from simulator.plan import Delivery, Plan
@@ -112,7 +113,7 @@ class Poster:
 
 async def run_over_http(
     poster: Poster,
-    kafka_bootstrap: str,
+    kafka_bootstrap: KafkaAddress,
     plan: Plan,
     *,
     progress: Progress | None = None,
@@ -151,7 +152,7 @@ class _Sending:
             self.sent.count(delivery)
             self._posts.task_done()
 
-    async def stages(self, plan: Plan, kafka_bootstrap: str, barrier: Barrier) -> None:
+    async def stages(self, plan: Plan, kafka_bootstrap: KafkaAddress, barrier: Barrier) -> None:
         """Send the stages one after another, and end the workers."""
         async with producer(kafka_bootstrap) as kafka:
             for number, stage in enumerate(plan.stages):

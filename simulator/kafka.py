@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from schemas.decoding.ids import uuid7
 from schemas.decoding.times import rfc3339
 from schemas.errors import BrokerError
+from schemas.kafka_connection import KafkaAddress, client_arguments
 from schemas.topics import MAX_MESSAGE_BYTES, WEBHOOKS
 from simulator.message import OWN_TOPICS
 from simulator.plan import Delivery, Plan
@@ -33,7 +34,7 @@ _NO_KEYS: Final = Keys()
 
 
 async def run_over_kafka(
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     plan: Plan,
     *,
     progress: Progress | None = None,
@@ -63,10 +64,10 @@ async def run_over_kafka(
 
 
 @asynccontextmanager
-async def producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+async def producer(bootstrap: KafkaAddress) -> AsyncIterator[AIOKafkaProducer]:
     """A producer with acks=all. Raises BrokerError if Kafka fails, at the start or later."""
     kafka = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **client_arguments(bootstrap),
         acks="all",
         enable_idempotence=True,
         linger_ms=5,
@@ -77,7 +78,7 @@ async def producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         await kafka.start()
         yield kafka
     except KafkaError as error:
-        raise BrokerError(f"{type(error).__name__}: {error}", bootstrap, "Check that Kafka runs") from error
+        raise BrokerError(f"{type(error).__name__}: {error}", str(bootstrap), "Check that Kafka runs") from error
     finally:
         # An unavailable broker must not block: what was not acknowledged was not promised.
         with suppress(TimeoutError, KafkaError):

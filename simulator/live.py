@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import structlog
 
 from schemas.errors import BrokerError, RequestError
+from schemas.kafka_connection import KafkaAddress
 from schemas.log_events import LogEvent
 from simulator.durations import DAY, SECOND
 from simulator.http import Poster
@@ -48,7 +49,7 @@ log = structlog.get_logger()
 
 async def live(
     poster: Poster,
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     *,
     stop: asyncio.Event,
     decides: bool,
@@ -158,7 +159,7 @@ class LiveTraffic:
         heapq.heappush(heap, (at_us, self._number, item))
 
 
-async def _write(bootstrap: str, records: asyncio.Queue[Delivery]) -> None:
+async def _write(bootstrap: KafkaAddress, records: asyncio.Queue[Delivery]) -> None:
     """Write the records of the queue; after a failure, write again those that were not acknowledged."""
     batch: list[Delivery] = []
     pauses = retry_pauses()

@@ -13,6 +13,7 @@ import orjson
 
 from processors.engine import Record
 from processors.kafka.read_topic import read_topic
+from schemas.kafka_connection import KafkaAddress
 from schemas.topics import SENDS_DECIDED, SUPPRESSIONS_CHANGED
 from verification.difference import Difference
 from verification.oracle import Document, same
@@ -25,7 +26,7 @@ States = Mapping[str, Mapping[int, Any]]
 """The states of an address, by `channel:address` and version."""
 
 
-async def compare_with_gate(bootstrap: str, oracle: Document) -> list[Difference]:
+async def compare_with_gate(bootstrap: KafkaAddress, oracle: Document) -> list[Difference]:
     """Return the differences. Raises BrokerError."""
     if oracle["decides"]:
         return []

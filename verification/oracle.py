@@ -19,6 +19,7 @@ from processors.dead_letters.browsing import HandledLetters, read_letters
 from projections.store import Store
 from schemas.decoding.times import rfc3339
 from schemas.errors import RequestError
+from schemas.kafka_connection import KafkaAddress
 from verification.difference import Difference
 
 __all__ = ["Document", "compare_dead_letters", "compare_with_oracle", "missing_letters", "read_oracle", "same"]
@@ -61,7 +62,7 @@ def compare_with_oracle(store: Store, oracle: Document) -> Iterator[Difference]:
         yield from _suppressions(store, oracle["addresses"])
 
 
-async def compare_dead_letters(bootstrap: str, oracle: Document) -> list[Difference]:
+async def compare_dead_letters(bootstrap: KafkaAddress, oracle: Document) -> list[Difference]:
     """Return the missing dead letters; duplicates are allowed. Raises BrokerError."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     async with aclosing(read_letters(bootstrap, HandledLetters())) as letters:

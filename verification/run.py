@@ -17,6 +17,7 @@ from processors.kafka.lag import wait_until_caught_up
 from projections.store import Store
 from projections.store.generations import ShownStore
 from schemas.consumer_groups import consumer_groups
+from schemas.kafka_connection import KafkaAddress
 from schemas.settings import VerifySettings
 from verification.columns_alone import compare_columns_alone
 from verification.difference import Difference
@@ -38,7 +39,7 @@ async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds:
     document = read_oracle(oracle) if oracle else None
     as_of_us = time.time_ns() // 1000
     behind = await wait_until_caught_up(
-        settings.kafka_bootstrap,
+        settings.kafka,
         consumer_groups(settings.consumer_group, settings.gate_group),
         within_seconds=timeout_seconds,
         say=lambda behind: _say(f"{behind:,} records behind"),
@@ -47,12 +48,12 @@ async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds:
         return [Difference("lag", f"after {timeout_seconds:g} s", "records of before the call", 0, behind)]
     store = ShownStore(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
     try:
-        found = await _compare(store, settings.kafka_bootstrap, document, as_of_us)
+        found = await _compare(store, settings.kafka, document, as_of_us)
         if found:
             # The next sweep corrects some rows (after an earlier copy of an event, for example): compare once more.
             _say(f"{len(found):,} differences; waiting for a sweep")
             await asyncio.sleep(settings.sweep_seconds + SWEPT_WITHIN_SECONDS)
-            found = confirmed_differences(found, await _compare(store, settings.kafka_bootstrap, document, as_of_us))
+            found = confirmed_differences(found, await _compare(store, settings.kafka, document, as_of_us))
         return found
     finally:
         store.close()
@@ -64,7 +65,7 @@ def confirmed_differences(first: Iterable[Difference], second: Iterable[Differen
     return [difference for difference in second if (difference.of, difference.id, difference.name) in before]
 
 
-async def _compare(store: Store, bootstrap: str, document: Document | None, as_of_us: int) -> list[Difference]:
+async def _compare(store: Store, bootstrap: KafkaAddress, document: Document | None, as_of_us: int) -> list[Difference]:
     def compare_tables() -> list[Difference]:
         return [
             *islice(compare_with_recomputation(store, as_of_us=as_of_us), MAX_DIFFERENCES),

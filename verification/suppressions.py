@@ -35,6 +35,7 @@ from schemas.decoding.decoders import decoders
 from schemas.decoding.gate_inputs import Command
 from schemas.errors import BrokerError, RecordInvalid
 from schemas.events import Parsed
+from schemas.kafka_connection import KafkaAddress
 from schemas.suppressions import SuppressionState
 from schemas.topics import SUPPRESSIONS_CHANGED, SUPPRESSIONS_COMMANDS, WEBHOOKS
 
@@ -144,7 +145,9 @@ class EvidenceInLog:
         self._rows[found.key] = encode_address(merged)
 
 
-async def compare_suppressions(bootstrap: str, gate: str, rules: GateRules, say: Say) -> SuppressionComparison | None:
+async def compare_suppressions(
+    bootstrap: KafkaAddress, gate: str, rules: GateRules, say: Say
+) -> SuppressionComparison | None:
     """Fold the evidence of the whole log by `rules`, and compare with what the gate of that group has published.
 
     None if the gate has never read the log. Raises BrokerError, also if the gate is not running and has not read all.
@@ -159,7 +162,7 @@ async def compare_suppressions(bootstrap: str, gate: str, rules: GateRules, say:
     return SuppressionComparison(len(log.addresses), tuple(sorted(changes)), transitions, log.skipped)
 
 
-async def _changes(bootstrap: str, gate: str, log: EvidenceInLog, say: Say) -> set[AddressChange]:
+async def _changes(bootstrap: KafkaAddress, gate: str, log: EvidenceInLog, say: Say) -> set[AddressChange]:
     """Read the log to its present end, wait until the gate has, and compare all addresses."""
     await _read_on(bootstrap, log, say)
     behind = await wait_until_caught_up(bootstrap, [gate_group(gate)], within_seconds=_GATE_WITHIN_SECONDS)
@@ -172,7 +175,7 @@ async def _changes(bootstrap: str, gate: str, log: EvidenceInLog, say: Say) -> s
     return await asyncio.to_thread(_compared, log, await _published(bootstrap))
 
 
-async def _published(bootstrap: str) -> dict[AddressKey, bytes]:
+async def _published(bootstrap: KafkaAddress) -> dict[AddressKey, bytes]:
     """Return the newest record of each address."""
     decode, found = decoders(decision_days=1)[SUPPRESSIONS_CHANGED.name], dict[AddressKey, bytes]()
     async with aclosing(read_topic(bootstrap, SUPPRESSIONS_CHANGED.name)) as records:
@@ -193,7 +196,7 @@ def _compared(log: EvidenceInLog, published: Mapping[AddressKey, bytes]) -> set[
     return found
 
 
-async def _read_on(bootstrap: str, log: EvidenceInLog, say: Say) -> None:
+async def _read_on(bootstrap: KafkaAddress, log: EvidenceInLog, say: Say) -> None:
     """Read what the log has and `log` has not."""
     measured = await lag(bootstrap, [ConsumerGroup("", _EVIDENCE)])
     unread = {TopicPartition(p.topic, p.partition): p.end for p in measured.partitions}

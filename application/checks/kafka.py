@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.checks.check import DOWN, Check, fail, ok, unknown, warn
+from application.checks.check import CONFIGURATION, DOWN, Check, fail, ok, unknown, warn
 from processors.kafka.cluster import Cluster, GroupDescription, TopicDescription, describe_cluster
 from processors.kafka.lag import Lag, PartitionLag, lag
 from schemas.consumer_groups import consumer_groups
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, BrokerSettingsError
+from schemas.kafka_connection import KafkaAddress, KafkaConnection
 from schemas.settings import PREFIX, TopicSettings
 from schemas.topics import ALL_TOPICS, Topic
 
@@ -40,7 +41,7 @@ class KafkaState:
     """The error, if the lag can't be read."""
 
 
-async def check(bootstrap: str, groups: tuple[str, str], settings: TopicSettings | None) -> list[Check]:
+async def check(bootstrap: KafkaAddress, groups: tuple[str, str], settings: TopicSettings | None) -> list[Check]:
     """Return the checks of the cluster. Without `settings`, nothing is compared with them.
 
     `groups` are the consumer groups of the ledger's workers and of the gate's.
@@ -53,7 +54,7 @@ async def check(bootstrap: str, groups: tuple[str, str], settings: TopicSettings
     return checks_of(state, bootstrap, groups, settings, content_days=days)
 
 
-async def read_state(bootstrap: str, groups: tuple[str, str]) -> KafkaState:
+async def read_state(bootstrap: KafkaAddress, groups: tuple[str, str]) -> KafkaState:
     """Return the cluster, and the lag of both groups. Raises BrokerError if Kafka does not answer."""
     cluster, behind = await asyncio.gather(
         describe_cluster(bootstrap, [topic.name for topic in ALL_TOPICS], groups), _lag(bootstrap, groups)
@@ -61,22 +62,25 @@ async def read_state(bootstrap: str, groups: tuple[str, str]) -> KafkaState:
     return KafkaState(cluster, behind)
 
 
-async def _lag(bootstrap: str, groups: tuple[str, str]) -> Lag | BrokerError:
+async def _lag(bootstrap: KafkaAddress, groups: tuple[str, str]) -> Lag | BrokerError:
     try:
         return await lag(bootstrap, consumer_groups(*groups))
     except BrokerError as error:
         return error
 
 
-def unreachable(error: BrokerError, bootstrap: str) -> list[Check]:
+def unreachable(error: BrokerError, bootstrap: KafkaAddress) -> list[Check]:
     """Return the checks of a cluster that does not answer."""
+    if isinstance(error, BrokerSettingsError):
+        away = fail("kafka", f"{error.what} (at {error.where})", error.mend, CONFIGURATION)
+        return [away, *(unknown(name, "Kafka can't be connected to") for name in _KAFKA_CHECKS)]
     away = fail("kafka", f"{error.what} (at {bootstrap})", error.mend, DOWN)
     return [away, *(unknown(name, "Kafka does not answer") for name in _KAFKA_CHECKS)]
 
 
 def checks_of(
     state: KafkaState,
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     groups: tuple[str, str],
     settings: TopicSettings | None = None,
     *,
@@ -108,11 +112,24 @@ def check_topics(found: Topics, settings: TopicSettings | None, *, content_days:
     ]
 
 
-def _cluster(cluster: Cluster, bootstrap: str) -> Check:
-    summary = f"{cluster.brokers} broker{'s' if cluster.brokers > 1 else ''} of cluster {cluster.id}, at {bootstrap}"
+def _cluster(cluster: Cluster, kafka: KafkaAddress) -> Check:
+    summary = f"{cluster.brokers} broker{'s' if cluster.brokers > 1 else ''} of cluster {cluster.id}, at {kafka}"
     if not cluster.supports_static_members:
         return fail("kafka", f"older than 2.3: {summary}", "run a newer Kafka; 4.3 is what sendledger is tested with")
+    if _password_in_the_clear(kafka):
+        what = f"our password is sent without encryption: {summary}"
+        mend = f"use a listener with TLS ({PREFIX}KAFKA_SECURITY_PROTOCOL=SASL_SSL), or the mechanism SCRAM-SHA-512"
+        return warn("kafka", what, mend)
     return ok("kafka", summary)
+
+
+def _password_in_the_clear(kafka: KafkaAddress) -> bool:
+    return (
+        isinstance(kafka, KafkaConnection)
+        and kafka.tls is None
+        and kafka.sasl is not None
+        and (kafka.sasl.mechanism == "PLAIN")
+    )
 
 
 def _settings(existing: Sequence[tuple[Topic, TopicDescription]], content_days: int | None) -> Check:

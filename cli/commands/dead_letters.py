@@ -48,7 +48,7 @@ def list_(
 
     settings = settings_with_dev_env(DeadLetterSettings)
     options = LetterOptions((), with_reason, topic, every=True)
-    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+    with waiting_for(f"Kafka at {settings.kafka}"):
         found, number = run(list_letters(settings, options, limit, handled_too=every))
     show_letters(found, number, as_json=as_json)
 
@@ -63,7 +63,7 @@ def show(letter: Annotated[str, typer.Argument(help="The id of a letter.")], as_
     from schemas.settings import DeadLetterSettings
 
     settings = settings_with_dev_env(DeadLetterSettings)
-    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+    with waiting_for(f"Kafka at {settings.kafka}"):
         found = run(show_letter(settings, letter, as_json=as_json))
     sys.exit(0 if found else 1)
 
@@ -126,7 +126,7 @@ def _handle(options: "LetterOptions", action: "Action", reason: str, *, dry_run:
     from schemas.settings import DeadLetterSettings
 
     settings = settings_with_dev_env(DeadLetterSettings)
-    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+    with waiting_for(f"Kafka at {settings.kafka}"):
         result = run(handle_letters(settings, options, action, reason=reason, dry_run=dry_run))
     if not show_handled(result, options.missing(result), action, dry_run=dry_run, as_json=as_json):
         sys.exit(1)

@@ -30,7 +30,7 @@ def lag(
     from schemas.settings import ReadersSettings
 
     settings = settings_with_dev_env(ReadersSettings)
-    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+    with waiting_for(f"Kafka at {settings.kafka}"):
         found = run(lag_of(settings, group))
     show_lag(found, every=every, as_json=as_json)
     if group is not None and not found.partitions:

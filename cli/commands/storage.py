@@ -42,6 +42,6 @@ def topics(as_json: AsJson = False) -> None:
     from schemas.settings import TopicSettings
 
     settings = settings_from_env(TopicSettings)
-    with waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+    with waiting_for(f"Kafka at {settings.kafka}"):
         made = run(create_topics(settings))
     show([{"made": name} for name in made], as_json=as_json, none="All topics exist.")

@@ -46,7 +46,7 @@ async def _kafka(read: ReadSettings) -> list[Check]:
         return [unknown("kafka", "its address is not set")]
     readers = readable(read, ReadersSettings)
     groups = (readers.consumer_group, readers.gate_group) if readers else ("ledger", "gate")
-    return await kafka.check(broker.kafka_bootstrap, groups, readable(read, TopicSettings))
+    return await kafka.check(broker.kafka, groups, readable(read, TopicSettings))
 
 
 async def _clickhouse(read: ReadSettings) -> list[Check]:

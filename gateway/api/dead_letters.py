@@ -97,7 +97,7 @@ def router(settings: GatewaySettings) -> APIRouter:
 
     async def done(principal: Principal, selection: LetterSelection, action: Action, reason: str, *, dry: bool) -> Row:
         result = await handle_letters(
-            settings.kafka_bootstrap,
+            settings.kafka,
             selection,
             action,
             actor=principal.subject,
@@ -164,7 +164,7 @@ def _add_reads(routes: APIRouter, settings: GatewaySettings, operator: params.De
         Each page reads the topic: if that takes too long, it is 503; then give a `from`.
         """
         paginator = Paginator("dead-letters", LetterKey, (str, int, int), repr(wanted))
-        found = await list_letters(settings.kafka_bootstrap, wanted, limit=limit + 1, before=paginator.after(cursor))
+        found = await list_letters(settings.kafka, wanted, limit=limit + 1, before=paginator.after(cursor))
         keys = {str(one.id): key_of(one) for one in found}
         return paginator.page([_row(one) for one in found], limit, lambda row: keys[row["letter"]])
 
@@ -184,7 +184,7 @@ def _add_reads(routes: APIRouter, settings: GatewaySettings, operator: params.De
         It needs a token of all accounts.
         """
         shown = await show_letter(
-            settings.kafka_bootstrap,
+            settings.kafka,
             letter_id(letter),
             decision_days=settings.decision_days,
             now_us=time.time_ns() // 1000,

@@ -49,7 +49,7 @@ def weather_reader(
         return await read_weather(
             reads.runner_for(principal),
             store,
-            bootstrap=settings.kafka_bootstrap,
+            bootstrap=settings.kafka,
             consumer_group=settings.consumer_group,
             minutes=minutes,
             now_us=time.time_ns() // 1000,

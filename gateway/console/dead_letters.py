@@ -63,7 +63,7 @@ def _add_letter(routes: APIRouter, settings: GatewaySettings, pages: Pages, oper
     async def one(request: Request, letter: LetterIdText) -> Response:
         now_us = time.time_ns() // 1000
         shown = await show_letter(
-            settings.kafka_bootstrap, letter_id(letter), decision_days=settings.decision_days, now_us=now_us
+            settings.kafka, letter_id(letter), decision_days=settings.decision_days, now_us=now_us
         )
         found = shown.letter
         return pages.page(
@@ -90,7 +90,7 @@ def _add_acts(routes: APIRouter, settings: GatewaySettings, pages: Pages, operat
         principal: Principal, selection: LetterSelection, act: str, reason: str = "", *, dry: bool
     ) -> Any:
         result = await handle_letters(
-            settings.kafka_bootstrap,
+            settings.kafka,
             selection,
             _ACTIONS[act],
             actor=principal.subject,

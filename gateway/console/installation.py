@@ -139,20 +139,22 @@ class InstallationReader:
         return await _or(self._letters.get(principal), None)
 
     async def _read_kafka(self, _: Principal) -> tuple[list[Check], Lag | None]:
-        bootstrap = self._settings.kafka_bootstrap
+        bootstrap = self._settings.kafka
         try:
             async with asyncio.timeout(_WITHIN_SECONDS):
                 state = await kafka.read_state(bootstrap, self._groups)
         except BrokerError as error:
             return kafka.unreachable(error, bootstrap), None
         except TimeoutError:
-            late = BrokerError(f"no answer in {_WITHIN_SECONDS:.0f} s", bootstrap, "See whether its brokers are busy")
+            late = BrokerError(
+                f"no answer in {_WITHIN_SECONDS:.0f} s", str(bootstrap), "See whether its brokers are busy"
+            )
             return kafka.unreachable(late, bootstrap), None
         lag = None if isinstance(state.lag, BrokerError) else state.lag
         return kafka.checks_of(state, bootstrap, self._groups, content_days=self._settings.content_retention_days), lag
 
     async def _read_letters(self, _: Principal) -> OpenLetters | None:
-        bootstrap = self._settings.kafka_bootstrap
+        bootstrap = self._settings.kafka
         try:
             async with asyncio.timeout(_WITHIN_SECONDS):
                 since_ms = int((time.time() - LETTER_DAYS * 86_400) * 1000)

@@ -21,6 +21,7 @@ from schemas.decoding.decoders import decoders
 from schemas.decoding.times import rfc3339, rfc3339_us
 from schemas.errors import BrokerError, RecordInvalid
 from schemas.events import Parsed, SourcePosition
+from schemas.kafka_connection import KafkaAddress
 from schemas.records import DeadLetterHandled
 from schemas.topics import DEAD_LETTERS, DEAD_LETTERS_HANDLED, GATE_INTERNAL
 
@@ -172,7 +173,7 @@ class HandledLetters:
         )
 
 
-async def read_handled(bootstrap: str) -> HandledLetters:
+async def read_handled(bootstrap: KafkaAddress) -> HandledLetters:
     """Return what was done about letters. Raises BrokerError."""
     found = HandledLetters()
     async with aclosing(read_topic(bootstrap, DEAD_LETTERS_HANDLED.name)) as records:
@@ -186,7 +187,7 @@ async def read_handled(bootstrap: str) -> HandledLetters:
 
 
 async def read_letters(
-    bootstrap: str, handled: HandledLetters, *, since: Bound | None = None, until: Bound | None = None
+    bootstrap: KafkaAddress, handled: HandledLetters, *, since: Bound | None = None, until: Bound | None = None
 ) -> AsyncGenerator[Letter]:
     """Yield every letter from `since` to `until`, with what was done about it. Raises BrokerError."""
     async with aclosing(read_topic(bootstrap, DEAD_LETTERS.name, since=since, until=until)) as records:
@@ -194,7 +195,7 @@ async def read_letters(
             yield _letter(record, handled)
 
 
-async def read_open_letters(bootstrap: str, *, since_ms: int, most: int, within_seconds: float) -> OpenLetters:
+async def read_open_letters(bootstrap: KafkaAddress, *, since_ms: int, most: int, within_seconds: float) -> OpenLetters:
     """Return the open letters since a time (milliseconds since 1970): the newest `most`, in at most `within_seconds`.
 
     Raises BrokerError, also if the time is over and none was found yet: whether there are any is then unknown.
@@ -211,13 +212,13 @@ async def read_open_letters(bootstrap: str, *, since_ms: int, most: int, within_
             reached_end = True
     if not newest.number and not reached_end:
         raise BrokerError(
-            f"Kafka did not answer in {within_seconds:.0f} s", bootstrap, "See whether its brokers are busy"
+            f"Kafka did not answer in {within_seconds:.0f} s", str(bootstrap), "See whether its brokers are busy"
         )
     letters = tuple(reversed(newest.oldest_first()))
     return OpenLetters(letters, newest.number - len(letters), reached_end)
 
 
-async def read_letter(bootstrap: str, id_: LetterId, handled: HandledLetters) -> Letter | None:
+async def read_letter(bootstrap: KafkaAddress, id_: LetterId, handled: HandledLetters) -> Letter | None:
     """Return one letter, or None if there is none with this id. Raises BrokerError."""
     async with aclosing(_at(bootstrap, DEAD_LETTERS.name, *id_)) as records:
         async for record in records:
@@ -225,7 +226,7 @@ async def read_letter(bootstrap: str, id_: LetterId, handled: HandledLetters) ->
     return None
 
 
-async def with_value(bootstrap: str, letter: Letter) -> Letter | None:
+async def with_value(bootstrap: KafkaAddress, letter: Letter) -> Letter | None:
     """Return a letter with its value; None if it has none, and its source record is no longer in its topic.
 
     A record near the maximum size leaves no room for the headers of a letter, which then lacks the value, and maybe
@@ -307,7 +308,7 @@ def _source(headers: Mapping[str, str]) -> LetterSource | None:
     return LetterSource(topic, int(partition), int(offset), None if index is None else int(index))
 
 
-async def _at(bootstrap: str, topic: str, partition: int, offset: int) -> AsyncGenerator[Record]:
+async def _at(bootstrap: KafkaAddress, topic: str, partition: int, offset: int) -> AsyncGenerator[Record]:
     """Yield the record at an offset of a partition, if it is there."""
     async with aclosing(read_topic(bootstrap, topic, since=AtOffset(offset), until=AtOffset(offset + 1))) as records:
         async for record in records:

@@ -30,8 +30,10 @@ from processors.engine import EngineError, Output, TransientDependencyError
 from processors.engine.errors import Fenced
 from processors.engine.transactions import KafkaTransactions
 from processors.kafka import size_of
+from processors.kafka.diagnosis import connection_error
 from processors.kafka.read_topic import Bound
-from schemas.errors import BrokerError, SendledgerError
+from schemas.errors import SendledgerError
+from schemas.kafka_connection import KafkaAddress, client_arguments
 from schemas.records import DeadLetterHandled
 from schemas.topics import (
     ALL_TOPICS,
@@ -88,7 +90,7 @@ class HandlingResult:
 
 
 async def handle(
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     wanted: Callable[[Letter], bool],
     action: Action,
     *,
@@ -138,7 +140,7 @@ class _ToHandle(NamedTuple):
 
 
 async def _groups(
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     wanted: Callable[[Letter], bool],
     note_of: Callable[[Letter], DeadLetterHandled],
     result: HandlingResult,
@@ -189,7 +191,7 @@ class _ImpossibleError(Exception):
     """A letter can't be sent back; the text says why."""
 
 
-async def _sent_back(bootstrap: str, letter: Letter) -> Output:
+async def _sent_back(bootstrap: KafkaAddress, letter: Letter) -> Output:
     """Return the record to send to the topic of the letter. Raises _ImpossibleError, and BrokerError."""
     if letter.topic not in _TOPICS:
         raise _ImpossibleError(f"it names no topic of ours: {letter.topic[:100]!r}")
@@ -208,13 +210,13 @@ async def _sent_back(bootstrap: str, letter: Letter) -> Output:
 
 
 @asynccontextmanager
-async def _only_operator(bootstrap: str) -> AsyncIterator[KafkaTransactions]:
+async def _only_operator(bootstrap: KafkaAddress) -> AsyncIterator[KafkaTransactions]:
     """Start transactions, which ends those of any other operator. Raises BrokerError and AnotherOperator."""
     transactions = KafkaTransactions(
         _TRANSACTIONAL_ID,
         group="",  # no source offsets are committed
         timeout_seconds=_SECONDS,
-        client={"bootstrap_servers": bootstrap, "max_request_size": MAX_MESSAGE_BYTES},
+        client={**client_arguments(bootstrap), "max_request_size": MAX_MESSAGE_BYTES},
     )
     try:
         async with asyncio.timeout(_SECONDS):
@@ -227,10 +229,11 @@ async def _only_operator(bootstrap: str) -> AsyncIterator[KafkaTransactions]:
             "See with `sendledger dead-letters list` what is left, and repeat the command",
         ) from error
     except (EngineError, TransientDependencyError, KafkaError, TimeoutError) as error:
-        raise BrokerError(
+        raise await connection_error(
             f"Dead letters can't be handled: {str(error) or 'no answer in time'}",
             bootstrap,
             "Check with `sendledger doctor` that Kafka runs, and repeat the command: nothing is done twice",
+            error,
         ) from error
     finally:
         await transactions.close()

@@ -20,6 +20,7 @@ from processors.kafka.read_topic import AtTime, read_topic
 from schemas.decoding.times import rfc3339
 from schemas.errors import RecordRefused
 from schemas.events import Rejection
+from schemas.kafka_connection import KafkaAddress
 from schemas.log_events import LogEvent
 from schemas.telemetry import DEAD_LETTERS_TOTAL, Telemetry
 from schemas.topics import DEAD_LETTERS, MAX_MESSAGE_BYTES
@@ -172,7 +173,7 @@ def _headers(letter: DeadLetter, processor: str, failed_at: float) -> Mapping[st
     return {name: text.encode("utf-8", "replace") for name, text in headers.items()}
 
 
-async def recent_failures(bootstrap: str, processor: str, within_seconds: float, most: int) -> list[float]:
+async def recent_failures(bootstrap: KafkaAddress, processor: str, within_seconds: float, most: int) -> list[float]:
     """Return how many seconds ago records were parked because of our code or the store (`OUR_FAILURES`).
 
     Only within the last `within_seconds`, and at most `most` + 1 of them. Raises BrokerError.

@@ -16,8 +16,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionRequest
 
 from processors.engine.failures import retrying
+from processors.kafka.diagnosis import connection_error
 from processors.kafka.lag import COORDINATOR_LOADING
-from schemas.errors import BrokerError
+from schemas.kafka_connection import KafkaAddress, client_arguments
 
 __all__ = ["Cluster", "GroupDescription", "TopicDescription", "describe_cluster"]
 
@@ -64,14 +65,17 @@ class Cluster:
     """The requested groups."""
 
 
-async def describe_cluster(bootstrap: str, topics: Iterable[str], groups: Sequence[str]) -> Cluster:
+async def describe_cluster(bootstrap: KafkaAddress, topics: Iterable[str], groups: Sequence[str]) -> Cluster:
     """Return the cluster with those of `topics` that exist, and `groups`. Raises BrokerError."""
     try:
         async with asyncio.timeout(_WITHIN_SECONDS):
             return await retrying(lambda: _describe(bootstrap, set(topics), groups), transient=COORDINATOR_LOADING)
     except (KafkaError, TimeoutError) as error:
-        raise BrokerError(
-            f"Kafka does not answer: {_reason(error)}", bootstrap, "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP"
+        raise await connection_error(
+            f"Kafka does not answer: {_reason(error)}",
+            bootstrap,
+            "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP",
+            error,
         ) from error
 
 
@@ -79,9 +83,9 @@ def _reason(error: Exception) -> str:
     return f"no answer in {_WITHIN_SECONDS:.0f} s" if isinstance(error, TimeoutError) else type(error).__name__
 
 
-async def _describe(bootstrap: str, topics: set[str], groups: Sequence[str]) -> Cluster:
+async def _describe(bootstrap: KafkaAddress, topics: set[str], groups: Sequence[str]) -> Cluster:
     versions = await _request_versions(bootstrap)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    admin = AIOKafkaAdminClient(**client_arguments(bootstrap), request_timeout_ms=_REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
@@ -108,9 +112,9 @@ def _topic(partitions: Sequence[Mapping[str, Any]], configuration: Mapping[str, 
     )
 
 
-async def _request_versions(bootstrap: str) -> dict[int, int]:
+async def _request_versions(bootstrap: KafkaAddress) -> dict[int, int]:
     """Return the newest version that a broker supports of each kind of request."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    client = AIOKafkaClient(**client_arguments(bootstrap), request_timeout_ms=_REQUEST_TIMEOUT_MS)
     try:
         await client.bootstrap()
         answer = await client.send(client.get_random_node(), ApiVersionRequest())

@@ -7,9 +7,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError
 
 from processors.engine.consumer import new_consumer
+from processors.kafka.diagnosis import connection_error
 from processors.kafka.lag import lag
 from schemas.consumer_groups import ConsumerGroup
-from schemas.errors import BrokerError
+from schemas.kafka_connection import KafkaAddress, client_arguments
 
 __all__ = ["commit_offsets", "committed_offsets"]
 
@@ -22,18 +23,18 @@ _POLL_SECONDS = 0.5
 Offsets = Mapping[TopicPartition, int]
 
 
-async def committed_offsets(bootstrap: str, group: str, topics: Sequence[str]) -> Offsets:
+async def committed_offsets(bootstrap: KafkaAddress, group: str, topics: Sequence[str]) -> Offsets:
     """Return the committed offsets, without partitions that have none. Raises BrokerError."""
     read = await lag(bootstrap, [ConsumerGroup(group, tuple(topics))])
     return {TopicPartition(p.topic, p.partition): p.committed for p in read.partitions if p.committed is not None}
 
 
-async def commit_offsets(bootstrap: str, group: str, offsets: Offsets) -> None:
+async def commit_offsets(bootstrap: KafkaAddress, group: str, offsets: Offsets) -> None:
     """Commit offsets for a group without members; wait for members that have just stopped. Raises BrokerError."""
     if not offsets:
         return
     consumer = new_consumer(
-        bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False, request_timeout_ms=_REQUEST_TIMEOUT_MS
+        **client_arguments(bootstrap), group_id=group, enable_auto_commit=False, request_timeout_ms=_REQUEST_TIMEOUT_MS
     )
     refusal: KafkaError | None = None
     try:
@@ -43,10 +44,11 @@ async def commit_offsets(bootstrap: str, group: str, offsets: Offsets) -> None:
             while (refusal := await _refusal(consumer, offsets)) is not None:  # noqa: ASYNC110 - Kafka does not notify
                 await asyncio.sleep(_POLL_SECONDS)
     except (KafkaError, TimeoutError) as error:
-        raise BrokerError(
+        raise await connection_error(
             f"The offsets of group {group} can't be committed: {type(refusal or error).__name__}",
             bootstrap,
             "Check that Kafka runs and that no worker of that group does, and try again",
+            error,
         ) from error
     finally:
         await consumer.stop()

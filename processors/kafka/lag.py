@@ -26,8 +26,10 @@ from aiokafka.errors import (
 from processors.engine import MicroBatchApp
 from processors.engine.consumer import new_consumer
 from processors.engine.failures import retrying
+from processors.kafka.diagnosis import connection_error
 from schemas.consumer_groups import ConsumerGroup
 from schemas.errors import BrokerError
+from schemas.kafka_connection import KafkaAddress, client_arguments
 from schemas.telemetry import LAG_RECORDS, UNREAD_PARTITIONS, Reading, Telemetry
 
 __all__ = ["COORDINATOR_LOADING", "Lag", "PartitionLag", "export_lag", "lag", "wait_until_caught_up"]
@@ -73,7 +75,7 @@ class Lag:
         return {"total": self.total, "partitions": [asdict(partition) for partition in self.partitions]}
 
 
-async def lag(bootstrap: str, groups: Sequence[ConsumerGroup]) -> Lag:
+async def lag(bootstrap: KafkaAddress, groups: Sequence[ConsumerGroup]) -> Lag:
     """Return the lag of `groups`. A topic that does not exist has no lag. Raises BrokerError."""
     return (await _measure(bootstrap, groups)).lag
 
@@ -83,7 +85,7 @@ def _reason(error: Exception) -> str:
 
 
 async def wait_until_caught_up(
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     groups: Sequence[ConsumerGroup],
     *,
     within_seconds: float,
@@ -141,19 +143,20 @@ class _Measurement:
         )
 
 
-async def _measure(bootstrap: str, groups: Sequence[ConsumerGroup]) -> _Measurement:
+async def _measure(bootstrap: KafkaAddress, groups: Sequence[ConsumerGroup]) -> _Measurement:
     try:
         async with asyncio.timeout(_WITHIN_SECONDS):
             return await retrying(lambda: _measured(bootstrap, groups), transient=COORDINATOR_LOADING)
     except (KafkaError, TimeoutError) as error:
-        raise BrokerError(
+        raise await connection_error(
             f"The consumer lag can't be read: {_reason(error)}",
             bootstrap,
             "Check that Kafka runs, and try again",
+            error,
         ) from error
 
 
-async def _measured(bootstrap: str, groups: Sequence[ConsumerGroup]) -> _Measurement:
+async def _measured(bootstrap: KafkaAddress, groups: Sequence[ConsumerGroup]) -> _Measurement:
     async with _admin(bootstrap) as admin:
         partitions = {
             topic["topic"]: [TopicPartition(topic["topic"], p["partition"]) for p in topic["partitions"]]
@@ -192,7 +195,7 @@ async def _read_by(admin: AIOKafkaAdminClient, groups: Iterable[ConsumerGroup]) 
     return read
 
 
-async def _offset_ranges(bootstrap: str, topics: Sequence[Sequence[TopicPartition]]) -> OffsetRanges:
+async def _offset_ranges(bootstrap: KafkaAddress, topics: Sequence[Sequence[TopicPartition]]) -> OffsetRanges:
     """Return the first offset and the end of each partition."""
     if not topics:  # also, a consumer that is stopped right after its start raises CancelledError
         return {}
@@ -204,7 +207,7 @@ async def _offset_ranges(bootstrap: str, topics: Sequence[Sequence[TopicPartitio
 
 
 async def _offsets(
-    bootstrap: str, request: OffsetRequest, tps: Sequence[TopicPartition]
+    bootstrap: KafkaAddress, request: OffsetRequest, tps: Sequence[TopicPartition]
 ) -> Mapping[TopicPartition, int]:
     """Return the offsets of the partitions of one topic. Raises BrokerError with the name of the topic."""
     try:
@@ -214,12 +217,12 @@ async def _offsets(
     except KafkaError as error:
         raise BrokerError(
             f"The offsets of topic {tps[0].topic} can't be read: {type(error).__name__}",
-            bootstrap,
+            str(bootstrap),
             "Check with `sendledger doctor` whether each of its partitions has a leader",
         ) from error
 
 
-async def _written(bootstrap: str, topics: Sequence[Sequence[TopicPartition]]) -> dict[TopicPartition, int]:
+async def _written(bootstrap: KafkaAddress, topics: Sequence[Sequence[TopicPartition]]) -> dict[TopicPartition, int]:
     """Return the end of each partition including open transactions, which its readers can't see yet."""
     if not topics:
         return {}
@@ -228,7 +231,9 @@ async def _written(bootstrap: str, topics: Sequence[Sequence[TopicPartition]]) -
     return {tp: offset for end in ends for tp, offset in end.items()}
 
 
-async def _committed(bootstrap: str, group: str, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int | None]:
+async def _committed(
+    bootstrap: KafkaAddress, group: str, tps: Sequence[TopicPartition]
+) -> Mapping[TopicPartition, int | None]:
     if not tps:
         return {}
     async with _consumer(bootstrap, group) as consumer:
@@ -236,8 +241,8 @@ async def _committed(bootstrap: str, group: str, tps: Sequence[TopicPartition]) 
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
+async def _admin(bootstrap: KafkaAddress) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**client_arguments(bootstrap), request_timeout_ms=_REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         yield admin
@@ -247,11 +252,11 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 @asynccontextmanager
 async def _consumer(
-    bootstrap: str, group: str | None = None, *, isolation_level: str = "read_committed"
+    bootstrap: KafkaAddress, group: str | None = None, *, isolation_level: str = "read_committed"
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Return a consumer for requests only: without a subscription it joins no group and fetches nothing."""
     consumer = new_consumer(
-        bootstrap_servers=bootstrap,
+        **client_arguments(bootstrap),
         group_id=group,
         enable_auto_commit=False,
         isolation_level=isolation_level,

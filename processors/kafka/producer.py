@@ -26,7 +26,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from processors.engine import Output, internals
 from processors.engine.families import ErrorFamily, error_family
 from processors.engine.transactions import BATCH_BYTES, Undelivered, deliver
+from processors.kafka.diagnosis import connection_error
 from schemas.errors import BrokerDenied, BrokerError, RecordRefused
+from schemas.kafka_connection import KafkaAddress, client_arguments
 from schemas.log_events import LogEvent
 from schemas.telemetry import PRODUCERS_RENEWED_TOTAL, Telemetry
 from schemas.topics import MAX_MESSAGE_BYTES
@@ -58,7 +60,7 @@ class Producer:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: KafkaAddress,
         *,
         acknowledged_within_seconds: float = ACKNOWLEDGED_WITHIN_SECONDS,
         linger_ms: int = 0,
@@ -90,7 +92,7 @@ class Producer:
                 await self._usable()
         except (KafkaError, TimeoutError, OSError) as error:
             await self.stop()
-            raise self._connection_error(error) from error
+            raise await connection_error(*self._unanswered(error), error) from error
 
     async def stop(self) -> None:
         """Close; records in flight get some seconds. Never raises."""
@@ -116,7 +118,9 @@ class Producer:
             async with asyncio.timeout(self._within):
                 cluster = await (await self._usable()).client.fetch_all_metadata()
         except (KafkaError, TimeoutError, OSError) as error:
-            raise self._connection_error(error) from error
+            kind = BrokerDenied if error_family(error) is ErrorFamily.DENIED else BrokerError
+            what, kafka, mend = self._unanswered(error)
+            raise kind(what, str(kafka), mend) from error
         return frozenset(cluster.topics())
 
     async def send_all(self, outputs: Sequence[Output], *, within_seconds: float | None = None) -> None:
@@ -214,7 +218,7 @@ class Producer:
             log.warning(
                 LogEvent.PRODUCER_RENEWED,
                 why=str(why)[:500],
-                where=self._bootstrap,
+                where=str(self._bootstrap),
                 mend="none needed: the producer is replaced",
             )
             self._telemetry.counter(PRODUCERS_RENEWED_TOTAL, why=type(why).__name__).inc()
@@ -228,10 +232,12 @@ class Producer:
         self._kafka, self._stuck, self._acknowledged_at = fresh, False, monotonic()
         return fresh
 
-    def _connection_error(self, error: Exception) -> BrokerError:
-        kind = BrokerDenied if error_family(error) is ErrorFamily.DENIED else BrokerError
-        return kind(
-            f"Kafka does not answer: {_reason(error)}", self._bootstrap, "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP"
+    def _unanswered(self, error: Exception) -> tuple[str, KafkaAddress, str]:
+        """Return what happened, where, and the mend."""
+        return (
+            f"Kafka does not answer: {_reason(error)}",
+            self._bootstrap,
+            "Start it, or set SENDLEDGER_KAFKA_BOOTSTRAP",
         )
 
 
@@ -267,9 +273,9 @@ def _slices(outputs: Sequence[Output]) -> Iterator[tuple[Sequence[Output], int]]
         yield outputs[first:], size
 
 
-def _aiokafka_producer(bootstrap: str, linger_ms: int, max_record_bytes: int) -> AIOKafkaProducer:
+def _aiokafka_producer(bootstrap: KafkaAddress, linger_ms: int, max_record_bytes: int) -> AIOKafkaProducer:
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **client_arguments(bootstrap),
         acks="all",
         enable_idempotence=True,
         linger_ms=linger_ms,

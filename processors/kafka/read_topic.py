@@ -14,7 +14,9 @@ from aiokafka.errors import KafkaError
 from processors.engine import Record
 from processors.engine.consumer import new_consumer
 from processors.engine.errors import RecordsUnreadable
+from processors.kafka.diagnosis import connection_error
 from schemas.errors import BrokerError, SendledgerError
+from schemas.kafka_connection import KafkaAddress, client_arguments
 
 __all__ = ["AtOffset", "AtTime", "Bound", "read_record", "read_topic"]
 
@@ -39,7 +41,7 @@ class AtOffset(NamedTuple):
 Bound = AtTime | AtOffset
 
 
-async def read_record(bootstrap: str, topic: str, partition: int, offset: int) -> Record | None:
+async def read_record(bootstrap: KafkaAddress, topic: str, partition: int, offset: int) -> Record | None:
     """Return the record at a position, or None if it is no longer there. It fetches from that partition alone.
 
     Raises BrokerError; and SendledgerError if the record can't be decoded.
@@ -52,7 +54,7 @@ async def read_record(bootstrap: str, topic: str, partition: int, offset: int) -
 
 
 async def read_topic(
-    bootstrap: str,
+    bootstrap: KafkaAddress,
     topic: str,
     *,
     partition: int | None = None,
@@ -67,7 +69,7 @@ async def read_topic(
     """
     consumer = new_consumer(
         *([topic] if partition is None else []),
-        bootstrap_servers=bootstrap,
+        **client_arguments(bootstrap),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         isolation_level="read_committed",
@@ -98,26 +100,29 @@ async def read_topic(
     except RecordsUnreadable as error:
         raise SendledgerError(error.what, error.where, error.mend) from error
     except KafkaError as error:
-        raise BrokerError(
-            f"Topic {topic} can't be read: {type(error).__name__}", bootstrap, "Check that Kafka runs, and try again"
+        raise await connection_error(
+            f"Topic {topic} can't be read: {type(error).__name__}",
+            bootstrap,
+            "Check that Kafka runs, and try again",
+            error,
         ) from error
     finally:
         await consumer.stop()
 
 
-async def _partitions(bootstrap: str, topic: str) -> set[int]:
+async def _partitions(bootstrap: KafkaAddress, topic: str) -> set[int]:
     """Return the partitions of a topic. Raises BrokerError if there is none, and KafkaError if Kafka is unavailable.
 
     A consumer's request for the partitions of a missing topic would create it, where brokers allow that.
     """
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    client = AIOKafkaClient(**client_arguments(bootstrap), request_timeout_ms=_REQUEST_TIMEOUT_MS)
     try:
         await client.bootstrap()
         cluster = await client.fetch_all_metadata()
     finally:
         await client.close()
     if topic not in cluster.topics():
-        raise BrokerError(f"Kafka has no topic {topic}", bootstrap, "Run `sendledger topics`, which creates it")
+        raise BrokerError(f"Kafka has no topic {topic}", str(bootstrap), "Run `sendledger topics`, which creates it")
     return set(cluster.partitions_for_topic(topic) or ())
 
 
@@ -145,9 +150,9 @@ async def _offsets(
     return {tp: max(first[tp], min(bound.offset, end)) for tp, end in last.items()}
 
 
-def _stuck(bootstrap: str, tp: TopicPartition, offset: int) -> BrokerError:
+def _stuck(bootstrap: KafkaAddress, tp: TopicPartition, offset: int) -> BrokerError:
     return BrokerError(
         f"Kafka returns no records of topic {tp.topic}, partition {tp.partition} from offset {offset} on, and no error",
-        bootstrap,
+        str(bootstrap),
         "Check with `sendledger doctor` whether the partition has a leader, and check the broker's log",
     )

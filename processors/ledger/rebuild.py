@@ -201,7 +201,7 @@ class Rebuild:
         """
         ledger, _ = consumer_groups(self._settings.consumer_group)
         for group in (self._as_group, ledger):
-            await wait_until_caught_up(self._settings.kafka_bootstrap, [group], within_seconds=_FOR_EVER, say=say)
+            await wait_until_caught_up(self._settings.kafka, [group], within_seconds=_FOR_EVER, say=say)
         await asyncio.to_thread(Matcher(self._narrowed(self.store), Telemetry()).sweep, _SWEEP_SECONDS)
 
     def drop(self) -> None:
@@ -226,7 +226,7 @@ class Rebuild:
                 self._settings.clickhouse_database,
                 "Rebuild without options first: sendledger rebuild",
             )
-        bootstrap, ledger = self._settings.kafka_bootstrap, self._settings.consumer_group
+        bootstrap, ledger = self._settings.kafka, self._settings.consumer_group
         # Offsets first: if generation `live` is shown afterwards, it was shown when they were committed. So it has all
         # records before them.
         offsets = await committed_offsets(bootstrap, ledger, _TOPICS)
@@ -243,7 +243,7 @@ class Rebuild:
 
     async def finish(self) -> None:
         """Read the log to its present end, and store that the shown generation is complete. Raises as `switch` does."""
-        bootstrap = self._settings.kafka_bootstrap
+        bootstrap = self._settings.kafka
         await wait_until_caught_up(bootstrap, [self._as_group], within_seconds=_FOR_EVER)
         await asyncio.to_thread(generations.mark_complete, self.store)
 

@@ -128,14 +128,28 @@ def test_a_container_has_an_image_of_a_release_and_bounds(workload: Object) -> N
         assert "memory" in container["resources"]["limits"]
 
 
+def _is_own(volume: Object) -> bool:
+    """Whether it is an empty folder of the pod, of a limited size."""
+    return volume.keys() == {"name", "emptyDir"} and "sizeLimit" in volume["emptyDir"]
+
+
+def _is_secret(volume: Object) -> bool:
+    """Whether it has files of a secret that may be absent, which only the user of the pod may read."""
+    return (
+        volume.keys() == {"name", "secret"}
+        and volume["secret"]["optional"]
+        and volume["secret"]["defaultMode"] == 0o440
+    )
+
+
 @pytest.mark.parametrize("workload", pods())
 def test_what_a_container_mounts_exists_and_is_nothing_of_the_machine(workload: Object) -> None:
     volumes = {one["name"]: one for one in workload["spec"]["template"]["spec"]["volumes"]}
-    assert all(
-        volume.keys() == {"name", "emptyDir"} and "sizeLimit" in volume["emptyDir"] for volume in volumes.values()
-    )
+    assert all(_is_own(volume) or _is_secret(volume) for volume in volumes.values())
     for container in containers(workload):
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+        assert not any(_is_secret(volumes[name]) for name in writable)
         assert set(mounts.values()) == volumes.keys()
         folder = {entry["name"]: entry.get("value") for entry in container.get("env", [])}.get(f"{PREFIX}WORKER_DIR")
         assert folder is None or folder in mounts, "a worker writes there"
@@ -166,15 +180,29 @@ def test_a_program_gets_no_secret_that_it_does_not_need() -> None:
         for one in workloads(BUILT[where])
     }
     assert given == {
-        "Deployment/gateway": {"sendledger-clickhouse", "sendledger-gateway"},
-        "StatefulSet/ledger": {"sendledger-clickhouse"},
-        "StatefulSet/gate": set(),
-        "Job/topics": set(),
+        "Deployment/gateway": {"sendledger-kafka", "sendledger-clickhouse", "sendledger-gateway"},
+        "StatefulSet/ledger": {"sendledger-kafka", "sendledger-clickhouse"},
+        "StatefulSet/gate": {"sendledger-kafka"},
+        "Job/topics": {"sendledger-kafka"},
         "Job/migrate": {"sendledger-clickhouse-migrate"},
-        "Job/rebuild-fold": {"sendledger-clickhouse-migrate"},
-        "Job/rebuild-diff": {"sendledger-clickhouse-migrate"},
-        "Job/rebuild-swap": {"sendledger-clickhouse-migrate"},
+        "Job/rebuild-fold": {"sendledger-kafka", "sendledger-clickhouse-migrate"},
+        "Job/rebuild-diff": {"sendledger-kafka", "sendledger-clickhouse-migrate"},
+        "Job/rebuild-swap": {"sendledger-kafka", "sendledger-clickhouse-migrate"},
     }
+
+
+@pytest.mark.parametrize("workload", pods())
+def test_whoever_reaches_kafka_may_have_a_password_and_certificates_for_it(workload: Object) -> None:
+    reaches = "reaches-kafka" in workload["spec"]["template"]["metadata"]["labels"]
+    for container in containers(workload):
+        refers = {
+            entry["name"].removeprefix(PREFIX)
+            for entry in container.get("env", [])
+            if entry.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == "sendledger-kafka"
+        }
+        files = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "kafka-tls"}
+        assert refers == ({"KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"} if reaches else set())
+        assert files == ({"/etc/sendledger/kafka"} if reaches else set())
 
 
 # ---- who may talk to whom

@@ -205,7 +205,7 @@ command prints one object per line.
 | 0 | done |
 | 1 | no such message or group; a finding of `doctor` or `verify`; a crash; a worker that did not stop in time |
 | 2 | usage: an argument is wrong |
-| 3 | configuration: a setting is missing or wrong, a port is taken, an applied migration has changed |
+| 3 | configuration: a setting or a password is missing or wrong, a port is taken, an applied migration has changed |
 | 4 | Kafka or ClickHouse is unreachable |
 """
 

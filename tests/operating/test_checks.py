@@ -11,9 +11,10 @@ from application.checks.check import CONFIGURATION, DOWN, WRONG, Check, State, e
 from application.checks.clickhouse import _clock, _version
 from application.checks.kafka import check_topics, check_unread
 from cli.doctor.run import run_checks, text
-from processors.kafka.cluster import GroupDescription, TopicDescription
-from processors.kafka.lag import PartitionLag
+from processors.kafka.cluster import Cluster, GroupDescription, TopicDescription
+from processors.kafka.lag import Lag, PartitionLag
 from schemas.errors import ConfigError
+from schemas.kafka_connection import SaslMechanism
 from schemas.settings import Settings, TopicSettings, read
 from schemas.topics import ALL_TOPICS, SENDS_CONTENT, SENDS_REQUESTED, Topic
 
@@ -195,3 +196,21 @@ def test_without_workers_or_during_a_rebalance_no_unread_partition_is_reported(g
 def test_of_many_partitions_without_a_worker_a_few_are_named() -> None:
     check = check_unread({"ledger": GroupDescription(1, frozenset())}, [behind(n, 1) for n in range(9)])
     assert "and 4 more" in check.what
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mechanism", "state"),
+    [
+        ("SASL_PLAINTEXT", "PLAIN", State.WARN),
+        ("SASL_PLAINTEXT", "SCRAM-SHA-512", State.OK),
+        ("SASL_SSL", "PLAIN", State.OK),
+    ],
+)
+def test_a_password_that_everybody_on_the_way_can_read_is_a_warning(
+    protocol: Any, mechanism: SaslMechanism, state: State
+) -> None:
+    login = {"kafka_sasl_mechanism": mechanism, "kafka_sasl_username": "u", "kafka_sasl_password": "p"}
+    secured = read(TopicSettings, kafka_bootstrap="127.0.0.1:1", kafka_security_protocol=protocol, **login)
+    cluster = Cluster("ours", 1, supports_static_members=True, topics={}, groups={})
+    checks = kafka.checks_of(kafka.KafkaState(cluster, Lag(())), secured.kafka, ("ledger", "gate"), content_days=None)
+    assert checks[0].state is state

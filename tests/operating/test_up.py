@@ -72,3 +72,11 @@ def test_the_environment_overrides_and_of_a_dev_env_only_secrets_are_kept(tmp_pa
 def test_a_wrong_setting_of_any_program_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="SENDLEDGER_GROUP_RECORDS"):
         stack_settings(tmp_path, Ports(9000), {"SENDLEDGER_GROUP_RECORDS": "0"})
+
+
+def test_tls_and_passwords_for_the_local_kafka_are_refused_since_it_has_neither(tmp_path: Path) -> None:
+    secure = {"SENDLEDGER_KAFKA_SECURITY_PROTOCOL": "SSL"}
+    with pytest.raises(ConfigError, match=r"The local Kafka has no TLS.*KAFKA_SECURITY_PROTOCOL is set"):
+        stack_settings(tmp_path, Ports(9000), secure)
+    elsewhere = secure | {"SENDLEDGER_KAFKA_BOOTSTRAP": "kafka.example:9093"}
+    assert stack_settings(tmp_path, Ports(9000), elsewhere)["SENDLEDGER_KAFKA_SECURITY_PROTOCOL"] == "SSL"
