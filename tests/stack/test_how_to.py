@@ -180,7 +180,7 @@ def queries() -> Iterator[Any]:
         yield pytest.param(sql, id=re.sub(r"\W+", " ", sql)[:50])
 
 
-@pytest.mark.parametrize("sql", queries())
+@pytest.mark.parametrize("sql", [*queries()])
 async def test_a_dashboard_finds_rows_of_an_account_and_none_of_another(installation: Installation, sql: str) -> None:
     one = installation
     # The simulator's messages are some days old, and its addresses bounce once.
