@@ -11,7 +11,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock fmt lint type test test-fast image-check dev run pictures golden docs bench
+.PHONY: help setup lock fmt lint type test test-fast image-check dev run pictures golden docs site bench
 
 help: ## show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,10 @@ docs: setup ## regenerate the reference pages, alert rules and dashboards from t
 	$(BIN)/python -m tests.docs.generate
 	$(BIN)/python -m deploy.prometheus
 	$(BIN)/python -m deploy.grafana
+
+site: setup ## build the documentation as a site that needs no network, in build/site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -c docs . build/site
+	@echo "build/site/index.html"
 
 bench: setup ## the benchmarks, each compared with its peer
 	$(BIN)/python -m benchmarks

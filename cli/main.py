@@ -14,6 +14,7 @@ import typer
 
 from cli.commands import (
     dead_letters,
+    erasure,
     gateway,
     incident,
     messages,
@@ -42,7 +43,18 @@ app = typer.Typer(
     """,
 )
 # The order is that of `--help`.
-for commands in (stack, storage, gateway, messages, suppressions, operations, verification, recovery, simulation):
+for commands in (
+    stack,
+    storage,
+    gateway,
+    messages,
+    suppressions,
+    erasure,
+    operations,
+    verification,
+    recovery,
+    simulation,
+):
     app.add_typer(commands.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(incident.app, name="incident")

@@ -212,6 +212,13 @@ _ALL: Final = (
         "Nothing; SENDLEDGER_CONTENT_RETENTION_DAYS says how long it is kept.",
     ),
     ProblemKind(
+        "content-erased",
+        410,
+        "Content erased",
+        "The content of the message was erased, on request of the person that it was sent to or about.",
+        "Nothing: it is not stored any more. `content_erasures` in ClickHouse has who erased it, and why.",
+    ),
+    ProblemKind(
         "record-gone",
         410,
         "Record gone",

@@ -83,6 +83,16 @@ EXAMPLES: Final[dict[str, Example]] = {
             "dispatched_at": _AT,
         }
     ),
+    "ContentErased": Example(
+        {
+            "erasure_id": "0199d29b-09c0-7abc-8def-0123456789ad",
+            "message_id": _MESSAGE,
+            "account_id": _ACCOUNT,
+            "reason": "request 4711 of the client",
+            "actor": "cli:ann",
+            "at": _AT,
+        }
+    ),
     "SendgridWebhook": Example([_EVENT | _OUR_IDS], _WEBHOOK_HEADERS),
     "TwilioWebhook": Example(
         "MessageSid=SM0123456789abcdef0123456789abcdef&MessageStatus=delivered&To=%2B14155550123",

@@ -12,7 +12,15 @@ from pydantic.json_schema import models_json_schema
 
 from schemas.headers import DeadLetterHeaders, WebhookHeaders
 from schemas.policies import AccountPolicy, RecipientPreference
-from schemas.records import DeadLetterHandled, Record, SendContent, SendDecision, SendDispatched, SendRequest
+from schemas.records import (
+    ContentErased,
+    DeadLetterHandled,
+    Record,
+    SendContent,
+    SendDecision,
+    SendDispatched,
+    SendRequest,
+)
 from schemas.suppressions import SuppressionCommand, SuppressionState
 
 __all__ = ["HEADERS", "RECORDS", "definitions", "json_schemas"]
@@ -24,6 +32,7 @@ RECORDS: Final[Mapping[str, type[Record]]] = {
         SendContent,
         SendDecision,
         SendDispatched,
+        ContentErased,
         AccountPolicy,
         RecipientPreference,
         SuppressionCommand,

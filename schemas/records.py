@@ -22,6 +22,7 @@ __all__ = [
     "MAX_REQUEST_BYTES",
     "AccountId",
     "Channel",
+    "ContentErased",
     "DeadLetterHandled",
     "Id",
     "MessageId",
@@ -215,6 +216,17 @@ class SendDispatched(Record):
     def _named(self) -> "SendDispatched":
         valid_provider_id(self.provider, self.provider_message_id)
         return self
+
+
+class ContentErased(Record):
+    """The contents of a message were erased. It has none of them, and no address: this record is kept for ever."""
+
+    erasure_id: NonblankId = Field(description="The same in all records of one command")
+    message_id: MessageId
+    account_id: AccountId
+    reason: Nonblank
+    actor: Nonblank
+    at: Time
 
 
 class DeadLetterHandled(Record):

@@ -25,6 +25,7 @@ __all__ = [
     "SENDS_CONTENT",
     "SENDS_DECIDED",
     "SENDS_DISPATCHED",
+    "SENDS_ERASED",
     "SENDS_REQUESTED",
     "SUPPRESSIONS_CHANGED",
     "SUPPRESSIONS_COMMANDS",
@@ -77,6 +78,9 @@ SENDS_DECIDED = Topic("sends.decided", key="message_id", holds="SendDecision", w
 SENDS_DISPATCHED = Topic(
     "sends.dispatched", key="message_id", holds="SendDispatched", written_by="the sender that calls the provider"
 )
+SENDS_ERASED = Topic(
+    "sends.erased", key="message_id", holds="ContentErased", written_by="`sendledger erase-contents`", by_us=True
+)
 WEBHOOKS: Final = {
     provider: Topic(
         f"webhooks.{provider}",
@@ -120,6 +124,7 @@ ALL_TOPICS: Final = (
     SENDS_CONTENT,
     SENDS_DECIDED,
     SENDS_DISPATCHED,
+    SENDS_ERASED,
     *WEBHOOKS.values(),
     ACCOUNTS_POLICIES,
     RECIPIENTS_PREFERENCES,
@@ -134,6 +139,7 @@ LEDGER_INPUTS: Final = (
     SENDS_CONTENT,
     SENDS_DECIDED,
     SENDS_DISPATCHED,
+    SENDS_ERASED,
     SUPPRESSIONS_CHANGED,
     *WEBHOOKS.values(),
     SUPPRESSIONS_COMMANDS,

@@ -84,6 +84,7 @@ SUBJECTS: Final = (
     ),
     Subject("dispatches", ("provider", "provider_message_id", "account_id", "message_id")),
     Subject("contents", ("account_id", "message_id"), message="message_id"),
+    Subject("erasures", ("account_id", "message_id", "erasure_id"), message="message_id"),
     Subject("suppression_changes", ("channel", "address", "version", "scope"), main="suppressed"),
     Subject("opt_outs", ("channel", "address", "version", "scope", "group", "sender")),
     Subject("commands", ("command_id",), main="action"),

@@ -83,6 +83,8 @@ class MessageReader:
         found = await self._reads.run(principal, self._store.rows, query.sql, query.parameters)
         if not found:  # the content is written apart from the row, and its table may have a shorter retention
             raise Problem("no-content", "The content is not stored yet, or was deleted early")
+        if found[0]["erased"]:
+            raise Problem("content-erased", "The content of this message was erased on request")
         return preview.page(found[0]["html"], found[0]["text"])
 
 

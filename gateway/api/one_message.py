@@ -71,7 +71,7 @@ def _add_message_and_content(routes: APIRouter, settings: GatewaySettings, reade
             "previewMessage",
             {200: ResponseSpec("The content that was sent, as a page without scripts", media=("text/html",))},
             roles=READERS,
-            codes=(*_MESSAGE_CODES, "no-content", "content-expired"),
+            codes=(*_MESSAGE_CODES, "no-content", "content-expired", "content-erased"),
         ),
     )
     async def preview(principal: as_reader, email_id: PathId, account: OfAccount = None) -> Response:

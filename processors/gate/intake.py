@@ -32,7 +32,7 @@ from projections.suppressions.evidence import AddressEvidence, evidence_of, evid
 from projections.suppressions.rules import GateRules
 from schemas.decoding.decoders import Decode, decoders
 from schemas.decoding.gate_inputs import Command, Policy, Preference
-from schemas.decoding.sends import Content, Decision, Dispatch, Request
+from schemas.decoding.sends import Content, Decision, Dispatch, Erasure, Request
 from schemas.errors import BrokerError, RecordInvalid, RecordRefused
 from schemas.events import Parsed, Rejection
 from schemas.suppressions import SuppressionState
@@ -74,7 +74,7 @@ def internal_messages(record: Record, by_topic: Mapping[str, Decode]) -> Iterato
             yield policy_message(policy)
         case Preference() as preference:
             yield preference_message(preference)
-        case Decision() | Dispatch() | Content() | SuppressionState():
+        case Decision() | Dispatch() | Content() | Erasure() | SuppressionState():
             raise AssertionError(f"the gate does not read {record.topic}")
         case unhandled:
             assert_never(unhandled)

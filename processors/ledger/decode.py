@@ -1,8 +1,8 @@
 """Decode records of the log for the tables.
 
 In:  records of the topics in `LEDGER_INPUTS`, in any order.
-Out: a `DecodedBatch`: events of messages, orphan events, facts (requests, decisions, dispatches), contents, suppression
-states, commands, policies and preferences, and dead letters for what could not be decoded.
+Out: a `DecodedBatch`: events of messages, orphan events, facts (requests, decisions, dispatches), contents and their
+erasure, suppression states, commands, policies and preferences, and dead letters for what could not be decoded.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from projections.accounts.columns import PolicyRow, PreferenceRow
 from projections.messages.matching import ProviderId, platform_wide_event
 from schemas.decoding.decoders import OwnRecord, decoders
 from schemas.decoding.gate_inputs import Command, Policy, Preference
-from schemas.decoding.sends import Content, Decision, Dispatch, Request, event_of
+from schemas.decoding.sends import Content, Decision, Dispatch, Erasure, Request, event_of
 from schemas.errors import RecordInvalid
 from schemas.events import Event, Parsed, Rejection
 from schemas.suppressions import SuppressionState
@@ -38,6 +38,7 @@ class DecodedBatch:
     decisions: list[Decision] = field(default_factory=list)
     dispatches: list[Dispatch] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
+    erasures: list[Erasure] = field(default_factory=list)
     suppressions: list[SuppressionState] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     policies: list[PolicyRow] = field(default_factory=list)
@@ -106,6 +107,8 @@ def _add(decoded: DecodedBatch, fact: OwnRecord, value: bytes) -> None:
             decoded.dispatches.append(fact)
         case Content():
             decoded.contents.append(fact)
+        case Erasure():
+            decoded.erasures.append(fact)
         case SuppressionState():
             decoded.suppressions.append(fact)
         case Command():

@@ -29,7 +29,13 @@ from processors.ledger.disorder import Disorder, count_disorder, disorder_in
 from processors.ledger.match import Matcher
 from processors.source_positions import source_position
 from projections.accounts.columns import policies_table, preferences_table
-from projections.messages.columns import contents_table, dispatches_table, events_table, state_table
+from projections.messages.columns import (
+    contents_table,
+    dispatches_table,
+    erasures_table,
+    events_table,
+    state_table,
+)
 from projections.messages.matching import synthetic_request
 from projections.store.ports import TableStore
 from projections.suppressions.columns import changes_table, commands_table, opt_outs_table
@@ -211,7 +217,8 @@ def tables_of(decoded: DecodedBatch) -> tuple[dict[str, pa.Table], Disorder]:
         "commands": commands_table(decoded.commands),
         "policies": policies_table(decoded.policies),
         "preferences": preferences_table(decoded.preferences),
-        "contents": contents_table(decoded.contents),
+        "contents": contents_table(decoded.contents, decoded.erasures),
+        "erasures": erasures_table(decoded.erasures),
     }
     disorder = disorder_in(pa.concat_tables([named, orphans]))
     return {name: rows for name, rows in tables.items() if rows.num_rows}, disorder

@@ -32,13 +32,14 @@ from projections.messages.group_fold import fold_events
 from projections.messages.intents import intent
 from projections.messages.outcomes import CONTENT, OUTCOMES, SUB_STATUS_TYPES, WITHDRAWN, sub_status
 from schemas.decoding.addresses import address_key, domain_of
-from schemas.decoding.sends import Content, Decision, Dispatch, Request
+from schemas.decoding.sends import Content, Decision, Dispatch, Erasure, Request
 from schemas.events import Event
 
 __all__ = [
     "NO_MESSAGE",
     "contents_table",
     "dispatches_table",
+    "erasures_table",
     "events_table",
     "state_table",
     "withdrawn_state_table",
@@ -117,16 +118,35 @@ def dispatches_table(dispatches: Sequence[Dispatch]) -> pa.Table:
     )
 
 
-def contents_table(contents: Sequence[Content]) -> pa.Table:
-    """Return the rows of the table `contents`."""
+def contents_table(contents: Sequence[Content], erasures: Sequence[Erasure] = ()) -> pa.Table:
+    """Return the rows of the table `contents`.
+
+    Of several rows of a message the one received first stays, so an erasure is an empty row received in 1970: it wins
+    over the contents, whichever of the two is written later, also by a replay or a rebuild.
+    """
+    none = [""] * len(erasures)
+    start = [0] * len(erasures)
     return pa.table(
         {
-            **_keys(contents),
-            "html": pa.array([content.html for content in contents], pa.string()),
-            "text": pa.array([content.text for content in contents], pa.string()),
-            "received_at": pa.array([content.source.received_us for content in contents], _TIME),
-            "partition": pa.array([content.source.partition for content in contents], pa.uint32()),
-            "offset": pa.array([content.source.offset for content in contents], pa.uint64()),
+            **_keys([*contents, *erasures]),
+            "html": pa.array([content.html for content in contents] + none, pa.string()),
+            "text": pa.array([content.text for content in contents] + none, pa.string()),
+            "received_at": pa.array([content.source.received_us for content in contents] + start, _TIME),
+            "partition": pa.array([content.source.partition for content in contents] + start, pa.uint32()),
+            "offset": pa.array([content.source.offset for content in contents] + start, pa.uint64()),
+        }
+    )
+
+
+def erasures_table(erasures: Sequence[Erasure]) -> pa.Table:
+    """Return the rows of the table `erasures`: who erased the contents of which message, when and why."""
+    return pa.table(
+        {
+            **_keys(erasures),
+            "erasure_id": pa.array([erasure.erasure_id for erasure in erasures], pa.string()),
+            "erased_at": pa.array([erasure.erased_us for erasure in erasures], _TIME),
+            "actor": pa.array([erasure.actor for erasure in erasures], pa.string()),
+            "reason": pa.array([erasure.reason for erasure in erasures], pa.string()),
         }
     )
 
@@ -273,7 +293,7 @@ def _complements(hashes: Iterable[int]) -> list[int]:
     return [MAX_UINT64 - number for number in hashes]
 
 
-def _keys(rows: Sequence[Event | Request | Decision | Dispatch | Content]) -> Columns:
+def _keys(rows: Sequence[Event | Request | Decision | Dispatch | Content | Erasure]) -> Columns:
     return {
         "account_id": pa.array([r.account_id for r in rows], pa.string()),
         "message_id": pa.array([r.message_id for r in rows], pa.string()),

@@ -228,10 +228,11 @@ class Store:
         """Raise StoreError unless the server answers a query."""
         self.rows("SELECT 1")
 
-    def command(self, sql: str, *, database: str | None = None) -> None:
-        """Run one statement that returns no rows."""
+    def command(self, sql: str, parameters: Mapping[str, object] | None = None, *, database: str | None = None) -> None:
+        """Run one statement that returns no rows. Pass values from outside as `{name:Type}` parameters."""
+        settings = {"database": database} if database else None
         with _translated_errors(self._where):
-            self._connected().command(sql, settings={"database": database} if database else None, use_database=False)
+            self._connected().command(sql, parameters=parameters, settings=settings, use_database=False)
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Insert a `pyarrow.Table`; missing columns get their defaults. Returns when the rows are stored."""

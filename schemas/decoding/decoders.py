@@ -25,10 +25,12 @@ from schemas.decoding.sends import (
     Content,
     Decision,
     Dispatch,
+    Erasure,
     Request,
     decode_content,
     decode_decision,
     decode_dispatch,
+    decode_erasure,
     decode_request,
 )
 from schemas.errors import RecordInvalid
@@ -42,6 +44,7 @@ from schemas.topics import (
     SENDS_CONTENT,
     SENDS_DECIDED,
     SENDS_DISPATCHED,
+    SENDS_ERASED,
     SENDS_REQUESTED,
     SUPPRESSIONS_CHANGED,
     SUPPRESSIONS_COMMANDS,
@@ -50,7 +53,7 @@ from schemas.topics import (
 
 __all__ = ["Decode", "Decoded", "OwnRecord", "decoders"]
 
-OwnRecord = Request | Decision | Dispatch | Content | SuppressionState | Command | Policy | Preference
+OwnRecord = Request | Decision | Dispatch | Content | Erasure | SuppressionState | Command | Policy | Preference
 Decoded = Parsed | OwnRecord
 """What a record says. `Parsed` is a webhook's: it has its own rejections, since some of its elements may be invalid."""
 
@@ -67,6 +70,7 @@ def decoders(*, decision_days: int) -> Mapping[str, Decode]:
         SENDS_CONTENT.name: _by_value(decode_content),
         SENDS_DECIDED.name: _by_value(decode_decision),
         SENDS_DISPATCHED.name: _by_value(decode_dispatch),
+        SENDS_ERASED.name: _by_value(decode_erasure),
         ACCOUNTS_POLICIES.name: _by_value(decode_policy),
         RECIPIENTS_PREFERENCES.name: _by_value(decode_preference),
         SUPPRESSIONS_COMMANDS.name: _by_value(decode_command),

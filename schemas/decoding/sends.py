@@ -1,7 +1,8 @@
-"""Decoders of our own facts (requests, decisions, dispatches) and of message contents.
+"""Decoders of our own facts (requests, decisions, dispatches), of message contents, and of their erasure.
 
 In:  the value of one record of `sends.*`, and its source position.
-Out: a `Request`, `Decision`, `Dispatch` or `Content`; or `RecordInvalid`, whose record becomes a dead letter.
+Out: a `Request`, `Decision`, `Dispatch`, `Content` or `Erasure`; or `RecordInvalid`, whose record becomes a dead
+letter.
 
 Whether a time is ahead or too old is measured from the record's Kafka timestamp, never from a clock, so that a rebuild
 gives the same result as the first run.
@@ -26,10 +27,12 @@ __all__ = [
     "Content",
     "Decision",
     "Dispatch",
+    "Erasure",
     "Request",
     "decode_content",
     "decode_decision",
     "decode_dispatch",
+    "decode_erasure",
     "decode_request",
 ]
 
@@ -100,6 +103,18 @@ class Content(NamedTuple):
     source: SourcePosition
 
 
+class Erasure(NamedTuple):
+    """The contents of a message were erased, by whom and why. `erasure_id` is that of the command."""
+
+    account_id: str
+    message_id: str
+    erasure_id: str
+    erased_us: int
+    actor: str
+    reason: str
+    source: SourcePosition
+
+
 class _Template(msgspec.Struct, gc=False):
     id: Id
     name: str
@@ -148,6 +163,15 @@ class _Content(msgspec.Struct):
     text: str | None = None
 
 
+class _Erased(msgspec.Struct):
+    erasure_id: Id
+    message_id: str
+    account_id: Id
+    reason: str
+    actor: str
+    at: str
+
+
 class _Dispatched(msgspec.Struct):
     message_id: str
     account_id: Id
@@ -159,6 +183,7 @@ class _Dispatched(msgspec.Struct):
 _decode_request: Final = msgspec.json.Decoder(_Request).decode
 _decode_decision: Final = msgspec.json.Decoder(_Decision).decode
 _decode_content: Final = msgspec.json.Decoder(_Content).decode
+_decode_erased: Final = msgspec.json.Decoder(_Erased).decode
 _decode_dispatched: Final = msgspec.json.Decoder(_Dispatched).decode
 
 
@@ -230,6 +255,21 @@ def decode_content(value: bytes, source: SourcePosition) -> Content:
             "record_too_large", f"html and text have {size} bytes; {MAX_CONTENT_BYTES} are kept", source
         )
     return Content(account_id, message_id, html, text, source)
+
+
+@checks.decoder
+def decode_erasure(value: bytes, source: SourcePosition) -> Erasure:
+    """Return the erasure of one record of `sends.erased`. Raises RecordInvalid."""
+    raw = _decode_erased(value)
+    return Erasure(
+        account_id=checks.account_id(raw.account_id),
+        message_id=checks.message_id(raw.message_id, source),
+        erasure_id=checks.nonblank("erasure_id", checks.id_text(raw.erasure_id)),
+        erased_us=checks.time_us("at", raw.at, source),
+        actor=checks.nonblank("actor", raw.actor),
+        reason=checks.nonblank("reason", raw.reason),
+        source=source,
+    )
 
 
 def _check_requested_at(request: Request) -> None:

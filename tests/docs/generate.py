@@ -346,7 +346,7 @@ def alerts_page() -> str:
     for group, alerts in GROUPS.items():
         rows = ((f"[`{a.name}`](#{a.name.lower()})", a.severity, a.summary, _runbook(a)) for a in alerts)
         sections += [f"## {group}\n", _table(("alert", "severity", "says", "runbook"), rows)]
-        sections += [f"### {a.name}\n\n{_lasting(a)}\n\n```\n{a.expr}\n```\n" for a in alerts]
+        sections += [f"### {a.name}\n\n{_lasting(a)}\n\n```promql\n{a.expr}\n```\n" for a in alerts]
     return _page(_ALERTS, *sections)
 
 

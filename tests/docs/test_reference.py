@@ -236,7 +236,7 @@ def test_the_settings_page_is_where_the_error_says() -> None:
     assert (ROOT / page).exists()
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "adr").glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "adr").glob("[0-9]*.md")), ids=lambda page: page.stem)
 def test_a_decision_has_its_form_and_at_most_two_pages(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     headings = [heading.lower() for heading in _HEADING.findall(text)][1:]

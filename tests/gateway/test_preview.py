@@ -11,7 +11,7 @@ from gateway.api.preview import page
 from projections.messages.columns import contents_table, events_table, state_table
 from projections.store import Store
 from schemas.decoding.ids import uuid7
-from schemas.decoding.sends import Content
+from schemas.decoding.sends import Content, Erasure
 from schemas.decoding.times import DAY_US
 from tests.building import a_request, a_source_position
 from tests.fakes import FakeKafka
@@ -21,9 +21,9 @@ from tests.stores import fresh_store
 pytestmark = pytest.mark.clickhouse
 
 NOW_US = time.time_ns() // 1000
-HTML, TEXT, BARE, OLD, LATE = (uuid7(NOW_US - days * DAY_US, uuid4().bytes) for days in (1, 2, 3, 31, 4))
-"""Messages with HTML, with text alone, without a content, with one that is older than it is kept, and with one that is
-told of, but not stored yet.
+HTML, TEXT, BARE, OLD, LATE, ERASED = (uuid7(NOW_US - days * DAY_US, uuid4().bytes) for days in (1, 2, 3, 31, 4, 5))
+"""Messages with HTML, with text alone, without a content, with one that is older than it is kept, with one that is
+told of, but not stored yet, and with one that was erased.
 """
 SENT = "<p>Grüße</p><script>alert(1)</script><img src=https://example.com/pixel>"
 
@@ -31,10 +31,18 @@ SENT = "<p>Grüße</p><script>alert(1)</script><img src=https://example.com/pixe
 @pytest.fixture(scope="module")
 def store(clickhouse_url: str) -> Iterator[Store]:
     with fresh_store(clickhouse_url) as store:
-        for message_id, html, text in ((HTML, SENT, "Grüße"), (TEXT, "", "<b>1 < 2</b>\n"), (OLD, SENT, "")):
+        for message_id, html, text in (
+            (HTML, SENT, "Grüße"),
+            (TEXT, "", "<b>1 < 2</b>\n"),
+            (OLD, SENT, ""),
+            (ERASED, SENT, ""),
+        ):
             content = Content("acme", message_id, html, text, a_source_position(topic="sends.content"))
             store.insert("contents", contents_table([content]))
             store.insert("message_state", state_table(events_table([]), contents=[content]))
+        source = a_source_position(topic="sends.erased")
+        erasure = Erasure("acme", ERASED, "e1", NOW_US, "cli:ann", "request 4711", source)
+        store.insert("contents", contents_table([], [erasure]))
         late = Content("acme", LATE, SENT, "", a_source_position(topic="sends.content"))
         store.insert("message_state", state_table(events_table([]), contents=[late]))
         request = a_request(account_id="acme", message_id=BARE)
@@ -71,6 +79,7 @@ async def test_text_is_shown_as_text(client: httpx.AsyncClient) -> None:
     [
         pytest.param(BARE, 404, "no-content", id="it never had one"),
         pytest.param(LATE, 404, "no-content", id="it is not stored yet"),
+        pytest.param(ERASED, 410, "content-erased", id="it was erased"),
         pytest.param(OLD, 410, "content-expired", id="it has expired, though the table still has it"),
         pytest.param(uuid7(NOW_US, bytes(10)), 404, "no-such-message", id="no message"),
         pytest.param("17", 404, "no-such-message", id="no id"),
@@ -100,5 +109,6 @@ async def test_an_item_links_to_what_can_be_shown(client: httpx.AsyncClient) -> 
         BARE: False,
         OLD: False,
         LATE: True,
+        ERASED: True,
     }
     assert (await client.get(links[HTML])).content == SENT.encode()

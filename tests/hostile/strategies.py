@@ -194,6 +194,7 @@ GOOD: Final[Mapping[str, dict[str, Any]]] = {
         "sends.content": "SendContent",
         "sends.decided": "SendDecision",
         "sends.dispatched": "SendDispatched",
+        "sends.erased": "ContentErased",
         "accounts.policies": "AccountPolicy",
         "recipients.preferences": "RecipientPreference",
         "suppressions.commands": "SuppressionCommand",

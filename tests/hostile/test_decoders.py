@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.decoding.gate_inputs import decode_command, decode_policy, decode_preference
-from schemas.decoding.sends import decode_content, decode_decision, decode_dispatch, decode_request, event_of
+from schemas.decoding.sends import (
+    decode_content,
+    decode_decision,
+    decode_dispatch,
+    decode_erasure,
+    decode_request,
+    event_of,
+)
 from schemas.errors import RecordInvalid
 from schemas.events import SourcePosition
 from tests.building import a_source_position
@@ -23,6 +30,7 @@ DECODERS: Final[Mapping[str, Decode]] = {
     "sends.content": decode_content,
     "sends.decided": decode_decision,
     "sends.dispatched": decode_dispatch,
+    "sends.erased": decode_erasure,
     "accounts.policies": decode_policy,
     "recipients.preferences": decode_preference,
     "suppressions.commands": decode_command,

@@ -344,7 +344,13 @@ class TestUsers:
         assert httpx.post(guarded.url, headers=headers, params=arguments, content="SELECT 1").text == "1\n"
 
     @pytest.mark.parametrize(
-        "sql", ["INSERT INTO t VALUES (3)", "INSERT INTO t FORMAT CSV\n3", "DROP TABLE t", "SET readonly = 0"]
+        "sql",
+        ["INSERT INTO t VALUES (3)", "INSERT INTO t FORMAT CSV\n3", "DROP TABLE t", "SET readonly = 0"]
+        + [
+            "BACKUP TABLE t TO File('one')",
+            "/* */ restore TABLE t FROM File('one')",
+            "BACKUP TABLE t TO Memory('one')",
+        ],
     )
     def test_a_reader_changes_nothing(self, ask: Ask, sql: str) -> None:
         assert ask("reader", "r", sql).headers["X-ClickHouse-Exception-Code"] == "164"

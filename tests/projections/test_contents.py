@@ -8,7 +8,7 @@ import pytest
 from projections.messages.columns import contents_table, events_table, state_table
 from projections.store import Store, migrate
 from schemas.decoding.ids import uuid7
-from schemas.decoding.sends import Content
+from schemas.decoding.sends import Content, Erasure
 from schemas.decoding.times import DAY_US
 from tests.building import ACCOUNT, NOW_US, a_source_position
 
@@ -40,6 +40,23 @@ def test_of_two_contents_the_one_received_first_stays(store: Store, *, reverse: 
     ]
     write(store, *(reversed(contents) if reverse else contents))
     assert stored(store, message_id) == {message_id: "first"}
+
+
+@pytest.mark.parametrize("order", ["erased after it was stored", "erased before", "stored again by a replay"])
+def test_an_erased_content_is_hidden_in_every_order_and_gone_after_a_merge(store: Store, order: str) -> None:
+    message_id = uuid7(time.time_ns() // 1000, uuid4().bytes)
+    told = Content(ACCOUNT, message_id, "<p>hi</p>", "", a_source_position(topic="sends.content", received_us=NOW_US))
+    source = a_source_position(topic="sends.erased", received_us=NOW_US + DAY_US)
+    erasure = contents_table([], [Erasure(ACCOUNT, message_id, "e1", NOW_US + DAY_US, "cli:ann", "4711", source)])
+    if order != "erased before":
+        write(store, told)
+    store.insert("contents", erasure)
+    if order != "erased after it was stored":
+        write(store, told)
+    assert stored(store, message_id) == {message_id: ""}
+    store.command("OPTIMIZE TABLE contents FINAL", database=store.tables)
+    left = store.tuples("SELECT html FROM contents WHERE message_id = {id:UUID}", {"id": message_id})
+    assert [*map(tuple, left)] == [("",)]
 
 
 def test_a_content_expires_and_has_content_stays_true(store: Store) -> None:

@@ -171,7 +171,7 @@ class Refusing(Store):
     def insert(self, table: str, rows: object) -> None:
         pass
 
-    def command(self, sql: str, *, database: str | None = None) -> None:
+    def command(self, sql: str, parameters: object = None, *, database: str | None = None) -> None:
         if sql.startswith("CREATE TABLE IF NOT EXISTS holders"):
             raise StoreRefused("ClickHouse refuses: Code: 62", "http://clickhouse:8123", "Mend the statement")
 

@@ -117,7 +117,7 @@ class TestAsyncApi:
 
     def test_topics_that_we_write_are_sent_and_the_rest_received(self) -> None:
         sent = {name.removeprefix("send.") for name in DOCUMENT["operations"] if name.startswith("send.")}
-        ours = {"gate", "gateway", "any processor", "`sendledger dead-letters`, gateway"}
+        ours = {"gate", "gateway", "any processor", "`sendledger dead-letters`, gateway", "`sendledger erase-contents`"}
         assert sent == {topic.name for topic in topics.ALL_TOPICS if topic.written_by in ours}
 
     def test_a_message_has_its_schema_its_headers_and_its_key(self) -> None:

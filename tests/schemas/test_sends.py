@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.decoding.ids import uuid7
-from schemas.decoding.sends import decode_content, decode_decision, decode_dispatch, decode_request, event_of
+from schemas.decoding.sends import (
+    decode_content,
+    decode_decision,
+    decode_dispatch,
+    decode_erasure,
+    decode_request,
+    event_of,
+)
 from schemas.decoding.times import DAY_US, rfc3339
 from schemas.errors import RecordInvalid
 from schemas.events import SourcePosition
 from schemas.providers import ADAPTERS
 from schemas.providers.provider_ids import sendgrid_id_key, sendgrid_id_of_event
-from schemas.records import Record, SendDecision, SendDispatched, SendRequest
+from schemas.records import ContentErased, Record, SendDecision, SendDispatched, SendRequest
 
 NOW_US = 1_780_000_000_000_000
 SOURCE = SourcePosition("sends.requested", 0, 7, NOW_US)
@@ -57,6 +64,14 @@ DISPATCHED: dict[str, Any] = {
     "provider": "sendgrid",
     "provider_message_id": "abc.filter0001",
     "dispatched_at": rfc3339(NOW_US),
+}
+ERASED: dict[str, Any] = {
+    "erasure_id": "e1",
+    "message_id": REQUEST["message_id"],
+    "account_id": "acme",
+    "reason": "request 4711",
+    "actor": "cli:ann",
+    "at": rfc3339(NOW_US),
 }
 
 
@@ -273,6 +288,12 @@ def test_model_and_decoder_accept_the_same_dispatches(record: dict[str, Any]) ->
     assert accepted == model_accepts(SendDispatched, record)
 
 
+@given(_nearly(ERASED))
+def test_model_and_decoder_accept_the_same_erasures(record: dict[str, Any]) -> None:
+    accepted = decoder_accepts(lambda value: decode_erasure(value, SOURCE), record)
+    assert accepted == model_accepts(ContentErased, record)
+
+
 @given(_nearly(FULL))
 def test_model_and_decoder_read_the_same_values(record: dict[str, Any]) -> None:
     if not model_accepts(SendRequest, record):
@@ -343,16 +364,19 @@ def test_a_request_is_made_within_a_day_of_its_id(offset_us: int, valid: bool) -
         assert caught.value.detail == "requested_at: is more than a day from the time of the message_id"
 
 
-@pytest.mark.parametrize("record", [DECISION, DISPATCHED, {"text": "Hi"}], ids=["decision", "dispatch", "content"])
+@pytest.mark.parametrize(
+    "record", [DECISION, DISPATCHED, ERASED, {"text": "Hi"}], ids=["decision", "dispatch", "erasure", "content"]
+)
 def test_the_time_in_an_id_is_no_more_than_a_day_ahead_in_any_record(record: dict[str, Any]) -> None:
     at_us = NOW_US - 2 * DAY_US
     late = SOURCE._replace(received_us=at_us)
     said = {"message_id": REQUEST["message_id"], "account_id": "acme"} | record
-    said |= {name: rfc3339(at_us) for name in ("decided_at", "dispatched_at") if name in said}
+    said |= {name: rfc3339(at_us) for name in ("decided_at", "dispatched_at", "at") if name in said}
     read: Callable[[bytes, SourcePosition], Any] = {
         "decided_at": decode_decision,
         "dispatched_at": decode_dispatch,
-    }.get(next((name for name in said if name.endswith("_at")), ""), decode_content)
+        "at": decode_erasure,
+    }.get(next((name for name in said if name == "at" or name.endswith("_at")), ""), decode_content)
     with pytest.raises(RecordInvalid, match="ahead"):
         read(orjson.dumps(said), late)
 

@@ -19,7 +19,7 @@ from schemas.events import Headers, SourcePosition
 from schemas.providers import ADAPTERS, sendgrid
 from schemas.topics import ALL_TOPICS, DEAD_LETTERS, DEAD_LETTERS_HANDLED, WEBHOOKS
 from tests.schemas.test_gate_inputs import COMMAND, POLICY, PREFERENCE
-from tests.schemas.test_sends import DECISION, DISPATCHED, FULL, NOW_US, SOURCE
+from tests.schemas.test_sends import DECISION, DISPATCHED, ERASED, FULL, NOW_US, SOURCE
 
 Decode = Callable[[bytes, SourcePosition], Any]
 STATE: dict[str, Any] = {
@@ -44,6 +44,7 @@ DECODERS: dict[str, tuple[dict[str, Any], Decode]] = {
         "sends.decided": DECISION,
         "sends.dispatched": DISPATCHED,
         "sends.content": {"message_id": FULL["message_id"], "account_id": "acme", "text": "Hi"},
+        "sends.erased": ERASED,
         "accounts.policies": POLICY,
         "recipients.preferences": PREFERENCE,
         "suppressions.commands": COMMAND,

@@ -34,6 +34,8 @@ _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSO
 # The engine's default is on: it batches the rows of several inserts, but our writers send batches already.
 _DEFAULTS = {"async_insert": "0"}
 _APPEND_BYTES = 1 << 20
+# A folder below the data: BACKUP writes to no other. The engine takes its configuration with the path.
+_CONFIGURATION = "?backups.allowed_path=backups"
 _SETTING_NAME = re.compile(r"\w+")
 _SESSION_SECONDS = 60.0
 _MOST_SESSION_SECONDS = 3600.0
@@ -95,9 +97,10 @@ class Engine:
     def __init__(self, path: Path, users: Users) -> None:
         self._lock = _lock_path(path)
         self._path = str(path)
+        self._target = self._path + _CONFIGURATION
         self._users = users
         try:
-            self._root: Connection = chdb.connect(self._path)  # keeps the engine open between requests
+            self._root: Connection = chdb.connect(self._target)  # keeps the engine open between requests
         except RuntimeError as error:
             raise ConfigError(
                 what=f"chDB can't open its data: {error}",
@@ -133,6 +136,8 @@ class Engine:
             user.check_statement(statement.masked)
             if not statement.is_harmless:
                 _refuse_write_in_get(request)
+            if statement.is_backup:
+                _refuse_backup_by_reader(request, user)
             connection = stack.enter_context(self._connection(request, user, statement))
             answer = self._query(request, stack, connection, statement)
         except BaseException:
@@ -206,7 +211,7 @@ class Engine:
             connection.close()
 
     def _open(self, user: User, readonly: int) -> Connection:
-        connection = chdb.connect(self._path)
+        connection = chdb.connect(self._target)
         _set(connection, {**_DEFAULTS, **user.settings, "readonly": str(readonly)})
         return connection
 
@@ -261,6 +266,12 @@ def _refuse_write_in_get(request: QueryRequest) -> None:
     """Refuse a write by GET in a session: only a connection of its own can be made read-only for a request."""
     if request.method == "GET" and request.arguments.get("session_id"):
         raise ClickHouseError(164, "READONLY", "Cannot execute query in readonly mode: a GET in a session only reads")
+
+
+def _refuse_backup_by_reader(request: QueryRequest, user: User) -> None:
+    """Refuse BACKUP and RESTORE where a write is refused: for the engine itself they are none."""
+    if user.readonly or request.method == "GET":
+        raise ClickHouseError(164, "READONLY", "Cannot execute query in readonly mode: BACKUP and RESTORE write")
 
 
 def _refuse_pinned(user: User, settings: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ _FORMAT = re.compile(r"\sformat\s+(\w+)\s*(?:settings\s[^;]*)?;?\s*\Z", re.I)
 _READ = re.compile(r"[\s(]*(?:select|with)\b", re.I)
 _HARMLESS = re.compile(r"[\s(]*(?:select|with|show|describe|desc|exists|explain|set|use)\b", re.I)
 _WRITES = re.compile(r"\b(?:insert\s+into|into\s+outfile)\b", re.I)
+_BACKUP = re.compile(r"[\s(]*(?:backup|restore)\b", re.I)
 _SET = re.compile(r"\s*set\s", re.I)
 _USE = re.compile(r"\s*use\s", re.I)
 
@@ -103,6 +104,10 @@ class Statement:
     def is_harmless(self) -> bool:
         """Whether it certainly writes nothing: it begins like a read or SET, and contains no insert."""
         return bool(_HARMLESS.match(self.masked)) and not _WRITES.search(self.masked)
+
+    @property
+    def is_backup(self) -> bool:
+        return bool(_BACKUP.match(self.masked))
 
     @property
     def sets(self) -> bool:
