@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy.local.kafka import answers_metadata
 from tests.engine.processes import ROOT
 from tests.local.ports import free_port_base
+from tests.local.waiting import PATIENCE_SECONDS
 
 
 class PrivateBroker:
@@ -28,7 +29,7 @@ class PrivateBroker:
             "--port", str(self.port), "--controller-port", str(self.controller_port),
             cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not await answers_metadata(self.port):  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.1)
 
