@@ -23,7 +23,7 @@ from schemas.kafka_connection import KafkaAddress, KafkaConnection, client_argum
 
 __all__ = ["connection_error"]
 
-_WITHIN_SECONDS: Final = 5.0
+_WITHIN_SECONDS: Final = 10.0
 _MOST_SERVERS: Final = 12
 _CA_ERRORS: Final = frozenset({2, 18, 19, 20, 21})  # X509_V_ERR_…: no issuer found, or one that is not trusted
 _NAME_ERRORS: Final = frozenset({62, 63, 64})  # host name, email, IP address
@@ -73,6 +73,8 @@ async def _probe(connection: KafkaConnection, host: str, port: int) -> _Finding 
     try:
         async with asyncio.timeout(_WITHIN_SECONDS):
             return await _brokers(host, port, arguments)
+    except TimeoutError:
+        return ()  # a server that does not answer says nothing about our settings
     except (*_CONNECTION_ERRORS, ValueError) as error:  # ValueError: an answer to SCRAM that does not fit
         # TLS first: an SSLCertVerificationError is a ValueError as well.
         return _of_tls(error) or _of_login(connection, error) or await _of_protocol(connection, host, port)
