@@ -21,12 +21,16 @@ def migrate(as_json: AsJson = False) -> None:
     from cli.output import show
     from cli.stores import open_store
     from projections.store import migrate as migrations
+    from projections.store import retention
     from schemas.settings import MigrateSettings
 
     settings = settings_from_env(MigrateSettings)
     with open_store(settings, timeout_seconds=600) as store:  # changing a large table can take long
         done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]
-        if migrations.set_content_retention(store, settings.content_retention_days):
+        if retention.set_retention(store, settings.retention_days):
+            days = f"{settings.retention_days} days" if settings.retention_days else "for ever"
+            done.append({"applied": "retention", "name": f"messages: {days}"})
+        if retention.set_content_retention(store, settings.content_retention_days):
             done.append({"applied": "retention", "name": f"contents: {settings.content_retention_days} days"})
     show(done, as_json=as_json, none="Nothing to apply.")
 
