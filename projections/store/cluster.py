@@ -5,7 +5,7 @@ Out: the statements that create the same on all servers.
 
 Each table has a part on every shard, in the database `…_g1_local`, replicated by the shard's servers, and a Distributed
 table of the same name in `…_g1`, which all queries and inserts use. Rows that are merged with each other are on one
-shard (`PLACEMENT`): FINAL and the engines merge rows only within a shard. docs/adr/0022-clickhouse-on-a-cluster.md.
+shard (`PLACEMENT`): FINAL and the engines merge rows only within a shard. docs/adr/0021-retention-cluster-roles.md.
 """
 
 import re

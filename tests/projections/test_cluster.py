@@ -9,10 +9,7 @@ The engine of the tests has no second server, no Keeper and no `ON CLUSTER`. So 
 - by the parser: each statement as it is sent.
 """
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +23,7 @@ from projections.store import Store, generations, migrate, retention
 from projections.store.cluster import EVERYWHERE, MATCHING, PLACEMENT, READING, WRITING, Cluster
 from schemas.errors import ConfigError
 from tests.ledger.test_replay import in_turn, rows_of, simulated
+from tests.projections.own_engine import results
 from tests.projections.test_retention import DAYS, OLD_US, differences
 from tests.stores import a_store, drop
 
@@ -193,13 +191,16 @@ async def test_the_same_log_gives_the_same_rows_through_distributed_tables(shard
     drop(plain)
 
 
+SHARD: Final = "<shard><replica><host>127.0.0.1</host><port>1</port></replica></shard>"
+SERVER: Final = f"<clickhouse><remote_servers><both>{SHARD}{SHARD}</both></remote_servers></clickhouse>"
+
+
 def errors_of_two_shards(folder: Path, settings: Any, queries: list[str]) -> dict[str, str]:
     """What each query fails with on a cluster of two shards that do not answer."""
     created = [_unreplicated(one) for one in on_cluster(defined()) if not one.startswith("INSERT")]
-    given = {"folder": str(folder), "settings": settings, "statements": [*created, f"USE {DATABASE}", *queries]}
-    program = [sys.executable, "-m", "tests.projections.two_shards"]
-    done = subprocess.run(program, input=json.dumps(given), capture_output=True, text=True, check=True)
-    errors = json.loads(done.stdout)
+    # The files name no database, as they do on one server.
+    in_database = [*created[:5], f"USE {DATABASE}", *created[5:], *queries]
+    errors = [error for error, _ in results(folder, {"server.xml": SERVER}, in_database, settings)]
     assert errors[: -len(queries)] == [""] * (len(created) + 1)
     return dict(zip(queries, errors[-len(queries) :], strict=True))
 

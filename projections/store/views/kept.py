@@ -1,4 +1,4 @@
-"""The SQL of what is still shown under `SENDLEDGER_RETENTION_DAYS`: docs/adr/0021-retention-and-clusters.md.
+"""The SQL of what is still shown under `SENDLEDGER_RETENTION_DAYS`: docs/adr/0021-retention-cluster-roles.md.
 
 ClickHouse deletes expired rows table by table, when it merges parts. So every query that shows messages or their events
 also has a condition on Date Sent, which hides all rows of a message at the same moment, before any of them is deleted.
