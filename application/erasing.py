@@ -143,7 +143,7 @@ def _erase_in(store: Store, prepared: PreparedErasures) -> set[str]:
         store.insert("contents", contents_table([], chunk))
         if found:
             statement = delete_erased(prepared.account, sorted(found))
-            store.command(statement.sql, statement.parameters, database=store.tables)
+            store.define(statement.sql, statement.parameters)
         held |= found
     return held
 

@@ -179,7 +179,8 @@ def _kind(one: Generation, pointer: Pointer | None) -> str:
 
 
 def _views(settings: StoreSettings) -> Store:
-    return Store(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
+    url = settings.clickhouse_url.get_secret_value()
+    return Store(url, database=settings.clickhouse_database, cluster=settings.clickhouse_cluster)
 
 
 def say(text: str) -> None:

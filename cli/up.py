@@ -28,7 +28,7 @@ from gateway.access import READERS
 from gateway.console.one_time import leave_code
 from gateway.tokens import issue
 from processors.kafka.topics import create_topics
-from projections.store import DATABASE, migrate
+from projections.store import DATABASE, migrate, retention
 from projections.store.generations import ShownStore
 from schemas.errors import ConfigError
 from schemas.settings import (
@@ -118,9 +118,14 @@ async def _start(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str],
     await supervisor.start()
     topics = read(TopicSettings, kafka_bootstrap=env[PREFIX + "KAFKA_BOOTSTRAP"])
     await create_topics(topics)
-    store = ShownStore(env[PREFIX + "CLICKHOUSE_URL"], database=env[PREFIX + "CLICKHOUSE_DATABASE"])
+    store = ShownStore(
+        env[PREFIX + "CLICKHOUSE_URL"],
+        database=env[PREFIX + "CLICKHOUSE_DATABASE"],
+        cluster=env[PREFIX + "CLICKHOUSE_CLUSTER"],
+    )
     await asyncio.to_thread(migrate.apply, store)
-    await asyncio.to_thread(migrate.set_content_retention, store, topics.content_retention_days)
+    await asyncio.to_thread(retention.set_retention, store, int(env[PREFIX + "RETENTION_DAYS"]))
+    await asyncio.to_thread(retention.set_content_retention, store, topics.content_retention_days)
     store.close()
     _write(data_dir / "dev.env", env)
     for part in _programs(env, demo=demo):

@@ -48,6 +48,7 @@ async def serve(settings: GatewaySettings, *, only: Only | None = None) -> int:
     store = ShownStore(
         settings.clickhouse_url.get_secret_value(),
         database=settings.clickhouse_database,
+        cluster=settings.clickhouse_cluster,
         timeout_seconds=_STORE_SECONDS,
         max_execution_seconds=_STORE_SECONDS,
     )

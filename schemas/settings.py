@@ -39,6 +39,7 @@ __all__ = [
     "SimulatorSettings",
     "StoreSettings",
     "SweepSettings",
+    "TableRetentionSettings",
     "TokenSettings",
     "TopicSettings",
     "TracingSettings",
@@ -72,6 +73,12 @@ class StoreSettings(Settings):
     )
     clickhouse_database: str = Field(
         "sendledger", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The ClickHouse database"
+    )
+    clickhouse_cluster: str = Field(
+        "",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,63})?$",
+        description="The name of the cluster in ClickHouse's configuration, on which tables are sharded and replicated;"
+        " empty for one server",
     )
 
 
@@ -145,6 +152,16 @@ class RetentionSettings(Settings):
     )
 
 
+class TableRetentionSettings(RetentionSettings):
+    """How long ClickHouse keeps messages and contents."""
+
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        0,
+        description="Days for which messages and their events are shown in ClickHouse, after which they are deleted; 0"
+        " for ever. `sendledger migrate` sets it. Suppressions stay, and Kafka's topics are not affected",
+    )
+
+
 class TopicSettings(BrokerSettings, RetentionSettings):
     """How `sendledger topics` creates topics."""
 
@@ -154,7 +171,7 @@ class TopicSettings(BrokerSettings, RetentionSettings):
     )
 
 
-class MigrateSettings(StoreSettings, RetentionSettings):
+class MigrateSettings(StoreSettings, TableRetentionSettings):
     """`sendledger migrate`."""
 
 
@@ -248,7 +265,7 @@ class LedgerSettings(StoreSettings, GroupSettings, SweepSettings, DecisionSettin
     )
 
 
-class RebuildSettings(LedgerSettings, RetentionSettings):
+class RebuildSettings(LedgerSettings, TableRetentionSettings):
     """`sendledger rebuild`."""
 
 

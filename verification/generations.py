@@ -55,6 +55,9 @@ class Subject:
     memory at once."""
     message: str = ""
     """The column with the message id. Of a part of the messages, only their rows are compared. Blank: all rows."""
+    expires: str = ""
+    """The time by which rows expire under the retention (SQL). Expired rows are not compared: ClickHouse deletes them
+    some time later."""
     may_have_more: bool = False
     """Whether extra rows of the first generation are not counted: an index may have old entries, which do no harm."""
 
@@ -62,9 +65,16 @@ class Subject:
 _NOT_WITHDRAWN: Final = "link != 'withdrawn'"
 """Leaves out events that were matched to a message and withdrawn from it: whether there are any depends on the order in
 which records were read."""
+_OF_ID: Final = "UUIDv7ToDateTime(message_id, 'UTC')"
 SUBJECTS: Final = (
     Subject(
-        "messages", ("account_id", "email_id"), main="status", is_table=False, months="date_sent", message="email_id"
+        "messages",
+        ("account_id", "email_id"),
+        main="status",
+        is_table=False,
+        months="date_sent",
+        message="email_id",
+        expires="date_sent",
     ),
     Subject("suppressions", ("channel", "address", "scope"), main="suppressed", is_table=False),
     Subject(
@@ -73,25 +83,48 @@ SUBJECTS: Final = (
         main="type",
         where=_NOT_WITHDRAWN,
         message="message_id",
+        expires="sent_at",
     ),
-    Subject("orphans", ("provider", "provider_message_id", "event_id"), main="type", ignored=("stored_at",)),
+    Subject(
+        "orphans",
+        ("provider", "provider_message_id", "event_id"),
+        main="type",
+        ignored=("stored_at",),
+        expires="received_at",
+    ),
     Subject(
         "bounces",
         ("account_id", "channel", "address", "message_id", "event_id"),
         main="type",
         where=_NOT_WITHDRAWN,
         message="message_id",
+        expires=_OF_ID,
     ),
-    Subject("dispatches", ("provider", "provider_message_id", "account_id", "message_id")),
-    Subject("contents", ("account_id", "message_id"), message="message_id"),
+    Subject("dispatches", ("provider", "provider_message_id", "account_id", "message_id"), expires=_OF_ID),
+    Subject("contents", ("account_id", "message_id"), message="message_id", expires="sent_at"),
     Subject("erasures", ("account_id", "message_id", "erasure_id"), message="message_id"),
     Subject("suppression_changes", ("channel", "address", "version", "scope"), main="suppressed"),
     Subject("opt_outs", ("channel", "address", "version", "scope", "group", "sender")),
     Subject("commands", ("command_id",), main="action"),
     Subject("policies", ("account_id",)),
     Subject("preferences", ("account_id", "recipient_kind", "recipient_id")),
-    Subject("holders", ("known_by", "account_id", "message_id"), message="message_id", may_have_more=True),
+    Subject(
+        "holders",
+        ("known_by", "account_id", "message_id"),
+        message="message_id",
+        expires=_OF_ID,
+        may_have_more=True,
+    ),
     Subject("addressees", ("account_id", "channel", "address"), may_have_more=True),
+    Subject(
+        "evidence",
+        ("event_id", "account_id", "message_id"),
+        main="type",
+        where=_NOT_WITHDRAWN,
+        # Of a part of the messages, only evidence of no message and of these is written.
+        message="message_id",
+        expires="received_at",
+    ),
     # Deleted after eight days, by whole days: the first generation may still have older rows. `has_message` becomes 1
     # in one generation earlier than in the other, when an orphan finds its message.
     Subject(
@@ -103,7 +136,8 @@ SUBJECTS: Final = (
     ),
 )
 """Every table that is made of the log; a test compares them with the migrations. Left out are `message_state`, whose
-values the view `messages` shows, and `recent_orphans`, a list of events to match again."""
+values the view `messages` shows; `recent_orphans`, a list of events to match again; and `withdrawn_addressees`, since
+which events are matched and withdrawn depends on the order in which records were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +197,8 @@ class _Comparing:
         self._where = f"({subject.where})"
         if subject.message and not of.part.is_whole:
             self._where += f" AND ({of.part.condition(subject.message)})"
+        if subject.expires:
+            self._where += f" AND ({subject.expires} >= toDateTime64('{self._kept_since()}', 6, 'UTC'))"
         self._columns = self._common_columns()
         self._key = f"cityHash64(tuple({', '.join(subject.key)}))"
         self._hash = f"cityHash64(tuple({', '.join(self._columns)}))"
@@ -181,6 +217,11 @@ class _Comparing:
         if before is not None and found.keys:
             found.samples = self._samples([*found.keys][:_SAMPLES], found)
         return found
+
+    def _kept_since(self) -> str:
+        """Return from which time both generations show messages."""
+        both = " UNION ALL ".join(f"SELECT since FROM {database}.kept" for database in self._databases)
+        return str(self._store.tuples(f"SELECT toString(max(since)) FROM ({both})")[0][0])
 
     def _common_columns(self) -> list[str]:
         rows = self._store.tuples(

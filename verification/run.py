@@ -46,7 +46,8 @@ async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds:
     )
     if behind:
         return [Difference("lag", f"after {timeout_seconds:g} s", "records of before the call", 0, behind)]
-    store = ShownStore(settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
+    url = settings.clickhouse_url.get_secret_value()
+    store = ShownStore(url, database=settings.clickhouse_database, cluster=settings.clickhouse_cluster)
     try:
         found = await _compare(store, settings.kafka, document, as_of_us)
         if found:

@@ -24,11 +24,16 @@ def check(settings: StoreSettings, timeout_seconds: int = _TIMEOUT_SECONDS) -> l
     url = settings.clickhouse_url.get_secret_value()
     try:
         where = _where(url)
-        server = Store(url, database="system", timeout_seconds=timeout_seconds)
+        server = Store(url, database="system", cluster=settings.clickhouse_cluster, timeout_seconds=timeout_seconds)
     except (ConfigError, ValueError):  # the error's text may contain a part of the password
         mend = f"give {_SETTING} as http://user:password@host:8123; percent-encode special characters in the password"
         return _skip_others(fail("clickhouse", "its address is not valid", mend, CONFIGURATION))
-    store = ShownStore(url, database=settings.clickhouse_database, timeout_seconds=timeout_seconds)
+    store = ShownStore(
+        url,
+        database=settings.clickhouse_database,
+        cluster=settings.clickhouse_cluster,
+        timeout_seconds=timeout_seconds,
+    )
     try:
         version = health.version(server)
         return [
@@ -114,7 +119,7 @@ def _database(server: Store, store: Store) -> list[Check]:
     return [
         there,
         _run_safely("migrations", lambda: _migrations(store)),
-        _run_safely("parts", lambda: _parts(server, store.tables)),
+        _run_safely("parts", lambda: _parts(server, store.stored_tables)),
     ]
 
 

@@ -1,5 +1,7 @@
 """`migrate` and `topics`: ClickHouse's tables and Kafka's topics."""
 
+from typing import Annotated
+
 import typer
 
 from cli.options import AsJson
@@ -13,7 +15,15 @@ app = typer.Typer()
 
 
 @app.command()
-def migrate(as_json: AsJson = False) -> None:
+def migrate(
+    roles: Annotated[
+        bool, typer.Option("--roles", help="Only print the SQL of roles, quotas and row policies; run nothing")
+    ] = False,
+    account: Annotated[
+        list[str] | None, typer.Option(help="With --roles: an account whose dashboards get a role; may be repeated")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Migrate the database to the newest version; safe to repeat, and to run concurrently.
 
     Example: sendledger migrate
@@ -21,12 +31,21 @@ def migrate(as_json: AsJson = False) -> None:
     from cli.output import show
     from cli.stores import open_store
     from projections.store import migrate as migrations
+    from projections.store import retention
+    from projections.store.access import access_statements
     from schemas.settings import MigrateSettings
 
     settings = settings_from_env(MigrateSettings)
+    if roles:
+        statements = access_statements(settings.clickhouse_database, account or (), cluster=settings.clickhouse_cluster)
+        show([{"sql": one} for one in statements], as_json=True) if as_json else print(";\n".join([*statements, ""]))
+        return
     with open_store(settings, timeout_seconds=600) as store:  # changing a large table can take long
         done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]
-        if migrations.set_content_retention(store, settings.content_retention_days):
+        if retention.set_retention(store, settings.retention_days):
+            days = f"{settings.retention_days} days" if settings.retention_days else "for ever"
+            done.append({"applied": "retention", "name": f"messages: {days}"})
+        if retention.set_content_retention(store, settings.content_retention_days):
             done.append({"applied": "retention", "name": f"contents: {settings.content_retention_days} days"})
     show(done, as_json=as_json, none="Nothing to apply.")
 

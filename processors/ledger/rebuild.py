@@ -26,7 +26,7 @@ from processors.ledger.match import Matcher
 from processors.ledger.replay import CountedLetters
 from processors.ledger.write import LedgerWriter
 from processors.worker import Worker, run_worker
-from projections.store import Store, generations, migrate
+from projections.store import Store, generations, migrate, retention
 from projections.store.generations import Build, Generation
 from projections.store.ports import TableStore
 from schemas.consumer_groups import ConsumerGroup, consumer_groups
@@ -125,7 +125,8 @@ class Rebuild:
                 number = _chosen(generations.generations(views), live, rules)
             with closing(_store(settings, number)) as store:
                 migrate.apply(store)
-                migrate.set_content_retention(store, settings.content_retention_days)
+                retention.set_retention(store, settings.retention_days)
+                retention.set_content_retention(store, settings.content_retention_days)
                 if _found(settings, number).build is None:
                     generations.record_build(store, Build(uuid4().hex[:8], rules, trial=bool(trial)))
             generation = _found(settings, number)
@@ -258,7 +259,14 @@ async def _awaited(act: Callable[[], Awaitable[T]]) -> T:
 
 def _store(settings: RebuildSettings, generation: int | None) -> Store:
     url = settings.clickhouse_url.get_secret_value()
-    return Store(url, database=settings.clickhouse_database, generation=generation, timeout_seconds=3600)
+    return Store(
+        url,
+        database=settings.clickhouse_database,
+        generation=generation,
+        cluster=settings.clickhouse_cluster,
+        reads_own_writes=True,
+        timeout_seconds=3600,
+    )
 
 
 def _group(ledger: str, generation: Generation) -> str:

@@ -6,6 +6,7 @@ The list of accounts is derived from messages. The account `*` of platform-wide 
 from collections.abc import Sequence
 
 from projections.messages.queries import Query
+from projections.store.views import kept
 from schemas.decoding.ids import ALL
 
 __all__ = ["account_exists", "account_ids", "accounts_like", "accounts_named", "policy", "preference"]
@@ -29,7 +30,8 @@ def account_ids(text: str, *, limit: int) -> Query:
     It counts no messages, so it is much faster than `accounts_like`.
     """
     return Query(
-        "SELECT DISTINCT account_id FROM message_state WHERE account_id != {no_account:String}"
+        f"SELECT DISTINCT account_id FROM message_state WHERE sent_at >= {kept.SINCE}"  # noqa: S608 - our own text
+        " AND account_id != {no_account:String}"
         " AND positionCaseInsensitive(account_id, {text:String}) > 0 ORDER BY account_id LIMIT {limit:UInt32}",
         {"no_account": ALL, "text": text, "limit": limit},
     )

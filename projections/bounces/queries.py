@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
 from projections.messages.queries import Query, key_condition
-from projections.store.views import bounce_rows
+from projections.store.views import bounce_rows, kept
 from schemas.decoding.ids import ALL
 from schemas.providers.twilio import RECIPIENT_CODES
 
@@ -106,6 +106,7 @@ def counted_bounces(
         "channel = {channel:String} AND address = {address:String} AND link != 'withdrawn'",
         "(fault = 'recipient' OR (channel = 'sms' AND code IN {codes:Array(String)}))",
         "occurred_at >= now() - toIntervalDay({days:UInt32})",
+        kept.of_message(),
     ]
     parameters: dict[str, Any] = {
         "channel": channel,

@@ -22,7 +22,7 @@ from projections.messages.filters import (
     given,
 )
 from projections.messages.rows import EVENT_COLUMNS, STATE_COLUMNS
-from projections.store.views import message_rows
+from projections.store.views import kept, message_rows
 from schemas.decoding.ids import sent_at_us
 from schemas.providers.provider_ids import PROVIDER_ID_KEYS
 
@@ -106,8 +106,8 @@ class _Names(NamedTuple):
 _OF_ROW: Final = _Names("account_id", "date_sent", "email_id")
 _OF_TABLE: Final = _Names("account_id", "sent_at", "message_id")
 _OF_ALIAS: Final = _Names("t.account_id", "t.sent_at", "t.message_id")
-_KNOWN: Final = "sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')"
-"""Ids with a later time are refused, so they have no row."""
+_KNOWN: Final = f"sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC') AND sent_at >= {kept.SINCE}"
+"""Whether a message is shown. Ids with a later time are refused, and messages with an earlier one have expired."""
 
 
 def indexed_keys(
@@ -231,7 +231,7 @@ def states_with_id(accounts: Sequence[str] | None, email_id: str) -> Query:
     bounds, parameters = _bounds(
         Filter(accounts, email_id=email_id), _Names("f.account_id", "f.sent_at", "f.message_id")
     )
-    where = " AND ".join([*bounds, f"f.{_KNOWN}"])
+    where = " AND ".join([*bounds, _KNOWN])
     return Query(
         f"SELECT {', '.join(STATE_COLUMNS)} FROM message_state AS f FINAL PREWHERE {where}"  # noqa: S608
         " ORDER BY account_id LIMIT 10",

@@ -25,6 +25,7 @@ WITH
                 toString(e.type)) AS rank
         FROM events AS e FINAL
         WHERE e.link != 'withdrawn' AND e.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')
+            AND e.sent_at >= (SELECT since FROM kept)
             AND cityHash64(e.account_id, e.message_id) % {parts:UInt32} = {part:UInt32}
     ),
     facts AS

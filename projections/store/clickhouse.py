@@ -17,6 +17,7 @@ from clickhouse_connect.datatypes.temporal import DateTime64
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 from clickhouse_connect.driver.query import QueryResult
 
+from projections.store.cluster import MATCHING, READING, WRITING, Cluster
 from projections.store.parameters import with_lists_split
 from schemas.errors import ConfigError, StoreDenied, StoreError, StoreRefused
 
@@ -29,6 +30,8 @@ _EARLIEST_US: Final = -62_135_596_800_000_000  # the year 1
 _LATEST_US: Final = 253_402_300_799_999_999  # the end of the year 9999
 
 _MAX_EXECUTION: Final = "max_execution_time"
+_OF_DATABASES: Final = ("CREATE DATABASE", "DROP DATABASE")
+"""Statements that are sent without a database, which may not exist yet."""
 # Errors are classified by ClickHouse's code (src/Common/ErrorCodes.cpp, read 2026-11-28), which the driver reads from
 # X-ClickHouse-Exception-Code. Listed here are the codes that a statement or one of its values can cause. All others,
 # also those of later releases, are retried: an endless retry is visible (lag, retries) and loses nothing, but blaming a
@@ -177,14 +180,17 @@ class Store:
         *,
         database: str = DATABASE,
         generation: int | None = None,
+        cluster: str = "",
+        reads_own_writes: bool = False,
         timeout_seconds: int = 60,
         max_execution_seconds: int = 0,
     ) -> None:
         """Take a URL `http[s]://[user[:password]@]host[:port]`. Raises ConfigError for any other form.
 
         Queries and inserts use the database of a generation of `database`; without a generation, `database` itself.
-        `timeout_seconds` is for the socket. The server ends a query after `max_execution_seconds`; 0 leaves the
-        server's own limit.
+        `cluster` is the name of the servers' cluster; empty for one server. `reads_own_writes`: a query finds what this
+        program, or another one with the same argument, has inserted before. `timeout_seconds` is for the socket. The
+        server ends a query after `max_execution_seconds`; 0 leaves the server's own limit.
         """
         parts = urlsplit(url)
         try:
@@ -212,7 +218,14 @@ class Store:
             "connect_timeout": min(10, timeout_seconds),
             "query_retries": 0,  # the engine retries, and counts
         }
-        self._max_execution_seconds = max_execution_seconds
+        self.cluster = Cluster(cluster) if cluster else None
+        self._wanted: dict[str, str | int] = {_MAX_EXECUTION: max_execution_seconds} if max_execution_seconds else {}
+        self._write_settings: dict[str, str | int] = dict(_WRITE_SETTINGS)
+        if cluster:
+            self._wanted |= READING
+            self._write_settings |= WRITING
+        if cluster and reads_own_writes:
+            self._wanted |= MATCHING
         self._client: Any = None
 
     @property
@@ -224,6 +237,15 @@ class Store:
         """Return the database of a generation."""
         return f"{self.database}_g{generation}"
 
+    @property
+    def stored_tables(self) -> str:
+        """The database of the tables that have the rows themselves: on a cluster, those of one shard."""
+        return self.tables if self.cluster is None else self.cluster.local(self.tables)
+
+    def system(self, table: str) -> str:
+        """Return the source of a system table's rows: on a cluster, those of all servers."""
+        return f"system.{table}" if self.cluster is None else self.cluster.everywhere(f"system.{table}")
+
     def ping(self) -> None:
         """Raise StoreError unless the server answers a query."""
         self.rows("SELECT 1")
@@ -234,10 +256,20 @@ class Store:
         with _translated_errors(self._where):
             self._connected().command(sql, parameters=parameters, settings=settings, use_database=False)
 
+    def define(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        """Run a statement that creates, changes or drops something, on all servers of the cluster.
+
+        Names without a database are those of the store's generation. On a cluster it has to be one of the kinds that
+        `Cluster.statements` knows, else it raises ConfigError.
+        """
+        database = None if sql.startswith(_OF_DATABASES) else self.tables
+        for statement in [sql] if self.cluster is None else self.cluster.statements(sql, self.tables):
+            self.command(statement, parameters, database=database)
+
     def insert(self, table: str, rows: pa.Table) -> None:
         """Insert a `pyarrow.Table`; missing columns get their defaults. Returns when the rows are stored."""
         with _translated_errors(self._where):
-            self._connected().insert_arrow(table, rows, database=self.tables, settings=_WRITE_SETTINGS)
+            self._connected().insert_arrow(table, rows, database=self.tables, settings=self._write_settings)
 
     def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """Return the rows of a query as dictionaries. Pass values from outside as `{name:Type}` parameters.
@@ -287,10 +319,11 @@ class Store:
     def _connected(self) -> Any:
         if self._client is None:
             client = clickhouse_connect.get_client(**self._options)
-            setting = client.server_settings.get(_MAX_EXECUTION)
-            if self._max_execution_seconds and setting is not None and not setting.readonly:
-                # A user without the right to change settings keeps the limit of its profile: see docs/how-to.
-                client.set_client_setting(_MAX_EXECUTION, self._max_execution_seconds)
+            for name, value in self._wanted.items():
+                setting = client.server_settings.get(name)
+                # A user without the right to change settings keeps those of its profile: see docs/how-to.
+                if setting is not None and not setting.readonly:
+                    client.set_client_setting(name, value)
             self._client = client
         return self._client
 

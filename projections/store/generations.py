@@ -60,7 +60,8 @@ class Generation:
     build: Build | None
     rows: int
     bytes: int
-    """On disk. Rows and bytes are those of the stored parts, which may have a row several times before merges."""
+    """On disk. Rows and bytes are those of the stored parts, which may have a row several times before merges; on a
+    cluster those of all replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def show(store: Store, generation: int, views: list[str], *, complete: bool = Tr
     before = pointer(store)
     tables = store.tables_of(generation)
     for view in views:
-        store.command(f"CREATE OR REPLACE VIEW {store.database}.{view} AS SELECT * FROM {tables}.{view}")  # noqa: S608
+        store.define(f"CREATE OR REPLACE VIEW {store.database}.{view} AS SELECT * FROM {tables}.{view}")  # noqa: S608
     if before is None or before.generation != generation:
         _point(store, Pointer(generation, before.generation if before else 0, complete))
 
@@ -116,7 +117,7 @@ def mark_complete(store: Store) -> None:
 
 
 def _point(store: Store, to: Pointer) -> None:
-    store.command(
+    store.define(
         f"CREATE OR REPLACE VIEW {store.database}.{_POINTER} AS SELECT {to.generation:d} AS generation,"
         f" {to.previous:d} AS previous, {str(to.complete).lower()} AS complete"
     )
@@ -144,7 +145,7 @@ def drop(store: Store, generation: int) -> None:
             store.database,
             "Switch to another one first: sendledger rebuild --back",
         )
-    store.command(f"DROP DATABASE IF EXISTS {store.tables_of(generation)} SYNC")
+    store.define(f"DROP DATABASE IF EXISTS {store.tables_of(generation)} SYNC")
 
 
 def _numbers(store: Store) -> list[int]:
@@ -155,8 +156,11 @@ def _numbers(store: Store) -> list[int]:
 
 def _described(store: Store, number: int) -> Generation:
     name = {"database": store.tables_of(number)}
+    stored = store.tables_of(number) if store.cluster is None else store.cluster.local(store.tables_of(number))
     rows, size = store.tuples(
-        "SELECT sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND database = {database:String}", name
+        f"SELECT sum(rows), sum(bytes_on_disk) FROM {store.system('parts')}"  # noqa: S608 - our own names
+        " WHERE active AND database = {stored:String}",
+        {"stored": stored},
     )[0]
     has_table = "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'build'"
     build = None

@@ -27,7 +27,7 @@ from projections.store.clickhouse import Store
 from projections.store.views import bounce_rows, message_rows
 from schemas.errors import ConfigError, StoreError, StoreRefused
 
-__all__ = ["Migration", "apply", "migrations", "pending", "refuse_views", "set_content_retention", "views"]
+__all__ = ["Migration", "apply", "migrations", "pending", "refuse_views", "views"]
 
 _NAME: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 _VIEW: Final = re.compile(
@@ -166,12 +166,12 @@ def apply(store: Store) -> list[Migration]:
     Raises StoreError or StoreRefused, which name the file and the statement.
     """
     for database in (store.database, store.tables):
-        store.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+        store.define(f"CREATE DATABASE IF NOT EXISTS {database}")
     missing = _pending_in_new(store)
     for migration in missing:
         for number, statement in enumerate(migration.statements, 1):
             with _located(migration, number, statement):
-                store.command(statement, database=store.tables)
+                store.define(statement)
         record: dict[str, Any] = {"name": [migration.name], "checksum": [migration.checksum]}
         if migration.version:
             record["version"] = pa.array([migration.version], pa.uint32())
@@ -203,34 +203,15 @@ def _located(migration: Migration, number: int, statement: str) -> Iterator[None
         raise type(error)(error.what, where, error.mend) from error
 
 
-def set_content_retention(store: Store, days: int) -> bool:
-    """Delete contents `days` days after their Date Sent; return whether that changed the setting.
-
-    The TTL uses the date in the key, so a copy that arrives late is not kept longer than the first.
-    """
-    engine = store.tuples(
-        "SELECT engine_full FROM system.tables WHERE database = {db:String} AND name = 'contents'",
-        {"db": store.tables},
-    )[0][0]
-    if f"toIntervalDay({days:d})" in engine:
-        return False
-    store.command(
-        f"ALTER TABLE contents MODIFY TTL toDateTime(sent_at) + toIntervalDay({days:d})", database=store.tables
-    )
-    return True
-
-
 def _pending_in_new(store: Store) -> list[Migration]:
-    store.command(
+    store.define(
         "CREATE TABLE IF NOT EXISTS schema_migrations"
         " (version UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
         " ENGINE = ReplacingMergeTree ORDER BY version",
-        database=store.tables,
     )
-    store.command(
+    store.define(
         "CREATE TABLE IF NOT EXISTS schema_views"
         " (name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
         " ENGINE = ReplacingMergeTree ORDER BY name",
-        database=store.tables,
     )
     return pending(store)

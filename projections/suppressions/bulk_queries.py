@@ -66,23 +66,19 @@ def suppressed_scopes(
 
 def evidence_of_messages(ids: Sequence[str]) -> Query:
     """Return the query of the events with these ids (32 hexadecimal digits each) that are of messages."""
-    return Query(
-        f"SELECT {_EVIDENCE} FROM events AS e FINAL"  # noqa: S608 - text of our own
-        " WHERE (e.account_id, e.sent_at, e.message_id) IN"
-        " (SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC'), message_id FROM holders"
-        " WHERE known_by IN {ids:Array(String)})"
-        " AND e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
-        " AND e.link != 'withdrawn'",
-        {"ids": list(ids)},
-    )
+    return _evidence(ids, "e.account_id != '' AND e.link != 'withdrawn'")
 
 
 def evidence_without_message(ids: Sequence[str]) -> Query:
     """Return the query of the events with these ids that match no message. They belong to no account."""
-    columns = _EVIDENCE.replace("e.account_id", "''")
+    return _evidence(ids, "e.account_id = ''")
+
+
+def _evidence(ids: Sequence[str], where: str) -> Query:
     return Query(
-        f"SELECT {columns} FROM orphans AS e FINAL"  # noqa: S608 - text of our own
-        " WHERE e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))",
+        f"SELECT {_EVIDENCE} FROM evidence AS e FINAL"  # noqa: S608 - text of our own
+        " PREWHERE e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
+        f" WHERE {where}",
         {"ids": list(ids)},
     )
 

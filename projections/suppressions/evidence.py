@@ -25,6 +25,7 @@ from schemas.providers.twilio import RECIPIENT_CODES
 __all__ = [
     "COMMAND_KINDS",
     "LIFTING_KINDS",
+    "OPT_OUT_CODES",
     "AddressEvidence",
     "Evidence",
     "Kind",
@@ -96,7 +97,7 @@ class AddressEvidence(NamedTuple):
     evidence: Evidence
 
 
-_OPT_OUT_CODES: Final = frozenset({"21610", "63014", "63033"})
+OPT_OUT_CODES: Final = frozenset({"21610", "63014", "63033"})
 """Twilio error codes that mean: the recipient opted out, or blocked the sender."""
 
 
@@ -141,7 +142,7 @@ def _failed(event: Event) -> Evidence | None:
     """A failed SMS. Only its code counts: the text around it may quote the code of another system."""
     if _channel(event) != "sms":
         return None
-    if event.code in _OPT_OUT_CODES:
+    if event.code in OPT_OUT_CODES:
         return _seen(event, Kind.OPTED_OUT, senders=_senders(event, "From"))
     return _seen(event, Kind.BOUNCE, message=_message(event)) if event.code in RECIPIENT_CODES else None
 

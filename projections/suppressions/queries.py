@@ -95,18 +95,16 @@ def suppression_history(wanted: SuppressionFilter) -> Query:
 def evidence_events(accounts: Sequence[str] | None, ids: Sequence[str]) -> Query:
     """Return the query of the events with these ids (32 hexadecimal digits each) that are of messages of `accounts`.
 
-    Only types that can be evidence about an address: for these `holders` tells which messages to read.
+    Only types that can be evidence about an address. They are found after their messages have expired, too, as long as
+    a suppression rests on them.
     """
     of_accounts = "" if accounts is None else " AND e.account_id IN {accounts:Array(String)}"
     return Query(
         "SELECT lower(hex(e.event_id)) AS event_id, e.account_id AS account_id, e.message_id AS email_id,"  # noqa: S608
         " e.type AS type, e.provider AS provider, e.occurred_at AS occurred_at, e.code AS code,"
-        " e.classification AS classification, e.fault AS fault, e.reason AS reason FROM events AS e FINAL"
-        " WHERE (e.account_id, e.sent_at, e.message_id) IN"
-        " (SELECT account_id, UUIDv7ToDateTime(message_id, 'UTC'), message_id FROM holders"
-        " WHERE known_by IN {ids:Array(String)})"
-        " AND e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
-        f" AND e.link != 'withdrawn'{of_accounts} ORDER BY occurred_at, event_id, account_id",
+        " e.classification AS classification, e.fault AS fault, e.reason AS reason FROM evidence AS e FINAL"
+        " PREWHERE e.event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))"
+        f" WHERE e.account_id != '' AND e.link != 'withdrawn'{of_accounts} ORDER BY occurred_at, event_id, account_id",
         {"ids": [event_id.lower() for event_id in ids]} | ({} if accounts is None else {"accounts": list(accounts)}),
     )
 
@@ -190,7 +188,8 @@ def _visible(*, is_named: bool, any_withdrawn: bool) -> str:
     """The condition that the accounts may see a row: of their own scopes, or about an address that they have sent to.
 
     `is_named`: the query is limited to some addresses. The table `addressees` keeps addresses of events that were
-    withdrawn later: so if there are any, it is not used, and the messages and events are read instead.
+    withdrawn later, of which `withdrawn_addressees` has a list. If there are any, the messages and events are read as
+    well: they may prove that the account has sent to such an address. Both lists outlive the messages.
     """
     platform_wide = "scope = {everywhere:String}" + (" AND address IN {addresses:Array(String)}" if is_named else "")
     of_all = " UNION ALL ".join(
@@ -198,10 +197,15 @@ def _visible(*, is_named: bool, any_withdrawn: bool) -> str:
         for table in ("suppression_changes", "opt_outs")
     )
     of_accounts = f"account_id IN {{accounts:Array(String)}} AND address IN ({of_all})"
-    sent_to = f"SELECT channel, address FROM addressees WHERE {of_accounts}"  # noqa: S608
+    sent_to = (
+        f"SELECT channel, address FROM addressees WHERE {of_accounts}"  # noqa: S608
+        " AND (account_id, channel, address) NOT IN (SELECT account_id, channel, address FROM withdrawn_addressees"
+        " WHERE account_id IN {accounts:Array(String)})"
+    )
     if any_withdrawn:
         sent_to = " UNION ALL ".join(
             [
+                sent_to,
                 _OF_STATE.format(address="substring(to_key, 17)", condition="1", of_all=of_all),
                 _OF_STATE.format(address="arrayJoin(copied_to)", condition="notEmpty(copied_to)", of_all=of_all),
                 # The inner query goes without FINAL, which reads all columns of all rows before any condition but keys.

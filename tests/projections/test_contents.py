@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from projections.messages.columns import contents_table, events_table, state_table
-from projections.store import Store, migrate
+from projections.store import Store, retention
 from schemas.decoding.ids import uuid7
 from schemas.decoding.sends import Content, Erasure
 from schemas.decoding.times import DAY_US
@@ -62,7 +62,7 @@ def test_an_erased_content_is_hidden_in_every_order_and_gone_after_a_merge(store
 def test_a_content_expires_and_has_content_stays_true(store: Store) -> None:
     now_us = time.time_ns() // 1000
     old, young = (uuid7(now_us - days * DAY_US, uuid4().bytes) for days in (8, 6))
-    assert migrate.set_content_retention(store, 7)
+    assert retention.set_content_retention(store, 7)
     write(
         store, *(Content(ACCOUNT, i, "<p>hi</p>", "", a_source_position(topic="sends.content")) for i in (old, young))
     )
@@ -73,6 +73,6 @@ def test_a_content_expires_and_has_content_stays_true(store: Store) -> None:
 
 
 def test_setting_the_same_retention_changes_nothing(store: Store) -> None:
-    migrate.set_content_retention(store, 9)
-    assert not migrate.set_content_retention(store, 9)
-    assert migrate.set_content_retention(store, 10)
+    retention.set_content_retention(store, 9)
+    assert not retention.set_content_retention(store, 9)
+    assert retention.set_content_retention(store, 10)

@@ -6,6 +6,7 @@ In:  the tables `bounces` and `message_state`, and the view `suppressions`. Out:
 
 from typing import Final
 
+from projections.store.views import kept
 from projections.store.views.message_rows import bounced_rows, fact_sql
 
 __all__ = ["messages", "rows"]
@@ -61,7 +62,7 @@ def rows(within: str = "", *, complete: bool = True) -> str:
                 max(m.to_key = to) AS is_a_to,
                 if(is_a_to, tupleElement(of_to, 1), '') AS recipient_kind,
                 {"if(is_a_to, tupleElement(of_to, 2), '') AS recipient_id" if complete else _RECIPIENT_OF}
-            FROM (SELECT * FROM bounces FINAL WHERE (link != 'withdrawn'){where}) AS e
+            FROM (SELECT * FROM bounces FINAL WHERE (link != 'withdrawn') AND {kept.of_message()}{where}) AS e
             LEFT JOIN
             (
                 {_facts_of_messages(within, complete=complete)}

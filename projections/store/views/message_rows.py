@@ -24,6 +24,8 @@ from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import Final
 
+from projections.store.views import kept
+
 __all__ = [
     "MERGE_FUNCTIONS",
     "RULES",
@@ -55,8 +57,9 @@ MERGE_FUNCTIONS: Final = {
 }
 """The merge function of each axis, the same as in tables/0003_message_state.sql; a test compares them."""
 
-_KNOWN: Final = "(t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC'))"
-"""Ids with a later time are refused. The table may have states of such ids from before that check; skip them."""
+_KNOWN: Final = f"((t.sent_at < toDateTime64('2200-01-01 00:00:00', 3, 'UTC')) AND (t.sent_at >= {kept.SINCE}))"
+"""Whether a message is shown. Ids with a later time are refused, and messages with an earlier one have expired; the
+tables may have states of both."""
 
 _TO_HASH: Final = "toUInt64(bitShiftRight({intent}, 16))"
 _IS_OWN: Final = "((bitShiftRight(x, 5) = 0) OR (bitShiftRight(x, 5) = {to_hash}) OR ({to_hash} = 0))"

@@ -26,7 +26,8 @@ SELECT
     o.group AS group,
     o.extra AS extra
 FROM orphans AS o FINAL
-WHERE o.event_id NOT IN
+-- An orphan has no Date Sent: it expires by the time of its arrival.
+WHERE (o.received_at >= (SELECT since FROM kept)) AND o.event_id NOT IN
 (
     -- Events that belong to a message: a copy has our ids, or a dispatch links it. `*` rows are about an address only.
     -- All copies have the same provider id, or none, so `holders` finds the messages whose events must be read.

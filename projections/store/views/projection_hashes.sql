@@ -11,14 +11,15 @@ FROM
     UNION ALL
     SELECT account_id, toStartOfMonth(sent_at), 'events', cityHash64(tuple(*))
     FROM events FINAL
-    WHERE link != 'withdrawn'
+    WHERE (link != 'withdrawn') AND (sent_at >= (SELECT since FROM kept))
     UNION ALL
     SELECT account_id, toStartOfMonth(UUIDv7ToDateTime(message_id, 'UTC')), 'bounces', cityHash64(tuple(*))
     FROM bounces FINAL
-    WHERE link != 'withdrawn'
+    WHERE (link != 'withdrawn') AND (UUIDv7ToDateTime(message_id, 'UTC') >= (SELECT since FROM kept))
     UNION ALL
     SELECT account_id, toStartOfMonth(sent_at), 'contents', cityHash64(tuple(*))
     FROM contents FINAL
+    WHERE sent_at >= (SELECT since FROM kept)
     UNION ALL
     SELECT scope, toStartOfMonth(since), 'suppressions', cityHash64(tuple(*))
     FROM suppressions
