@@ -34,3 +34,5 @@ myst_heading_anchors = 4
 nitpicky = True
 # An output of a program is no language: it has the language `text`.
 highlight_language = "text"
+# The SQL of ClickHouse: Pygments does not know its parameters, `{name:Type}`.
+suppress_warnings = ["misc.highlighting_failure"]

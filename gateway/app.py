@@ -24,10 +24,10 @@ from gateway.uploads import UploadBuffers
 from gateway.webhooks import routes as webhooks
 from processors.kafka.ports import RecordProducer
 from processors.kafka.read_topic import read_record
+from processors.tracing import OFF, Tracing
 from projections.store import Store
 from schemas.settings import GatewaySettings
 from schemas.telemetry import UP, Telemetry
-from schemas.tracing import OFF, Tracing
 
 __all__ = ["Only", "create_app"]
 

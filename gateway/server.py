@@ -21,13 +21,13 @@ from application.writing import producer_of
 from gateway.app import Only, create_app
 from gateway.problems import path_of
 from gateway.protocol import WireLimits, protocol_of
+from processors.tracing import tracing_of
 from projections.store import Store
 from projections.store.generations import ShownStore
 from schemas.errors import ConfigError, StoreDenied, StoreError, StoreRefused
 from schemas.log_events import LogEvent
 from schemas.settings import PREFIX, GatewaySettings
 from schemas.telemetry import Telemetry
-from schemas.tracing import tracing_of
 
 __all__ = ["make_server", "serve", "server_config"]
 

@@ -26,6 +26,7 @@ from gateway.openapi import BodySpec, ResponseSpec, operation
 from gateway.problems import RETRY_SECONDS, Problem
 from gateway.uploads import check_length
 from processors.kafka.ports import RecordProducer
+from processors.tracing import Tracing
 from schemas.decoding.ids import uuid7
 from schemas.decoding.times import rfc3339
 from schemas.errors import BrokerError, ConfigError, RecordRefused, SignatureInvalid
@@ -38,7 +39,6 @@ from schemas.telemetry import (
     Telemetry,
 )
 from schemas.topics import WEBHOOKS, Topic
-from schemas.tracing import Tracing
 
 __all__ = ["Provider", "VerifyPost", "WebhookPost", "providers", "route"]
 

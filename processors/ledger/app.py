@@ -15,13 +15,13 @@ import structlog
 from processors.ledger.following import FollowsShown, GroupWrite
 from processors.ledger.match import Matcher, sweep_periodically
 from processors.ledger.write import TRANSIENT_ERRORS, LedgerWriter
+from processors.tracing import tracing_of
 from processors.worker import Worker, run_worker
 from projections.store import Store, generations
 from schemas.errors import StoreDenied, StoreError
 from schemas.log_events import LogEvent
 from schemas.settings import LedgerSettings
 from schemas.topics import LEDGER_INPUTS
-from schemas.tracing import tracing_of
 
 __all__ = ["attach_ledger", "run_ledger"]
 

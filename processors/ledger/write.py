@@ -28,6 +28,7 @@ from processors.ledger.decode import DecodedBatch, read_records
 from processors.ledger.disorder import Disorder, count_disorder, disorder_in
 from processors.ledger.match import Matcher
 from processors.source_positions import source_position
+from processors.tracing import OFF, Tracing
 from projections.accounts.columns import policies_table, preferences_table
 from projections.messages.columns import (
     contents_table,
@@ -53,7 +54,6 @@ from schemas.telemetry import (
     SUPPRESSION_CHANGES_TOTAL,
     Telemetry,
 )
-from schemas.tracing import OFF, Tracing
 
 __all__ = ["TRANSIENT_ERRORS", "LedgerWriter", "tables_of"]
 

@@ -15,12 +15,12 @@ from typing import Final
 
 from schemas.errors import ConfigError
 
-__all__ = ["EVERYWHERE", "MATCHING", "PLACEMENT", "READING", "WRITING", "Cluster"]
+__all__ = ["MATCHING", "ON_EACH_SERVER", "PLACEMENT", "READING", "WRITING", "Cluster"]
 
 _MESSAGE: Final = "cityHash64(account_id, message_id)"
 _PROVIDER_ID: Final = "cityHash64(provider, provider_message_id)"
 _ADDRESS: Final = "cityHash64(channel, address)"
-EVERYWHERE: Final = ""
+ON_EACH_SERVER: Final = ""
 """A small table that every server has completely."""
 PLACEMENT: Final[Mapping[str, str]] = {
     # What belongs to a message is where the message is; so the rows that materialized views derive are there, too.
@@ -47,9 +47,9 @@ PLACEMENT: Final[Mapping[str, str]] = {
     "commands": "cityHash64(command_id)",
     "policies": "cityHash64(account_id)",
     "preferences": "cityHash64(account_id, recipient_kind, recipient_id)",
-    "build": EVERYWHERE,
-    "schema_migrations": EVERYWHERE,
-    "schema_views": EVERYWHERE,
+    "build": ON_EACH_SERVER,
+    "schema_migrations": ON_EACH_SERVER,
+    "schema_views": ON_EACH_SERVER,
 }
 """By table: the expression by which its rows are placed on shards."""
 _SENT_ON: Final = frozenset({"arrivals", "evidence"})
@@ -159,7 +159,7 @@ class Cluster:
     def _table(self, found: re.Match[str], database: str) -> list[str]:
         name, local = found["name"], self.local(database)
         key = _placement(name)
-        if key == EVERYWHERE:
+        if key == ON_EACH_SERVER:
             engine = _replicated(found, f"/clickhouse/tables/all/{database}/{name}", "{shard}-{replica}")
             of_all = f"{database}.{name}{self._on}{found['columns']}ENGINE = {engine}{found['rest']}"
             return [f"CREATE TABLE IF NOT EXISTS {of_all}"]
@@ -180,7 +180,7 @@ class Cluster:
 
     def _alter(self, found: re.Match[str], database: str) -> list[str]:
         name, change = found["name"], found["change"]
-        if _placement(name) == EVERYWHERE:
+        if _placement(name) == ON_EACH_SERVER:
             return [f"ALTER TABLE {database}.{name}{self._on} {change}"]
         if change.startswith("DELETE "):
             change += f", {_DELETING}" if " SETTINGS " in change else f" SETTINGS {_DELETING}"

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.app import create_app
 from processors.engine import Record
+from processors.tracing import OFF, TRACEPARENT, Tracing, tracing_of
 from projections.store import Store
 from schemas.telemetry import Telemetry
-from schemas.tracing import OFF, TRACEPARENT, Tracing, tracing_of
 from tests.collector import CollectedSpan, Collector, collecting
 from tests.engine.building import StubRecord
 from tests.fakes import FakeKafka

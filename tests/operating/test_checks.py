@@ -209,7 +209,7 @@ def test_of_many_partitions_without_a_worker_a_few_are_named() -> None:
 def test_a_password_that_everybody_on_the_way_can_read_is_a_warning(
     protocol: Any, mechanism: SaslMechanism, state: State
 ) -> None:
-    login: dict[str, Any] = {"kafka_sasl_mechanism": mechanism, "kafka_sasl_username": "u", "kafka_sasl_password": "p"}
+    login: dict[str, Any] = {"kafka_sasl_username": "u", "kafka_sasl_password": "p", "kafka_sasl_mechanism": mechanism}
     secured = read(TopicSettings, kafka_bootstrap="127.0.0.1:1", kafka_security_protocol=protocol, **login)
     cluster = Cluster("ours", 1, supports_static_members=True, topics={}, groups={})
     checks = kafka.checks_of(kafka.KafkaState(cluster, Lag(())), secured.kafka, ("ledger", "gate"), content_days=None)

@@ -20,7 +20,7 @@ import pytest
 from processors.ledger.replay import replay
 from projections.messages.matching import candidates_of, copies_of, recent_provider_ids
 from projections.store import Store, generations, migrate, retention
-from projections.store.cluster import EVERYWHERE, MATCHING, PLACEMENT, READING, WRITING, Cluster
+from projections.store.cluster import MATCHING, ON_EACH_SERVER, PLACEMENT, READING, WRITING, Cluster
 from schemas.errors import ConfigError
 from tests.ledger.test_replay import in_turn, rows_of, simulated
 from tests.projections.own_engine import results
@@ -73,7 +73,7 @@ def test_a_statement_of_another_kind_is_refused() -> None:
         Cluster("both; DROP TABLE events")
 
 
-@pytest.mark.parametrize("table", [name for name, key in PLACEMENT.items() if key != EVERYWHERE])
+@pytest.mark.parametrize("table", [name for name, key in PLACEMENT.items() if key != ON_EACH_SERVER])
 def test_rows_that_are_merged_with_each_other_have_the_same_placement(table: str) -> None:
     """The placement is a function of columns of the sorting key, by which the engine merges rows."""
     [created] = [

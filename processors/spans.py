@@ -21,10 +21,10 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from processors.tracing import TRACEPARENT, RecordHeaders, TracedRecord
 from schemas.log_events import LogEvent
 from schemas.settings import TracingSettings
 from schemas.telemetry import SPANS_TOTAL, Telemetry
-from schemas.tracing import TRACEPARENT, RecordHeaders, TracedRecord
 
 __all__ = ["OtlpTracing"]
 

@@ -78,6 +78,6 @@ def tracing_of(settings: TracingSettings, program: str, telemetry: Telemetry) ->
     """Return the tracing of a program, `gateway` or `ledger`."""
     if not settings.traces_url:
         return OFF
-    from schemas.spans import OtlpTracing  # takes half a second and 20 MB
+    from processors.spans import OtlpTracing  # takes half a second and 20 MB
 
     return OtlpTracing(settings, program, telemetry)
