@@ -39,7 +39,7 @@ def would_erase(settings: CommandSettings, prepared: PreparedErasures) -> Erasur
 
 async def erase_contents(settings: CommandSettings, prepared: PreparedErasures) -> ErasureResult:
     """Erase the contents. Raises BrokerError and StoreError."""
-    with _stores(settings) as store_of, waiting_for(f"Kafka at {settings.kafka_bootstrap}"):
+    with _stores(settings) as store_of, waiting_for(f"Kafka at {settings.kafka}"):
         async with connected_producer(settings.kafka) as kafka:
             return await erase(kafka, store_of, prepared)
 

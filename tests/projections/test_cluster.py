@@ -187,7 +187,7 @@ async def test_the_same_log_gives_the_same_rows_through_distributed_tables(shard
     assert sharded.tuples(expiring, {"db": sharded.stored_tables})[0][0] == 4
     assert rows_of(sharded) == rows_of(plain)
     [generation] = generations.generations(sharded)
-    assert generation.rows > 500
+    assert generation.rows > 100, "those of the shards"
     drop(plain)
 
 

@@ -128,16 +128,19 @@ def test_the_evidence_of_a_suppression_in_force_stays_and_other_evidence_goes(st
     assert [row["suppressed"] for row in store.rows(query.sql, query.parameters)] == [True]
 
 
-def test_an_event_that_was_matched_is_no_orphan_after_its_message_has_expired(store: Store) -> None:
-    """The event came ten days after Date Sent, so its own copy among the orphans is still shown."""
+def test_an_event_that_was_matched_is_no_orphan_after_its_message_has_expired(own: Store) -> None:
+    """The event came ten days after Date Sent, so its own copy among the orphans is still shown.
+
+    In tables of its own: where rows expire already, ClickHouse may delete the dispatch before it is matched.
+    """
     sent_us = NOW_US - (DAYS + 5) * DAY_US
     event = an_orphan("delivered", uuid4().hex, received_us=sent_us + 10 * DAY_US)
     alone = an_orphan("delivered", uuid4().hex, received_us=sent_us + 10 * DAY_US)
-    write(store, [event, alone, a_dispatch(event.provider_message_id, uuid7(sent_us, uuid4().bytes))])
-    retention.set_retention(store, DAYS)
-    assert orphaned(store, [event, alone]) == {alone.event_id}
-    merge_all(store)
-    assert orphaned(store, [event, alone]) == {alone.event_id}
+    write(own, [event, alone, a_dispatch(event.provider_message_id, uuid7(sent_us, uuid4().bytes))])
+    retention.set_retention(own, DAYS)
+    assert orphaned(own, [event, alone]) == {alone.event_id}
+    merge_all(own)
+    assert orphaned(own, [event, alone]) == {alone.event_id}
 
 
 def test_a_platform_wide_suppression_stays_visible_to_the_accounts_that_sent_to_the_address(store: Store) -> None:
