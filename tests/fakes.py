@@ -125,6 +125,10 @@ class FakeStore:
         self._raise_if_away()
         return []
 
+    def delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
+        """Delete nothing: a fake can't evaluate SQL."""
+        self._raise_if_away()
+
     def insert(self, table: str, rows: pa.Table) -> None:
         self._raise_if_away()
         if self.errors:

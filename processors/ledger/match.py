@@ -35,7 +35,7 @@ from projections.messages.matching import (
 )
 from projections.messages.queries import Query
 from projections.store.parameters import chunks
-from projections.store.ports import TableStore
+from projections.store.ports import RepairStore, TableStore
 from schemas.errors import StoreError, StoreRefused
 from schemas.events import Event
 from schemas.log_events import LogEvent
@@ -46,6 +46,8 @@ __all__ = ["Matcher", "sweep_periodically"]
 _RECENT_SECONDS: Final = 3_600
 _LONG_SECONDS: Final = 31 * 86_400
 _LONG_EVERY: Final = 60
+_DELETED_AT_ONCE: Final = 500
+"""So that their ids fit into one parameter."""
 
 log = structlog.get_logger()
 
@@ -53,9 +55,9 @@ log = structlog.get_logger()
 class Matcher:
     """Finds the messages of orphan events. It has no state and blocks, so it runs in threads."""
 
-    def __init__(self, store: TableStore, telemetry: Telemetry, *, rewrite: bool = False) -> None:
-        """`rewrite`: see `assign`."""
-        self._store, self._telemetry, self._rewrite = store, telemetry, rewrite
+    def __init__(self, store: TableStore, telemetry: Telemetry, *, repair: RepairStore | None = None) -> None:
+        """`repair`: the same store, if rows that exist are to be written again, and wrongly withdrawn ones restored."""
+        self._store, self._telemetry, self._repair = store, telemetry, repair
 
     def match_orphans(self, provider_ids: Iterable[ProviderId]) -> int:
         """Match the orphans with these provider ids, write the resulting rows, and return how many found a message.
@@ -88,7 +90,7 @@ class Matcher:
             return 0
         ids = sorted({orphan.provider_message_id for orphan in orphans})
         assignment = assign(
-            orphans, self._candidates(provider, ids), self._existing(provider, ids), rewrite=self._rewrite
+            orphans, self._candidates(provider, ids), self._existing(provider, ids), rewrite=self._repair is not None
         )
         self._write(assignment)
         found = len(assignment.matched) + len(assignment.named)
@@ -116,6 +118,8 @@ class Matcher:
         return existing
 
     def _write(self, assignment: Assignment) -> None:
+        if assignment.restored and self._repair is not None:
+            _delete_withdrawn(self._repair, assignment.restored)
         if assignment.named:
             self._write_events(assignment.named, "", state_table(events_table(assignment.named)))
         if assignment.matched:
@@ -138,6 +142,22 @@ class Matcher:
 
     def _read(self, query: Query) -> Sequence[Sequence[Any]]:
         return self._store.tuples(query.sql, query.parameters)
+
+
+def _delete_withdrawn(store: RepairStore, events: Sequence[Event]) -> None:
+    """Delete the rows that say that these events were withdrawn from the messages whose ids they have."""
+    of_events = (
+        "link = 'withdrawn' AND message_id IN {messages:Array(UUID)} AND"
+        " concat(account_id, '/', toString(message_id), '/', lower(hex(event_id))) IN {events:Array(String)}"
+    )
+    for first in range(0, len(events), _DELETED_AT_ONCE):
+        some = events[first : first + _DELETED_AT_ONCE]
+        parameters = {
+            "messages": sorted({event.message_id for event in some}),
+            "events": [f"{event.account_id}/{event.message_id}/{event.event_id}" for event in some],
+        }
+        for table in ("events", "bounces", "evidence"):
+            store.delete(table, of_events, parameters)
 
 
 async def sweep_periodically(matcher: Matcher, every_seconds: float, stop: asyncio.Event) -> None:

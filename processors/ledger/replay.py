@@ -19,7 +19,7 @@ import pyarrow as pa
 from processors.dead_letters import OUR_FAILURES, DeadLetter
 from processors.engine import TP, EngineError, FailureLimit, Record, RecordBatch, TransientDependencyError
 from processors.ledger.write import LedgerWriter
-from projections.store.ports import TableStore
+from projections.store.ports import RepairStore
 from schemas.errors import SendledgerError
 from schemas.telemetry import Telemetry
 
@@ -49,7 +49,7 @@ class Replayed:
 
 
 async def replay(
-    store: TableStore,
+    store: RepairStore,
     records: AsyncIterable[Record],
     *,
     decision_days: int,
@@ -63,13 +63,14 @@ async def replay(
     SendledgerError if no record can be written.
     """
     done = Replayed()
+    counting = _CountingStore(store, done.rows, writes=not dry_run)
     writer = LedgerWriter(
-        _CountingStore(store, done.rows, writes=not dry_run),
+        counting,
         CountedLetters(done.rejected),
         Telemetry(),
         FailureLimit(most=sys.maxsize),  # a replay reads in seconds what failed in days
         decision_days=decision_days,
-        rewrite=True,
+        repair=counting,
     )
     async for group in _groups(records):
         try:
@@ -104,7 +105,7 @@ def _batches(records: Sequence[Record]) -> list[RecordBatch]:
 class _CountingStore:
     """A store that counts the rows that are inserted, and passes them on if it `writes`."""
 
-    def __init__(self, store: TableStore, rows: Counter[str], *, writes: bool) -> None:
+    def __init__(self, store: RepairStore, rows: Counter[str], *, writes: bool) -> None:
         self._store, self._rows, self._writes = store, rows, writes
 
     def tuples(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
@@ -114,6 +115,10 @@ class _CountingStore:
         if self._writes:
             self._store.insert(table, rows)
         self._rows[table] += rows.num_rows
+
+    def delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
+        if self._writes:
+            self._store.delete(table, where, parameters)
 
 
 class CountedLetters:

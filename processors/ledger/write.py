@@ -38,7 +38,7 @@ from projections.messages.columns import (
     state_table,
 )
 from projections.messages.matching import synthetic_request
-from projections.store.ports import TableStore
+from projections.store.ports import RepairStore, TableStore
 from projections.suppressions.columns import changes_table, commands_table, opt_outs_table
 from schemas.errors import BrokerError, StoreError, StoreRefused
 from schemas.suppressions import SuppressionState
@@ -78,14 +78,14 @@ class LedgerWriter:
         *,
         decision_days: int,
         tracing: Tracing = OFF,
-        rewrite: bool = False,
+        repair: RepairStore | None = None,
     ) -> None:
-        """`rewrite`: also write matches that are stored already, for a replay."""
+        """`repair`: the same store, for a replay: see `Matcher`."""
         self._store, self._letters, self._telemetry = store, letters, telemetry
         self._limit = limit
         self._poison_records = PoisonRecordDetector[Record](attrgetter("topic"), limit, passing=TRANSIENT_ERRORS)
         self._decision_days, self._tracing = decision_days, tracing
-        self.matcher = Matcher(store, telemetry, rewrite=rewrite)
+        self.matcher = Matcher(store, telemetry, repair=repair)
         self._decoding = asyncio.Lock()
         self._inserting = asyncio.Lock()
 

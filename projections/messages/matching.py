@@ -92,6 +92,9 @@ class Assignment:
     matched: list[Event] = field(default_factory=list)
     withdrawn: list[Event] = field(default_factory=list)
     """Events that were matched to the wrong message. They carry the ids of the message that they are removed from."""
+    restored: list[Event] = field(default_factory=list)
+    """Events that were withdrawn from their own message, with its ids. It looked like another's while a dispatch was
+    lost. The withdrawn row is kept in every merge, so it has to be deleted."""
 
 
 def arrival(event: Event) -> int:
@@ -125,7 +128,7 @@ def assign(
 ) -> Assignment:
     """Return the rows to write. `existing` is by event_id. Our own ids take precedence over a dispatch.
 
-    `rewrite`: also the rows that exist already, since a row of another table may be missing.
+    `rewrite`: also the rows that exist already, since a row of another table may be missing or may have been missing.
     """
     result = Assignment()
     for orphan in orphans:
@@ -143,7 +146,8 @@ def assign(
             if copies.named or owner is not None or _is_foreign(orphan, key, dispatched)
         ]
         if rewrite:
-            result.withdrawn += [_with_ids(orphan, key) for key in copies.withdrawn]
+            result.withdrawn += [_with_ids(orphan, key) for key in copies.withdrawn - {owner}]
+            result.restored += [_with_ids(orphan, key) for key in copies.withdrawn & {owner}]
     return result
 
 

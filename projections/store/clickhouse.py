@@ -266,6 +266,10 @@ class Store:
         for statement in [sql] if self.cluster is None else self.cluster.statements(sql, self.tables):
             self.command(statement, parameters, database=database)
 
+    def delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
+        """Delete the rows that meet a condition, from all servers. It rewrites parts: for few rows, and rarely."""
+        self.define(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2", parameters)
+
     def insert(self, table: str, rows: pa.Table) -> None:
         """Insert a `pyarrow.Table`; missing columns get their defaults. Returns when the rows are stored."""
         with _translated_errors(self._where):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-__all__ = ["Reader", "Row", "TableStore", "Writer"]
+__all__ = ["Reader", "RepairStore", "Row", "TableStore", "Writer"]
 
 Row = dict[str, Any]
 
@@ -41,3 +41,10 @@ class TableStore(Writer, Protocol):
 
     def tuples(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
         """See `Reader`."""
+
+
+class RepairStore(TableStore, Protocol):
+    """What a repair needs in addition: it may delete rows."""
+
+    def delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
+        """Return when no row of the table meets the condition. It rewrites parts, so it is for few rows, and rare."""

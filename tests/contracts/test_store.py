@@ -11,7 +11,7 @@ import pytest
 
 from projections.messages.columns import events_table
 from projections.store import Store
-from projections.store.ports import TableStore
+from projections.store.ports import RepairStore
 from schemas.errors import StoreError, StoreRefused
 from tests.building import an_event
 from tests.fakes import FakeStore
@@ -32,8 +32,8 @@ def events(*addresses: str) -> pa.Table:
 class Backend(Protocol):
     """A store, and the addresses of the events in it."""
 
-    store: TableStore
-    away: TableStore
+    store: RepairStore
+    away: RepairStore
 
     def with_a_refused_row(self) -> pa.Table:
         """Events of ANN and BOB, and one that the store always refuses."""
@@ -64,7 +64,14 @@ class WriterContract:
         nothing = "SELECT address FROM events WHERE address = {address:String}"
         assert not backend.store.tuples(nothing, {"address": BAD})
 
+    def test_a_deletion_of_rows_that_are_not_there_changes_nothing(self, backend: Backend) -> None:
+        backend.store.insert("events", events(ANN))
+        backend.store.delete("events", "address = {address:String}", {"address": BAD})
+        assert backend.stored() == {ANN}
+
     def test_a_store_that_is_away_is_an_error_that_passes(self, backend: Backend) -> None:
+        with pytest.raises(StoreError):
+            backend.away.delete("events", "address = {address:String}", {"address": ANN})
         with pytest.raises(StoreError):
             backend.away.insert("events", events(ANN))
         with pytest.raises(StoreError):

@@ -8,10 +8,14 @@ import orjson
 import pytest
 
 from processors.engine import Record
+from processors.ledger.match import Matcher
 from processors.ledger.replay import Replayed, replay
 from projections.store import Store
+from schemas.decoding.ids import uuid7
+from schemas.decoding.times import rfc3339
 from schemas.errors import SendledgerError
 from schemas.examples import EXAMPLES
+from schemas.telemetry import Telemetry
 from schemas.topics import LEDGER_INPUTS, SENDS_REQUESTED
 from simulator.kafka import record_of
 from simulator.messages import PlanOptions
@@ -72,8 +76,49 @@ async def test_rows_that_were_lost_come_back_and_right_ones_stay(store: Store, s
         where = chance.choice(["1", "rand() % 2 = 0", "rand() % 10 = 0"])
         store.command(f"DELETE FROM {table} WHERE {where}", database=store.tables)
     assert rows_of(store) != right
+    # Meanwhile the ledger goes on matching by what is left, and takes events for those of other messages.
+    Matcher(store, Telemetry()).sweep(365 * 86_400)
     await replay(store, in_turn(records), decision_days=30)
     assert rows_of(store) == right
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize("first", ["dispatch", "event"])
+async def test_an_event_that_was_withdrawn_while_a_dispatch_was_lost_comes_back(store: Store, first: str) -> None:
+    """Two messages under one provider id: with one dispatch, all events belong to its message."""
+    ids = [uuid7(NOW_US, random.randbytes(10)) for _ in range(2)]
+    provider_id, addresses = f"shared-{ids[0]}", ["ann@example.com", "bob@example.com"]
+    requests, dispatches, posts = [], [], []
+    for n, (message_id, address) in enumerate(zip(ids, addresses, strict=True)):
+        sent = {"account_id": "acme", "message_id": message_id}
+        request = EXAMPLES["SendRequest"].payload | sent | {"to": address, "cc": [], "requested_at": rfc3339(NOW_US)}
+        dispatch = EXAMPLES["SendDispatched"].payload | sent | {"provider_message_id": provider_id}
+        event = {"event": "bounce", "email": address, "sg_message_id": provider_id, "timestamp": NOW_US // 1_000_000}
+        requests.append(FakeRecord("sends.requested", orjson.dumps(request), offset=n))
+        dispatches.append(FakeRecord("sends.dispatched", orjson.dumps(dispatch), offset=n))
+        posts.append(FakeRecord("webhooks.sendgrid", orjson.dumps([event | {"sg_event_id": f"e{n}"}]), offset=n))
+    done = await replay(store, in_turn([*requests, *dispatches, *posts]), decision_days=30)
+    assert done.rejected == {}
+
+    def bounced() -> dict[str, list[str]]:
+        of_messages = "SELECT toString(email_id), address FROM message_events WHERE email_id IN {ids:Array(UUID)}"
+        rows = store.tuples(f"{of_messages} AND type = 'bounced'", {"ids": ids})
+        return {one: sorted(address for message_id, address in rows if message_id == one) for one in ids}
+
+    right = {message_id: [address] for message_id, address in zip(ids, addresses, strict=True)}
+    assert bounced() == right
+    of_second = "provider_message_id = {provider_id:String} AND message_id = {id:UUID}"
+    store.delete("dispatches", of_second, {"provider_id": provider_id, "id": ids[1]})
+    Matcher(store, Telemetry()).sweep(3_600)
+    assert bounced() == {ids[0]: addresses, ids[1]: []}
+    for records in (dispatches, posts) if first == "dispatch" else (posts, dispatches):
+        await replay(store, in_turn(records), decision_days=30)
+    assert bounced() == right
+    for view, status in (("messages", "status"), ("bounced_messages", "'Bounced'")):
+        rows = store.tuples(
+            f"SELECT toString(email_id), {status} FROM {view} WHERE email_id IN {{ids:Array(UUID)}}", {"ids": ids}
+        )
+        assert {row[0]: row[1] for row in rows} == dict.fromkeys(ids, "Bounced"), view
 
 
 @pytest.mark.clickhouse
