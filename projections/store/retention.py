@@ -113,4 +113,4 @@ def _delete_unused_evidence(store: Store) -> None:
         f" AND (lower(hex(event_id)) NOT IN ({named}))"
     )
     if store.tuples(f"SELECT 1 FROM evidence WHERE {unused} LIMIT 1"):  # noqa: S608 - our own names
-        store.command(f"ALTER TABLE evidence DELETE WHERE {unused} SETTINGS mutations_sync = 1", database=store.tables)
+        store.define(f"ALTER TABLE evidence DELETE WHERE {unused} SETTINGS mutations_sync = 1")
