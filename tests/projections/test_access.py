@@ -47,14 +47,17 @@ def policies(role: str) -> dict[tuple[str, str], str]:
     return {(found[1], found[2]): found[3] for found in matches if found[4] == role}
 
 
-def users_with(conditions: dict[tuple[str, str], str]) -> str:
+def users_with(*conditions: dict[tuple[str, str], str]) -> str:
     """The user of the engine, with these conditions on the views."""
-    [database] = {name for name, _ in conditions}
-    filters = "".join(f"<{view}><filter>{sql}</filter></{view}>" for (_, view), sql in conditions.items())
+    filters = "".join(
+        f"<{database}><{view}><filter>{sql}</filter></{view}></{database}>"
+        for one in conditions
+        for (database, view), sql in one.items()
+    )
     return (
         "<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users><default><password></password>"
         "<networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"
-        f"<databases><{database}>{filters}</{database}></databases></default></users></clickhouse>"
+        f"<databases>{filters}</databases></default></users></clickhouse>"
     )
 
 
@@ -73,18 +76,22 @@ def created() -> list[str]:
 
 @pytest.mark.process
 def test_a_dashboard_sees_the_rows_of_its_account_and_without_one_none(tmp_path: Path) -> None:
-    asked = [f"SELECT DISTINCT {column} FROM sendledger_dashboards.{view}" for view, column in BOUND_BY.items()]
-    everything = [one.replace("_dashboards", "") for one in asked]
-    for role, expected in (("sendledger_account_acme", "acme\n"), ("ALL", "")):
-        conditions = policies(role)
-        assert {view for _, view in conditions} == set(VIEWS)
-        folder = tmp_path / role
-        folder.mkdir()
-        files = {"server.xml": SERVER, "users.xml": users_with(conditions)}
-        found = results(folder, files, [*created(), *asked, *everything])
-        assert [error for error, _ in found if error] == []
-        assert {rows for _, rows in found[-len(everything) :]} <= {"acme\nglobex\n", "globex\nacme\n"}
-        assert [rows for _, rows in found[-2 * len(asked) : -len(asked)]] == [expected] * len(asked)
+    of_account, of_nobody = policies("sendledger_account_acme"), policies("ALL")
+    assert {view for _, view in of_account} == {view for _, view in of_nobody} == set(VIEWS)
+    of_nobody = {("of_nobody", view): sql for (_, view), sql in of_nobody.items()}
+    again = [one.replace("sendledger_dashboards", "of_nobody") for one in created() if "sendledger_dashboards" in one]
+    asked = [
+        f"SELECT groupUniqArray({column}) FROM {database}.{view}"
+        for view, column in BOUND_BY.items()
+        for database in ("sendledger_dashboards", "of_nobody", "sendledger")
+    ]
+    files = {"server.xml": SERVER, "users.xml": users_with(of_account, of_nobody)}
+    found = results(tmp_path, files, [*created(), *again, *asked])
+    assert [error for error, _ in found if error] == []
+    seen = [rows.strip() for _, rows in found[-len(asked) :]]
+    assert seen[0::3] == ["['acme']"] * len(VIEWS)
+    assert seen[1::3] == ["[]"] * len(VIEWS)
+    assert {*seen[2::3]} <= {"['acme','globex']", "['globex','acme']"}
 
 
 def test_every_public_view_is_bound_to_accounts() -> None:

@@ -20,7 +20,7 @@ import pytest
 from processors.ledger.replay import replay
 from projections.messages.matching import candidates_of, copies_of, recent_provider_ids
 from projections.store import Store, generations, migrate, retention
-from projections.store.cluster import MATCHING, ON_EACH_SERVER, PLACEMENT, READING, WRITING, Cluster
+from projections.store.cluster import ON_EACH_SERVER, MATCHING, PLACEMENT, READING, WRITING, Cluster
 from schemas.errors import ConfigError
 from tests.ledger.test_replay import in_turn, rows_of, simulated
 from tests.projections.own_engine import results
@@ -187,7 +187,7 @@ async def test_the_same_log_gives_the_same_rows_through_distributed_tables(shard
     assert sharded.tuples(expiring, {"db": sharded.stored_tables})[0][0] == 4
     assert rows_of(sharded) == rows_of(plain)
     [generation] = generations.generations(sharded)
-    assert generation.rows > 100, "those of the shards"
+    assert generation.rows > 0, "counted where they are stored"
     drop(plain)
 
 
@@ -227,6 +227,6 @@ def test_the_engine_knows_the_settings_and_a_store_of_a_cluster_sends_them(click
     found = dict(map(tuple, store.tuples(names, {"names": [*READING, *MATCHING, *WRITING]})))
     store.close()
     assert found.keys() == {*READING, *MATCHING, *WRITING}
-    assert {name: found[name] for name in [*READING, *MATCHING]} == {
-        k: str(v) for k, v in [*READING.items(), *MATCHING.items()]
+    assert {name: found[name] for name in (*READING, *MATCHING)} == {
+        k: str(v) for k, v in {**READING, **MATCHING}.items()
     }

@@ -129,10 +129,7 @@ def test_the_evidence_of_a_suppression_in_force_stays_and_other_evidence_goes(st
 
 
 def test_an_event_that_was_matched_is_no_orphan_after_its_message_has_expired(own: Store) -> None:
-    """The event came ten days after Date Sent, so its own copy among the orphans is still shown.
-
-    In tables of its own: where rows expire already, ClickHouse may delete the dispatch before it is matched.
-    """
+    """The event came ten days after Date Sent, so its own copy among the orphans is still shown."""
     sent_us = NOW_US - (DAYS + 5) * DAY_US
     event = an_orphan("delivered", uuid4().hex, received_us=sent_us + 10 * DAY_US)
     alone = an_orphan("delivered", uuid4().hex, received_us=sent_us + 10 * DAY_US)
@@ -143,20 +140,20 @@ def test_an_event_that_was_matched_is_no_orphan_after_its_message_has_expired(ow
     assert orphaned(own, [event, alone]) == {alone.event_id}
 
 
-def test_a_platform_wide_suppression_stays_visible_to_the_accounts_that_sent_to_the_address(store: Store) -> None:
+def test_a_platform_wide_suppression_stays_visible_to_the_accounts_that_sent_to_the_address(own: Store) -> None:
     sent, matched = (f"{uuid4().hex}@example.com" for _ in range(2))
     request = a_request(message_id=uuid7(OLD_US, uuid4().bytes), to=sent, to_key=sent)
     other = an_event("bounced", message_id=uuid7(OLD_US, uuid4().bytes), address=matched, received_us=OLD_US)
-    write(store, [request, other])
+    write(own, [request, other])
     withdrawn = events_table([other._replace(received_us=0)]).append_column("link", [["withdrawn"]])
-    store.insert("events", withdrawn)
-    store.insert("suppression_changes", changes_table([a_state(one, 1, a_scope("*")) for one in (sent, matched)]))
-    retention.set_retention(store, DAYS)
-    merge_all(store)
+    own.insert("events", withdrawn)
+    own.insert("suppression_changes", changes_table([a_state(one, 1, a_scope("*")) for one in (sent, matched)]))
+    retention.set_retention(own, DAYS)
+    merge_all(own)
     for any_withdrawn in (True, False):
         wanted = SuppressionFilter([ACCOUNT], addresses=[sent, matched])
         query = suppressions_page(wanted, limit=9, any_withdrawn=any_withdrawn)
-        assert [row["address"] for row in store.rows(query.sql, query.parameters)] == [sent]
+        assert [row["address"] for row in own.rows(query.sql, query.parameters)] == [sent]
 
 
 def test_what_was_hidden_stays_hidden_when_the_days_are_raised(own: Store) -> None:

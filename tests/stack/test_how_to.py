@@ -91,7 +91,7 @@ class Installation:
 
     async def simulate(self, seed: int) -> None:
         """Traffic with every status."""
-        await self.follow(f"sendledger simulate --messages 60 --seed {seed}")
+        await self.follow(f"sendledger simulate --messages 200 --seed {seed}")
         await self.caught_up()
 
     async def caught_up(self) -> None:
@@ -217,12 +217,8 @@ async def test_the_contents_of_a_person_are_erased(installation: Installation) -
     assert re.search(r"recorded\s+0", await one.follow(check))
     assert {row[2] for row in one.store.tuples(history, {"account": "demo"})} == {"request 4711"}
     await one.follow("sendledger replay --topic sends.content --since 0")
-    shown = one.store.tuples("SELECT toString(message_id), html FROM contents FINAL WHERE account_id = 'demo'")
-    assert dict(map(tuple, shown)) == {
-        client["message_id"]: "",
-        address["message_id"]: "",
-        other["message_id"]: CONTENT,
-    }
+    shown = dict(one.store.tuples("SELECT toString(message_id), html FROM contents FINAL WHERE account_id = 'demo'"))
+    assert [shown[sent["message_id"]] for sent in (client, address, other)] == ["", "", CONTENT]
 
 
 async def test_an_older_backup_is_restored_and_the_log_brings_the_rest(installation: Installation) -> None:
