@@ -173,6 +173,7 @@ def gate(
     requests: Annotated[int, typer.Option(help="Requests that lie in Kafka.", min=100)] = 40_000,
     per_second: Annotated[int, typer.Option(help="Requests a second, for the delay.", min=1)] = 1_000,
     seconds: Annotated[float, typer.Option(help="How long they come.", min=1)] = 20.0,
+    partitions: Annotated[int, typer.Option(help="Partitions of each topic, for the backlog.", min=1)] = 4,
     states: Annotated[
         int, typer.Option(help="Addresses, and decisions, whose memory is measured.", min=10_000)
     ] = 200_000,
@@ -180,7 +181,7 @@ def gate(
 ) -> None:
     """Decisions a second on one worker and on two, the time from a request to its decision, and memory."""
     on = machine()
-    throughputs = [asyncio.run(decide_backlog(workers, requests)) for workers in (1, 2)]
+    throughputs = [asyncio.run(decide_backlog(workers, requests, partitions)) for workers in (1, 2)]
     fast, delays = rows_of(throughputs, asyncio.run(decide_at_pace(per_second, seconds)))
     for row in fast:
         _show("gate", on, [row], as_json=as_json)
