@@ -80,7 +80,7 @@ async def measure(requests: int, connections: int, *, progress: Callable[[str], 
         async with gateway:
             url = f"http://127.0.0.1:{where.port}"
             await until(lambda: is_ready(gateway, url), "the gateway", seconds=60, every=0.1)
-            served = []
+            served = list[Served]()
             for kind in _kinds(private):
                 number = max(connections, requests // (10 if kind.records > 1 else 1))
                 await _send(where, kind, number // 10, connections)
