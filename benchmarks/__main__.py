@@ -14,6 +14,10 @@ import orjson
 import structlog
 import typer
 
+from benchmarks import footprint as footprints
+from benchmarks import gateway as gateways
+from benchmarks import scale as scaling
+from benchmarks import skew as skewing
 from benchmarks.engine import keyed
 from benchmarks.gate.deciding import decide_at_pace, decide_backlog, rows_of
 from benchmarks.gate.memory import measure_memory, memory_rows
@@ -37,7 +41,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
 def everything(context: typer.Context) -> None:
     """Run one benchmark, or all of them."""
     if context.invoked_subcommand is None:
-        for command in (ledger, rebuild, latency, profile, engine, gate, memory):
+        for command in (ledger, rebuild, scale, latency, profile, engine, gate, gateway, memory, footprint, skew):
             command()
 
 
@@ -65,6 +69,68 @@ def rebuild(
     on = machine()
     turns = asyncio.run(measure_rebuild(events, rounds, progress=_progress))
     _show("rebuild", on, turn_rows(turns), as_json=as_json)
+
+
+@app.command()
+def scale(
+    events: Annotated[int, typer.Option(help="Events of a round, in posts of 15.", min=300)] = 100_000,
+    rounds: Annotated[int, typer.Option(help="Rounds that count, after one that does not; the median.", min=1)] = 1,
+    partitions: Annotated[
+        list[int] | None, typer.Option(help="Partitions of each topic; may be repeated; 4, 16 and 64.", min=1)
+    ] = None,
+    workers: Annotated[list[int] | None, typer.Option(help="Workers; may be repeated; 1 and 2.", min=1, max=16)] = None,
+    idle_seconds: Annotated[float, typer.Option(help="How long the cost of being idle is measured.", min=0.1)] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Events/s, CPU and bytes of the ledger by the number of partitions and workers."""
+    on = machine()
+    sizes = scaling.Sizes(
+        events, rounds, tuple(partitions or scaling.PARTITIONS), tuple(workers or scaling.WORKERS), idle_seconds
+    )
+    runs = asyncio.run(scaling.measure(sizes, progress=_progress))
+    _show("scale", on, scaling.speed_rows(runs), as_json=as_json)
+    _show("scale: idle", on, scaling.idle_rows(runs), as_json=as_json)
+    _show("scale: bytes", on, scaling.byte_rows(runs), as_json=as_json)
+
+
+@app.command()
+def gateway(
+    requests: Annotated[int, typer.Option(help="Requests of each kind; a tenth as many lists.", min=100)] = 10_000,
+    connections: Annotated[int, typer.Option(help="Connections, each with one request at a time.", min=1)] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Requests/s of one gateway process: signed webhooks, send requests, lists of them."""
+    on = machine()
+    served = asyncio.run(gateways.measure(requests, connections, progress=_progress))
+    _show("gateway", on, gateways.served_rows(served), as_json=as_json)
+
+
+@app.command()
+def footprint(
+    messages: Annotated[int, typer.Option(help="Messages, with all their records and events.", min=100)] = 20_000,
+    as_json: AsJson = False,
+) -> None:
+    """Bytes on disk of a message, in each topic of Kafka and each table of ClickHouse."""
+    on = machine()
+    found = asyncio.run(footprints.measure(messages, progress=_progress))
+    _progress(f"{found.messages:,} messages, {found.events:,} events of providers")
+    _show("footprint", on, footprints.footprint_rows(found), as_json=as_json)
+
+
+@app.command()
+def skew(
+    accounts: Annotated[int, typer.Option(help="Accounts.", min=1)] = 5_000,
+    exponent: Annotated[float, typer.Option(help="Of Zipf's distribution of their sizes; 0: all alike.", min=0)] = 1.0,
+    messages: Annotated[int, typer.Option(help="Messages of each seed.", min=1_000)] = 50_000,
+    seeds: Annotated[int, typer.Option(help="How often it is calculated; the median and the worst.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """How evenly the keys load partitions and shards: a calculation, whose figures are always the same."""
+    population = skewing.Population(accounts, exponent, messages)
+    rows = skewing.skew_rows(skewing.measure(population, range(1, seeds + 1)))
+    on = f"{messages:,} messages of {accounts:,} accounts, exponent {exponent:g}, {seeds} seeds"
+    for of in ("partitions", "shards"):
+        _show(f"skew: {of}", on, [row for row in rows if of in row], as_json=as_json)
 
 
 @app.command()
@@ -107,6 +173,7 @@ def gate(
     requests: Annotated[int, typer.Option(help="Requests that lie in Kafka.", min=100)] = 40_000,
     per_second: Annotated[int, typer.Option(help="Requests a second, for the delay.", min=1)] = 1_000,
     seconds: Annotated[float, typer.Option(help="How long they come.", min=1)] = 20.0,
+    partitions: Annotated[int, typer.Option(help="Partitions of each topic, for the backlog.", min=1)] = 4,
     states: Annotated[
         int, typer.Option(help="Addresses, and decisions, whose memory is measured.", min=10_000)
     ] = 200_000,
@@ -114,7 +181,7 @@ def gate(
 ) -> None:
     """Decisions a second on one worker and on two, the time from a request to its decision, and memory."""
     on = machine()
-    throughputs = [asyncio.run(decide_backlog(workers, requests)) for workers in (1, 2)]
+    throughputs = [asyncio.run(decide_backlog(workers, requests, partitions)) for workers in (1, 2)]
     fast, delays = rows_of(throughputs, asyncio.run(decide_at_pace(per_second, seconds)))
     for row in fast:
         _show("gate", on, [row], as_json=as_json)

@@ -35,6 +35,9 @@ class Throughput:
     seconds: float
     cpu_seconds: dict[str, float]
     peak_megabytes: float
+    partitions: int
+    start_seconds: float
+    """From the start of the processes until all have their partitions, whose states are empty."""
 
     @property
     def per_second(self) -> float:
@@ -49,12 +52,13 @@ class Delay:
     seconds: list[float]
 
 
-async def decide_backlog(workers: int, requests: int) -> Throughput:
+async def decide_backlog(workers: int, requests: int, partitions: int = 4) -> Throughput:
     """Return how fast `workers` decide what lies in Kafka, which they may read once all have their partitions."""
-    async with place() as where, AsyncExitStack() as programs:
+    async with place(partitions) as where, AsyncExitStack() as programs:
+        begun = time.time()
         gates = [await programs.enter_async_context(_gate(where, number)) for number in range(workers)]
         decided = await programs.enter_async_context(_decisions(where))
-        await asyncio.gather(*(gate.assigned_at() for gate in gates))
+        assigned = await asyncio.gather(*(gate.assigned_at() for gate in gates))
         async with _hidden(where, WARM_UP):
             pass
         await _all_of(decided, WARM_UP)
@@ -64,7 +68,8 @@ async def decide_backlog(workers: int, requests: int) -> Throughput:
         await _all_of(decided, requests)
         seconds = time.monotonic() - started
         used = Usage.now(pids).since(before)
-        return Throughput(workers, requests, seconds, used, max(peak_megabytes(gate.pid) for gate in gates))
+        peak = max(peak_megabytes(gate.pid) for gate in gates)
+        return Throughput(workers, requests, seconds, used, peak, where.partitions, max(assigned) - begun)
 
 
 async def _all_of(decided: AsyncIterator[str], requests: int) -> None:
@@ -169,6 +174,8 @@ def rows_of(throughputs: Sequence[Throughput], delay: Delay) -> tuple[list[dict[
     fast = [
         {
             "workers": t.workers,
+            "partitions": t.partitions,
+            "start_to_assignment_seconds": t.start_seconds,
             "decisions": t.decisions,
             "decisions_per_second": round(t.per_second),
             **{f"{name} cpu": used * 1e6 / t.decisions for name, used in t.cpu_seconds.items() if name != "clickhouse"},

@@ -14,7 +14,17 @@ from typing import Final
 import httpx
 import orjson
 
-from benchmarks.ledger.surroundings import SENDLEDGER, BenchmarkFailed, Place, Program, Usage, fresh_store, place, until
+from benchmarks.ledger.surroundings import (
+    SENDLEDGER,
+    BenchmarkFailed,
+    Place,
+    Program,
+    Usage,
+    fresh_store,
+    is_ready,
+    place,
+    until,
+)
 from benchmarks.ledger.traffic import element
 from projections.store import Store
 from schemas.decoding.ids import uuid7
@@ -56,7 +66,7 @@ async def measure(seconds: float) -> Delays:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
         async with gateway, worker, httpx.AsyncClient(trust_env=False, timeout=20, limits=limits) as client:
             await worker.assigned_at()
-            await until(lambda: _ready(client, gateway, url), "the gateway", seconds=30, every=0.1)
+            await until(lambda: is_ready(gateway, url), "the gateway", seconds=30, every=0.1)
             pids = where.pids | {"gateway": gateway.pid, "worker": worker.pid}
             load = _Load(client, url, private, store)
             await load.run(WARM_UP_SECONDS)
@@ -155,11 +165,3 @@ def _programs(where: Place, store: Store, public_key: str) -> tuple[Program, Pro
     }
     gateway = Program([*SENDLEDGER, "gateway"], env, where.folder / "gateway.log")
     return gateway, Program([*SENDLEDGER, "worker", "ledger"], env, where.folder / "worker.log")
-
-
-async def _ready(client: httpx.AsyncClient, gateway: Program, url: str) -> bool:
-    _ = gateway.pid
-    try:
-        return (await client.get(f"{url}/readyz")).status_code == 200
-    except httpx.HTTPError:
-        return False

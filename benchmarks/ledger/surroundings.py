@@ -11,6 +11,7 @@ import random
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+
+import httpx
 
 from deploy.local.stack import Stack, local_stack
 from processors.kafka.topics import create_topics
@@ -32,6 +35,7 @@ __all__ = [
     "Usage",
     "free_port_base",
     "fresh_store",
+    "is_ready",
     "ledger_environment",
     "machine",
     "peak_megabytes",
@@ -41,6 +45,8 @@ __all__ = [
 
 SENDLEDGER: Final = (sys.executable, str(Path(sys.executable).with_name("sendledger")))
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_ASSIGNED_WITHIN_SECONDS: Final = 480
+"""Long enough for a machine that is busy with other work: a worker that fails ends, and is not waited for."""
 
 
 class BenchmarkFailed(Exception):
@@ -55,6 +61,10 @@ class Place:
     folder: Path
     port: int
     """A free port, for a gateway."""
+    partitions: int
+    """Of each topic."""
+    topics_seconds: float
+    """How long it took to create all topics."""
 
     @property
     def pids(self) -> dict[str, int]:
@@ -63,13 +73,14 @@ class Place:
 
 
 @asynccontextmanager
-async def place() -> AsyncIterator[Place]:
-    """A stack in a temporary folder while the block runs."""
+async def place(partitions: int = 4) -> AsyncIterator[Place]:
+    """A stack in a temporary folder while the block runs; each of its topics has so many partitions."""
     base = free_port_base()
     with TemporaryDirectory(prefix="sendledger-bench-") as folder:
         async with local_stack(Path(folder), base) as stack:
-            await create_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap))
-            yield Place(stack, Path(folder), base)
+            started = time.monotonic()
+            await create_topics(read(TopicSettings, kafka_bootstrap=stack.kafka_bootstrap, partitions=partitions))
+            yield Place(stack, Path(folder), base, partitions, time.monotonic() - started)
 
 
 def fresh_store(where: Place, database: str) -> Store:
@@ -129,10 +140,20 @@ class Program:
             _ = self.pid
             return "assigned" in self.log.read_text()
 
-        await until(said, "the assignment", seconds=90, every=0.01)
+        await until(said, "the assignment", seconds=_ASSIGNED_WITHIN_SECONDS, every=0.05)
         line = next(line for line in self.log.read_text().splitlines() if "assigned" in line)
         stamp = line.partition("timestamp=")[2].split()[0]
         return datetime.fromisoformat(stamp).timestamp()
+
+
+async def is_ready(gateway: Program, url: str) -> bool:
+    """Whether the gateway at `url` is ready. Raises BenchmarkFailed once it has ended."""
+    _ = gateway.pid
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+            return (await client.get(f"{url}/readyz")).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str, *, seconds: float, every: float) -> None:

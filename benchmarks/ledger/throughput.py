@@ -15,7 +15,6 @@ from typing import Final, Literal
 from benchmarks.ledger import peer
 from benchmarks.ledger.surroundings import (
     SENDLEDGER,
-    BenchmarkFailed,
     Place,
     Program,
     Usage,
@@ -23,8 +22,8 @@ from benchmarks.ledger.surroundings import (
     ledger_environment,
     peak_megabytes,
     place,
-    until,
 )
+from benchmarks.ledger.tables import Written
 from benchmarks.ledger.traffic import Traffic, produce, traffic
 from projections.store import Store
 from schemas.topics import WEBHOOKS
@@ -32,16 +31,7 @@ from schemas.topics import WEBHOOKS
 __all__ = ["SHAPES", "Run", "Shape", "compare", "middle"]
 
 Who = Literal["ledger", "take"]
-POLL_SECONDS: Final = 0.05
-GIVE_UP_SECONDS: Final = 600.0
 WITHIN_SECONDS: Final = 0.25
-
-# Pairs of a message and a type of event: what the states know of, however far the rows have merged, and the log.
-_IN_STATES: Final = (
-    "SELECT sum(length(arrayDistinct(arrayMap(code -> bitAnd(code, 31), told)))) FROM"
-    " (SELECT groupUniqArrayArray(told) AS told FROM message_state GROUP BY account_id, message_id)"
-)
-_IN_LOG: Final = "SELECT uniqExact(message_id, type, machine) FROM events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +65,6 @@ class Run:
     cpu_seconds: dict[str, float]
     """`worker`, `kafka`, `clickhouse`, `benchmark`, and `others`, who should have been idle."""
     peak_megabytes: float
-    pairs: int
-    """Pairs of a message and a type of event."""
 
     @property
     def events_per_second(self) -> float:
@@ -99,9 +87,9 @@ async def compare(events: int, rounds: int, group_records: int, *, progress: Cal
             load = await asyncio.to_thread(traffic, events, shape.per_post, now=time.time(), provider=shape.provider)
             progress(f"{shape.name}: {load.events} events, {load.body_bytes / load.events:.0f} bytes each")
             await produce(where.stack.kafka_bootstrap, load.posts)
-            pairs = (await _run(where, shape, load, "ledger", 0, group_records)).pairs
+            await _run(where, shape, load, "ledger", 0, group_records)
             for number, who in enumerate(_turns(rounds), 1):
-                run = await _run(where, shape, load, who, number, group_records, pairs)
+                run = await _run(where, shape, load, who, number, group_records)
                 progress(f"  {who}: {run.events_per_second:,.0f} events/s")
                 runs.append(run)
     return runs
@@ -118,44 +106,26 @@ def _turns(rounds: int) -> Iterator[Who]:
         yield from ("ledger", "take") if number % 2 == 0 else ("take", "ledger")
 
 
-async def _run(
-    where: Place, shape: Shape, load: Traffic, who: Who, number: int, group_records: int, pairs: int = 0
-) -> Run:
-    """One worker's turn. Where `pairs` is not known yet, the clock stops when the log has every event."""
+async def _run(where: Place, shape: Shape, load: Traffic, who: Who, number: int, group_records: int) -> Run:
+    """One worker's turn."""
     store = fresh_store(where, f"{who}_{number}")
     program = _program(where, store, who, f"{who}-{number}", group_records, shape)
+    written = Written(store, [program])
     async with program:
         started = await program.assigned_at()
         pids = where.pids | {"worker": program.pid}
         before = Usage.now(pids)
-        rows = 0
-
-        async def begun() -> bool:
-            nonlocal rows
-            _ = program.pid
-            rows = await _count(store, "SELECT count() FROM events")
-            return rows > 0
-
-        async def stored() -> bool:
-            return await begun() and rows >= load.events
-
-        async def folded() -> bool:
-            return await _count(store, _IN_STATES) >= pairs
-
-        await until(begun, "the first events", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
+        await written.has_events(1)
         first = time.time() - started
-        await until(stored, "the events", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
-        await until(folded, "the states", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
+        await written.has_all(load.events, load.pairs)
         seconds = time.time() - started
         used = Usage.now(pids).since(before)
         peak = peak_megabytes(program.pid)
-    pairs = await _count(store, _IN_LOG)
-    await until(folded, "the states", seconds=GIVE_UP_SECONDS, every=POLL_SECONDS)
-    await _check(store, load, pairs)
+    await written.check(load)
     for database in (store.tables, store.database):
         store.command(f"DROP DATABASE {database} SYNC")
     store.close()
-    return Run(shape.name, who, load.events, len(load.posts), seconds, first, used, peak, pairs)
+    return Run(shape.name, who, load.events, len(load.posts), seconds, first, used, peak)
 
 
 def _program(where: Place, store: Store, who: Who, name: str, group_records: int, shape: Shape) -> Program:
@@ -178,19 +148,3 @@ def _program(where: Place, store: Store, who: Who, name: str, group_records: int
         "SENDLEDGER_GROUP_SECONDS": str(WITHIN_SECONDS),
     }
     return Program([*SENDLEDGER, "worker", "ledger"], env, log)
-
-
-async def _check(store: Store, load: Traffic, pairs: int) -> None:
-    found = {
-        "events": await _count(store, "SELECT count() FROM events FINAL"),
-        "messages of events": await _count(store, "SELECT uniqExact(message_id) FROM events"),
-        "messages": await _count(store, "SELECT count() FROM messages"),
-        "types in states": await _count(store, _IN_STATES),
-    }
-    sent = dict(zip(found, (load.events, load.messages, load.messages, pairs), strict=True))
-    if found != sent:
-        raise BenchmarkFailed(f"{store.database}: sent {sent}, found {found}")
-
-
-async def _count(store: Store, sql: str) -> int:
-    return int((await asyncio.to_thread(store.tuples, sql))[0][0])

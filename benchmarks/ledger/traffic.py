@@ -6,8 +6,10 @@ Promise: the same seed gives the same events; only the times follow the clock. E
 other in the log and mostly in different posts, as real ones do.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -15,13 +17,14 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
+from aiokafka import AIOKafkaProducer
 
 from schemas.decoding.ids import uuid7
 from schemas.decoding.times import rfc3339
 from simulator.kafka import producer, send
 from simulator.plan import Delivery, body_of
 
-__all__ = ["Told", "Traffic", "element", "produce", "traffic"]
+__all__ = ["Told", "Traffic", "element", "hidden", "produce", "traffic"]
 
 ACCOUNTS: Final = 200
 NEIGHBOURS: Final = 2_000
@@ -29,12 +32,16 @@ NEIGHBOURS: Final = 2_000
 _DAY_SECONDS: Final = 86_400
 _USER_AGENT: Final = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/131.0 Safari/537.36"
 _CHUNK: Final = 4_000
+_HIDDEN_SECONDS: Final = 600
+"""The broker aborts a transaction that is open for longer."""
 
 
 class Told(NamedTuple):
     """One event as its provider tells it."""
 
     message_id: str
+    type: str
+    """Its type in the provider's words."""
     value: bytes
     query: str = ""
     """Of the URL that it is posted to."""
@@ -48,6 +55,13 @@ class Traffic:
     posts: list[Delivery]
     events: int
     messages: int
+    pairs_after: list[int]
+    """For each post how many pairs of a message and a type of event it and those before it hold."""
+
+    @property
+    def pairs(self) -> int:
+        """All pairs of a message and a type of event."""
+        return self.pairs_after[-1]
 
     @property
     def body_bytes(self) -> int:
@@ -60,30 +74,54 @@ def traffic(events: int, per_post: int, *, now: float, seed: int = 1, provider: 
     chance = Random(seed)
     posts: list[Delivery] = []
     messages: set[str] = set()
+    pairs: set[tuple[str, str]] = set()
+    pairs_after: list[int] = []
     post: list[bytes] = []
     at_us = int(now * 1e6)
     for made, entry in enumerate(_shuffled(events, int(now), chance, _TIMELINES[provider]), 1):
         messages.add(entry.message_id)
+        pairs.add((entry.message_id, entry.type))
         post.append(entry.value)
         if len(post) == per_post or made == events:
             value = body_of(post) if provider == "sendgrid" else post[0]
             posts.append(Delivery("post", at_us, "", value, len(post), provider, entry.query))
+            pairs_after.append(len(pairs))
             post = []
-    return Traffic(provider, posts, events, len(messages))
+    return Traffic(provider, posts, events, len(messages), pairs_after)
 
 
 async def produce(bootstrap: str, posts: Iterable[Delivery]) -> None:
     """Write the posts as the gateway would; return when Kafka has them all."""
     async with producer(bootstrap) as kafka:
-        waiting = []
-        for post in posts:
-            waiting.append(await send(kafka, replace(post, at_us=time.time_ns() // 1000)))
-            if len(waiting) == _CHUNK:
-                for future in waiting:
-                    await future
-                waiting = []
-        for future in waiting:
-            await future
+        await _write(kafka, posts)
+
+
+@asynccontextmanager
+async def hidden(bootstrap: str, posts: Iterable[Delivery]) -> AsyncIterator[None]:
+    """Posts that are in Kafka, but that no worker may read before the block ends: they are one transaction."""
+    async with (
+        AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            transactional_id="benchmark",
+            transaction_timeout_ms=_HIDDEN_SECONDS * 1000,
+            linger_ms=5,
+            max_batch_size=256 * 1024,
+        ) as kafka,
+        kafka.transaction(),
+    ):
+        await _write(kafka, posts)
+        yield
+
+
+async def _write(kafka: AIOKafkaProducer, posts: Iterable[Delivery]) -> None:
+    """Write the posts as of now; return when all are acknowledged."""
+    waiting = []
+    for post in posts:
+        waiting.append(await send(kafka, replace(post, at_us=time.time_ns() // 1000)))
+        if len(waiting) == _CHUNK:
+            await asyncio.gather(*waiting)
+            waiting = []
+    await asyncio.gather(*waiting)
 
 
 def element(name: str, at: int, number: int, ids: tuple[str, str], **more: object) -> dict[str, Any]:
@@ -141,7 +179,7 @@ def _sendgrid(message: _Message) -> Iterator[Told]:
             entries.append(("click", 90, {**client, "url": f"https://booking.example.com/confirm/{number}"}))
     for name, later, more in entries:
         value = element(name, message.at + later, number, (message.account, message.id), **more)
-        yield Told(message.id, orjson.dumps(value))
+        yield Told(message.id, name, orjson.dumps(value))
 
 
 def _postmark(message: _Message) -> Iterator[Told]:
@@ -175,7 +213,7 @@ def _postmark(message: _Message) -> Iterator[Told]:
             when: rfc3339((message.at + later) * 1_000_000),
             **more,
         }
-        yield Told(message.id, orjson.dumps(value))
+        yield Told(message.id, record, orjson.dumps(value))
 
 
 def _twilio(message: _Message) -> Iterator[Told]:
@@ -194,7 +232,7 @@ def _twilio(message: _Message) -> Iterator[Told]:
             **said,
         }
         query = urlencode({"sl_account": message.account, "sl_message": message.id})
-        yield Told(message.id, urlencode(form).encode(), query)
+        yield Told(message.id, said["MessageStatus"], urlencode(form).encode(), query)
 
 
 _TIMELINES: Final[dict[str, Callable[[_Message], Iterator[Told]]]] = {

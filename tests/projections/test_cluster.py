@@ -20,7 +20,7 @@ import pytest
 from processors.ledger.replay import replay
 from projections.messages.matching import candidates_of, copies_of, recent_provider_ids
 from projections.store import Store, generations, migrate, retention
-from projections.store.cluster import ON_EACH_SERVER, MATCHING, PLACEMENT, READING, WRITING, Cluster
+from projections.store.cluster import MATCHING, ON_EACH_SERVER, PLACEMENT, READING, WRITING, Cluster
 from schemas.errors import ConfigError
 from tests.ledger.test_replay import in_turn, rows_of, simulated
 from tests.projections.own_engine import results

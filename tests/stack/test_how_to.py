@@ -217,7 +217,8 @@ async def test_the_contents_of_a_person_are_erased(installation: Installation) -
     assert re.search(r"recorded\s+0", await one.follow(check))
     assert {row[2] for row in one.store.tuples(history, {"account": "demo"})} == {"request 4711"}
     await one.follow("sendledger replay --topic sends.content --since 0")
-    shown = dict(one.store.tuples("SELECT toString(message_id), html FROM contents FINAL WHERE account_id = 'demo'"))
+    rows = one.store.tuples("SELECT toString(message_id), html FROM contents FINAL WHERE account_id = 'demo'")
+    shown = {str(row[0]): row[1] for row in rows}
     assert [shown[sent["message_id"]] for sent in (client, address, other)] == ["", "", CONTENT]
 
 
