@@ -29,6 +29,7 @@ BOUND_BY: Final[Mapping[str, str]] = {
     "delivery_hourly": "account_id",
     "orphan_events": "account_id",
     "projection_hashes": "account_id",
+    "content_erasures": "account_id",
     # Only the account's own: whether it has sent to an address that is suppressed platform-wide is in no column.
     "suppressions": "scope",
     "suppression_history": "scope",

@@ -35,6 +35,7 @@ ROWS: Final = [
             "'email', '{id}', 1, 1, now64(6)",
         ),
         ("commands", "scope, command_id, action, received_at", "'{id}', 'suppress', now64(6)"),
+        ("erasures", "account_id, message_id, erasure_id, erased_at", "'{id}', 'e', now64(6)"),
         ("orphans", "account_id, provider_message_id, event_id, received_at", "'{id}', 'fedcba9876543210', now64(6)"),
     )
 ]

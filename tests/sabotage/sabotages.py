@@ -143,7 +143,7 @@ SABOTAGES: Final[dict[str, Sabotage]] = {
     "an element of a tuple comes from another row": _in_sql(
         "views", "argMax(t.request.subject, ", "argMin(t.request.subject, "
     ),
-    "a matched event stays an orphan, too": _in_sql("views", "WHERE o.event_id NOT IN", "WHERE 1 OR o.event_id NOT IN"),
+    "a matched event stays an orphan, too": _in_sql("views", "AND o.event_id NOT IN", "AND 1 = 1 OR o.event_id NOT IN"),
     "the last copy of an event stays instead of the first": _in_sql(
         "migrations", "copy UInt128 MATERIALIZED bitNot(", "copy UInt128 MATERIALIZED ("
     ),

@@ -27,6 +27,7 @@ from schemas.telemetry import (
     RETRIES_TOTAL,
     SIGNATURE_FAILURE_TIMESTAMP_SECONDS,
     SIGNATURE_FAILURES_TOTAL,
+    SPANS_TOTAL,
     UNKNOWN_TOTAL,
     UNREAD_PARTITIONS,
     UP,
@@ -132,6 +133,7 @@ _WEBHOOKS: Final = (
         unit="s",
         width=6,
     ),
+    Panel("Spans of traced webhooks", [Prom(rate(SPANS_TOTAL, _RATE, ("outcome",)), "{{outcome}}")], unit="cps"),
 )
 
 _ARRIVING: Final = (
