@@ -38,7 +38,10 @@ def migrate(
     settings = settings_from_env(MigrateSettings)
     if roles:
         statements = access_statements(settings.clickhouse_database, account or (), cluster=settings.clickhouse_cluster)
-        show([{"sql": one} for one in statements], as_json=True) if as_json else print(";\n".join([*statements, ""]))
+        if as_json:
+            show([{"sql": one} for one in statements], as_json=True)
+        else:
+            print(";\n".join([*statements, ""]))
         return
     with open_store(settings, timeout_seconds=600) as store:  # changing a large table can take long
         done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]

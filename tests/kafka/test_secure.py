@@ -269,6 +269,7 @@ class TestWrongSettings:
             assert ended.code == 3, ended.err
             assert all(text in ended.err for text in ("error:", "where:", "mend:", what, mend))
             assert "kept-secret" not in ended.out + ended.err
+            assert "Traceback" not in ended.err
 
 
 async def test_a_replaced_password_is_the_only_one(kafka: SecureKafka, topics: list[str]) -> None:
