@@ -60,14 +60,7 @@ def _stores(settings: CommandSettings) -> Iterator[StoreOfGeneration]:
 
         def store_of(number: int) -> Store:
             if number not in made:
-                url = settings.clickhouse_url.get_secret_value()
-                made[number] = Store(
-                    url,
-                    database=settings.clickhouse_database,
-                    generation=number,
-                    cluster=settings.clickhouse_cluster,
-                    reads_own_writes=True,
-                )
+                made[number] = Store.of(settings, generation=number, reads_own_writes=True)
                 opened.callback(made[number].close)
             return made[number]
 

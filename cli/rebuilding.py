@@ -56,7 +56,7 @@ async def run_rebuild(
 
 def list_generations(settings: StoreSettings) -> list[dict[str, Any]]:
     """Return a row for each generation. Raises StoreError."""
-    with closing(_views(settings)) as views:
+    with closing(Store.of(settings)) as views:
         pointer = generations.pointer(views)
         return [
             {
@@ -72,7 +72,7 @@ def list_generations(settings: StoreSettings) -> list[dict[str, Any]]:
 
 def drop_generation(settings: StoreSettings, number: int) -> None:
     """Delete a generation that is not shown. Raises RequestError and StoreError."""
-    with closing(_views(settings)) as views:
+    with closing(Store.of(settings)) as views:
         generations.drop(views, number)
 
 
@@ -176,11 +176,6 @@ def _kind(one: Generation, pointer: Pointer | None) -> str:
     if one.build is None:
         return "kept"
     return "trial" if one.build.trial else "rebuilt"
-
-
-def _views(settings: StoreSettings) -> Store:
-    url = settings.clickhouse_url.get_secret_value()
-    return Store(url, database=settings.clickhouse_database, cluster=settings.clickhouse_cluster)
 
 
 def say(text: str) -> None:

@@ -45,10 +45,7 @@ async def run_replay(
         generation = generations.shown(views)
     if generation is None:
         raise ConfigError("The database has no tables", "SENDLEDGER_CLICKHOUSE_DATABASE", "Run `sendledger migrate`")
-    url, database = settings.clickhouse_url.get_secret_value(), settings.clickhouse_database
-    cluster = settings.clickhouse_cluster
-    live = Store(url, database=database, generation=generation, cluster=cluster, reads_own_writes=True)
-    with closing(live) as store:
+    with closing(Store.of(settings, generation=generation, reads_own_writes=True)) as store:
         async with aclosing(read_topic(settings.kafka, topic, since=since, until=until)) as records:
             return await replay(
                 store, records, decision_days=settings.decision_days, dry_run=dry_run, progress=_show_progress

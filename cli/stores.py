@@ -17,13 +17,7 @@ _ANSWERS_WITHIN_SECONDS: Final = 30
 
 def make_store(settings: StoreSettings, *, timeout_seconds: int = _ANSWERS_WITHIN_SECONDS) -> Store:
     """Return the store of the settings. Raises ConfigError."""
-    url = settings.clickhouse_url.get_secret_value()
-    return ShownStore(
-        url,
-        database=settings.clickhouse_database,
-        cluster=settings.clickhouse_cluster,
-        timeout_seconds=timeout_seconds,
-    )
+    return ShownStore.of(settings, timeout_seconds=timeout_seconds)
 
 
 @contextmanager

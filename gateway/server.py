@@ -45,13 +45,7 @@ log = structlog.get_logger()
 async def serve(settings: GatewaySettings, *, only: Only | None = None) -> int:
     """Run the gateway, or one part of it, until it is stopped. Raises ConfigError or BrokerError before it listens."""
     telemetry = Telemetry()
-    store = ShownStore(
-        settings.clickhouse_url.get_secret_value(),
-        database=settings.clickhouse_database,
-        cluster=settings.clickhouse_cluster,
-        timeout_seconds=_STORE_SECONDS,
-        max_execution_seconds=_STORE_SECONDS,
-    )
+    store = ShownStore.of(settings, timeout_seconds=_STORE_SECONDS, max_execution_seconds=_STORE_SECONDS)
     kafka = producer_of(settings.kafka, telemetry)
     tracing = tracing_of(settings, "gateway", telemetry)
     app = create_app(settings, store, kafka, telemetry, tracing=tracing, only=only)

@@ -21,7 +21,8 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from processors.tracing import TRACEPARENT, RecordHeaders, TracedRecord
+from processors.engine import Record
+from processors.tracing import TRACEPARENT, RecordHeaders
 from schemas.log_events import LogEvent
 from schemas.settings import TracingSettings
 from schemas.telemetry import SPANS_TOTAL, Telemetry
@@ -73,7 +74,7 @@ class OtlpTracing:
                 headers.append((TRACEPARENT, carrier[TRACEPARENT].encode()))
             yield
 
-    def stored(self, records: Iterable[TracedRecord], begun_ns: int) -> None:
+    def stored(self, records: Iterable[Record], begun_ns: int) -> None:
         """Make a span of each traced record, from `begun_ns` until now."""
         ended_ns = time.time_ns()
         for record in records:

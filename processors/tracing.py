@@ -9,32 +9,20 @@ The gateway decides by chance which webhooks are traced, and writes the trace in
 ignored: else a sender could have each of its webhooks traced.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
+from processors.engine import Record
 from schemas.settings import TracingSettings
 from schemas.telemetry import Telemetry
 
-__all__ = ["OFF", "TRACEPARENT", "RecordHeaders", "TracedRecord", "Tracing", "tracing_of"]
+__all__ = ["OFF", "TRACEPARENT", "RecordHeaders", "Tracing", "tracing_of"]
 
 TRACEPARENT: Final = "traceparent"
 """The record header that names the trace, and the span that wrote the record."""
 
 RecordHeaders = list[tuple[str, bytes]]
-
-
-class TracedRecord(Protocol):
-    """What a trace tells about a record of Kafka."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Tracing(Protocol):
@@ -46,7 +34,7 @@ class Tracing(Protocol):
     def sending(self, topic: str, headers: RecordHeaders) -> AbstractContextManager[None]:
         """Return a context manager: a span of writing one record. It adds a header if the request is traced."""
 
-    def stored(self, records: Iterable[TracedRecord], begun_ns: int) -> None:
+    def stored(self, records: Iterable[Record], begun_ns: int) -> None:
         """Make a span of each traced record of a group whose rows are stored, from `begun_ns` (Unix time) until now."""
 
     def close(self) -> None:
@@ -64,7 +52,7 @@ class _Off:
     def sending(self, _topic: str, _headers: RecordHeaders) -> Iterator[None]:
         yield
 
-    def stored(self, _records: Iterable[TracedRecord], _begun_ns: int) -> None:
+    def stored(self, _records: Iterable[Record], _begun_ns: int) -> None:
         pass
 
     def close(self) -> None:

@@ -217,7 +217,7 @@ class TracingSettings(Settings):
 
     traces_url: str = Field(
         "",
-        pattern=r"^(https?://\S+)?$",
+        pattern=r"^(https?://[^\s@]+)?$",  # a password would be in the log: see docs/how-to/trace-a-webhook.md
         description="A collector that takes traces by OTLP over HTTP, usually http://host:4318/v1/traces; no traces"
         " without it",
     )

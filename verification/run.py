@@ -46,8 +46,7 @@ async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds:
     )
     if behind:
         return [Difference("lag", f"after {timeout_seconds:g} s", "records of before the call", 0, behind)]
-    url = settings.clickhouse_url.get_secret_value()
-    store = ShownStore(url, database=settings.clickhouse_database, cluster=settings.clickhouse_cluster)
+    store = ShownStore.of(settings)
     try:
         found = await _compare(store, settings.kafka, document, as_of_us)
         if found:

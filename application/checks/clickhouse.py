@@ -28,12 +28,7 @@ def check(settings: StoreSettings, timeout_seconds: int = _TIMEOUT_SECONDS) -> l
     except (ConfigError, ValueError):  # the error's text may contain a part of the password
         mend = f"give {_SETTING} as http://user:password@host:8123; percent-encode special characters in the password"
         return _skip_others(fail("clickhouse", "its address is not valid", mend, CONFIGURATION))
-    store = ShownStore(
-        url,
-        database=settings.clickhouse_database,
-        cluster=settings.clickhouse_cluster,
-        timeout_seconds=timeout_seconds,
-    )
+    store = ShownStore.of(settings, timeout_seconds=timeout_seconds)
     try:
         version = health.version(server)
         return [

@@ -154,9 +154,9 @@ def route(
     async def take(request: Request) -> Response:
         """Receive a webhook: the signature is checked, the content is not."""
         with tracing.request(path) as answered:
-            return await received(request, answered)
+            return await respond(request, answered)
 
-    async def received(request: Request, answered: Callable[[int], None]) -> Response:
+    async def respond(request: Request, answered: Callable[[int], None]) -> Response:
         started = time.perf_counter()
         status = 500
         try:

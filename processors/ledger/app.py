@@ -7,7 +7,6 @@ and dead letters are stored. If a worker dies, the next one reads the same recor
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from functools import partial
 
 import pyarrow as pa
 import structlog
@@ -30,9 +29,8 @@ log = structlog.get_logger()
 
 async def run_ledger(settings: LedgerSettings, *, ready: Callable[[], None] = lambda: None) -> int:
     """Run the worker until it is stopped or crashes; return its exit code. Raises ConfigError and BrokerError."""
-    url, database = settings.clickhouse_url.get_secret_value(), settings.clickhouse_database
-    of_cluster = partial(Store, url, database=database, cluster=settings.clickhouse_cluster, reads_own_writes=True)
-    views, store = of_cluster(), of_cluster(generation=generations.FIRST)
+    views = Store.of(settings, reads_own_writes=True)
+    store = Store.of(settings, reads_own_writes=True, generation=generations.FIRST)
 
     async def attach(worker: Worker) -> None:
         tracing = tracing_of(settings, "ledger", worker.telemetry)

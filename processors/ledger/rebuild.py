@@ -258,15 +258,7 @@ async def _awaited(act: Callable[[], Awaitable[T]]) -> T:
 
 
 def _store(settings: RebuildSettings, generation: int | None) -> Store:
-    url = settings.clickhouse_url.get_secret_value()
-    return Store(
-        url,
-        database=settings.clickhouse_database,
-        generation=generation,
-        cluster=settings.clickhouse_cluster,
-        reads_own_writes=True,
-        timeout_seconds=3600,
-    )
+    return Store.of(settings, generation=generation, reads_own_writes=True, timeout_seconds=3600)
 
 
 def _group(ledger: str, generation: Generation) -> str:

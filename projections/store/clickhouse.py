@@ -8,7 +8,7 @@ it. `StoreError`: the same call may succeed later. `StoreRefused`: it never will
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
@@ -20,6 +20,7 @@ from clickhouse_connect.driver.query import QueryResult
 from projections.store.cluster import MATCHING, READING, WRITING, Cluster
 from projections.store.parameters import with_lists_split
 from schemas.errors import ConfigError, StoreDenied, StoreError, StoreRefused
+from schemas.settings import StoreSettings
 
 __all__ = ["DATABASE", "Store"]
 
@@ -227,6 +228,12 @@ class Store:
         if cluster and reads_own_writes:
             self._wanted |= MATCHING
         self._client: Any = None
+
+    @classmethod
+    def of(cls, settings: StoreSettings, **options: Any) -> Self:
+        """Return the store of the settings. `options` are the other arguments. Raises ConfigError."""
+        url = settings.clickhouse_url.get_secret_value()
+        return cls(url, database=settings.clickhouse_database, cluster=settings.clickhouse_cluster, **options)
 
     @property
     def tables(self) -> str:

@@ -10,6 +10,7 @@ from gateway.app import create_app
 from processors.engine import Record
 from processors.tracing import OFF, TRACEPARENT, Tracing, tracing_of
 from projections.store import Store
+from schemas.errors import ConfigError
 from schemas.telemetry import Telemetry
 from tests.collector import CollectedSpan, Collector, collecting
 from tests.engine.building import StubRecord
@@ -92,6 +93,13 @@ async def test_a_collector_that_takes_nothing_costs_no_webhook(status: int) -> N
             assert (await post(client, b"[]")).status_code == 204
     assert len(kafka.sent) == 1
     assert (counted(telemetry, "sent"), counted(telemetry, "dropped")) == (None, 2)
+
+
+def test_a_password_in_the_collectors_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(traces_url="http://user:kept-secret@collector:4318/v1/traces")
+    assert "SENDLEDGER_TRACES_URL" in str(caught.value)
+    assert "kept-secret" not in str(caught.value)
 
 
 def test_without_a_collector_there_is_no_tracing() -> None:

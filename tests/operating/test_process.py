@@ -13,9 +13,12 @@ from cli.process import quieten_clients
 
 @pytest.fixture(autouse=True)
 def levels() -> Iterator[None]:
-    """The loggers of this process are as they were, after the test."""
+    """The loggers are as in a new process, and after the test as they were: other tests run commands in this one."""
     loggers = [logging.getLogger(name) for name in ("aiokafka", "clickhouse_connect", "urllib3", "asyncio")]
     before = [(logger, logger.level, [*logger.filters]) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.NOTSET)
+        logger.filters = []
     yield
     for logger, level, filters in before:
         logger.setLevel(level)
