@@ -124,8 +124,8 @@ async def _start(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str],
         cluster=env[PREFIX + "CLICKHOUSE_CLUSTER"],
     )
     await asyncio.to_thread(migrate.apply, store)
-    await asyncio.to_thread(retention.set_retention, store, int(env[PREFIX + "RETENTION_DAYS"]))
-    await asyncio.to_thread(retention.set_content_retention, store, topics.content_retention_days)
+    days, content_days = int(env[PREFIX + "RETENTION_DAYS"]), topics.content_retention_days
+    await asyncio.to_thread(retention.set_retentions, store, days=days, content_days=content_days)
     store.close()
     _write(data_dir / "dev.env", env)
     for part in _programs(env, demo=demo):

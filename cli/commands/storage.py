@@ -33,23 +33,27 @@ def migrate(
     from projections.store import migrate as migrations
     from projections.store import retention
     from projections.store.access import access_statements
+    from schemas.errors import RequestError
     from schemas.settings import MigrateSettings
 
     settings = settings_from_env(MigrateSettings)
+    if account and not roles:
+        raise RequestError("An account is only for the SQL of roles", "--account", "Add --roles, or leave it out")
     if roles:
         statements = access_statements(settings.clickhouse_database, account or (), cluster=settings.clickhouse_cluster)
         if as_json:
             show([{"sql": one} for one in statements], as_json=True)
         else:
-            print(";\n".join([*statements, ""]))
+            print(*(f"{one};" for one in statements), sep="\n")
         return
     with open_store(settings, timeout_seconds=600) as store:  # changing a large table can take long
         done = [{"applied": m.version or "view", "name": m.name} for m in migrations.apply(store)]
-        if retention.set_retention(store, settings.retention_days):
-            days = f"{settings.retention_days} days" if settings.retention_days else "for ever"
-            done.append({"applied": "retention", "name": f"messages: {days}"})
-        if retention.set_content_retention(store, settings.content_retention_days):
-            done.append({"applied": "retention", "name": f"contents: {settings.content_retention_days} days"})
+        days, content_days = settings.retention_days, settings.content_retention_days
+        of_messages, of_contents = retention.set_retentions(store, days=days, content_days=content_days)
+        if of_messages:
+            done.append({"applied": "retention", "name": f"messages: {f'{days} days' if days else 'for ever'}"})
+        if of_contents:
+            done.append({"applied": "retention", "name": f"contents: {content_days} days"})
     show(done, as_json=as_json, none="Nothing to apply.")
 
 

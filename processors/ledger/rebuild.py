@@ -125,8 +125,9 @@ class Rebuild:
                 number = _chosen(generations.generations(views), live, rules)
             with closing(_store(settings, number)) as store:
                 migrate.apply(store)
-                retention.set_retention(store, settings.retention_days)
-                retention.set_content_retention(store, settings.content_retention_days)
+                retention.set_retentions(
+                    store, days=settings.retention_days, content_days=settings.content_retention_days
+                )
                 if _found(settings, number).build is None:
                     generations.record_build(store, Build(uuid4().hex[:8], rules, trial=bool(trial)))
             generation = _found(settings, number)

@@ -14,7 +14,7 @@ from typing import Final
 from projections.store.clickhouse import Store
 from projections.suppressions.evidence import OPT_OUT_CODES
 
-__all__ = ["set_content_retention", "set_retention"]
+__all__ = ["set_content_retention", "set_retention", "set_retentions"]
 
 _MARGIN_DAYS: Final = 1
 """Between hiding and deleting: rows are hidden at a midnight, and deleted by the time in their id."""
@@ -40,6 +40,11 @@ _EXPIRES: Final = {
 """By table: the time that its rows expire by, and the days that are added to the retention."""
 _TTL_MERGE_SECONDS: Final = 86_400
 """The shortest time between two merges of a part that only delete expired rows: expired rows are hidden anyway."""
+
+
+def set_retentions(store: Store, *, days: int, content_days: int) -> tuple[bool, bool]:
+    """Set the retention of messages, then that of contents, which may not be longer; return whether each changed."""
+    return set_retention(store, days), set_content_retention(store, content_days)
 
 
 def set_retention(store: Store, days: int) -> bool:
