@@ -14,13 +14,13 @@ import orjson
 import structlog
 import typer
 
-from benchmarks import footprint as footprints
-from benchmarks import gateway as gateways
-from benchmarks import scale as scaling
-from benchmarks import skew as skewing
 from benchmarks.engine import keyed
+from benchmarks.footprint import footprint_rows
+from benchmarks.footprint import measure as measure_footprint
 from benchmarks.gate.deciding import decide_at_pace, decide_backlog, rows_of
 from benchmarks.gate.memory import measure_memory, memory_rows
+from benchmarks.gateway import measure as measure_gateway
+from benchmarks.gateway import served_rows
 from benchmarks.ledger import report
 from benchmarks.ledger.latency import measure
 from benchmarks.ledger.profile import take_apart
@@ -32,6 +32,10 @@ from benchmarks.queries.measure import EXPORT, PLAIN_FIRST_PAGE, Limits, against
 from benchmarks.queries.measure import measure as measure_queries
 from benchmarks.rebuild import measure as measure_rebuild
 from benchmarks.rebuild import turn_rows
+from benchmarks.scale import PARTITIONS, WORKERS, Sizes, byte_rows, idle_rows, speed_rows
+from benchmarks.scale import measure as measure_scale
+from benchmarks.skew import Population, skew_rows
+from benchmarks.skew import measure as measure_skew
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="The benchmarks, each beside its peer.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print an object a line.")]
@@ -84,13 +88,11 @@ def scale(
 ) -> None:
     """Events/s, CPU and bytes of the ledger by the number of partitions and workers."""
     on = machine()
-    sizes = scaling.Sizes(
-        events, rounds, tuple(partitions or scaling.PARTITIONS), tuple(workers or scaling.WORKERS), idle_seconds
-    )
-    runs = asyncio.run(scaling.measure(sizes, progress=_progress))
-    _show("scale", on, scaling.speed_rows(runs), as_json=as_json)
-    _show("scale: idle", on, scaling.idle_rows(runs), as_json=as_json)
-    _show("scale: bytes", on, scaling.byte_rows(runs), as_json=as_json)
+    sizes = Sizes(events, rounds, tuple(partitions or PARTITIONS), tuple(workers or WORKERS), idle_seconds)
+    runs = asyncio.run(measure_scale(sizes, progress=_progress))
+    _show("scale", on, speed_rows(runs), as_json=as_json)
+    _show("scale: idle", on, idle_rows(runs), as_json=as_json)
+    _show("scale: bytes", on, byte_rows(runs), as_json=as_json)
 
 
 @app.command()
@@ -101,8 +103,8 @@ def gateway(
 ) -> None:
     """Requests/s of one gateway process: signed webhooks, send requests, lists of them."""
     on = machine()
-    served = asyncio.run(gateways.measure(requests, connections, progress=_progress))
-    _show("gateway", on, gateways.served_rows(served), as_json=as_json)
+    served = asyncio.run(measure_gateway(requests, connections, progress=_progress))
+    _show("gateway", on, served_rows(served), as_json=as_json)
 
 
 @app.command()
@@ -112,9 +114,9 @@ def footprint(
 ) -> None:
     """Bytes on disk of a message, in each topic of Kafka and each table of ClickHouse."""
     on = machine()
-    found = asyncio.run(footprints.measure(messages, progress=_progress))
+    found = asyncio.run(measure_footprint(messages, progress=_progress))
     _progress(f"{found.messages:,} messages, {found.events:,} events of providers")
-    _show("footprint", on, footprints.footprint_rows(found), as_json=as_json)
+    _show("footprint", on, footprint_rows(found), as_json=as_json)
 
 
 @app.command()
@@ -126,8 +128,8 @@ def skew(
     as_json: AsJson = False,
 ) -> None:
     """How evenly the keys load partitions and shards: a calculation, whose figures are always the same."""
-    population = skewing.Population(accounts, exponent, messages)
-    rows = skewing.skew_rows(skewing.measure(population, range(1, seeds + 1)))
+    population = Population(accounts, exponent, messages)
+    rows = skew_rows(measure_skew(population, range(1, seeds + 1)))
     on = f"{messages:,} messages of {accounts:,} accounts, exponent {exponent:g}, {seeds} seeds"
     for of in ("partitions", "shards"):
         _show(f"skew: {of}", on, [row for row in rows if of in row], as_json=as_json)

@@ -7,7 +7,6 @@ shares the machine with the gateway: on two cores it is a part of what limits th
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,21 +17,21 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.ledger.surroundings import (
     SENDLEDGER,
+    TOKEN_SECRET,
     BenchmarkFailed,
     Place,
     Program,
     Usage,
     fresh_store,
+    gateway_environment,
     is_ready,
     place,
     until,
 )
-from benchmarks.ledger.traffic import element
+from benchmarks.ledger.traffic import delivered_post, signature_headers
 from gateway.tokens import issue
-from schemas.decoding.ids import uuid7
 from schemas.topics import SENDS_REQUESTED, WEBHOOKS, Topic
-from simulator.plan import body_of
-from simulator.signing import new_key_pair, sign_sendgrid
+from simulator.signing import new_key_pair
 
 __all__ = ["Served", "measure", "served_rows"]
 
@@ -40,7 +39,6 @@ EVENTS_OF_A_POST: Final = 5
 LIST: Final = 100
 BODIES: Final = 50
 """Different bodies of a kind: they are sent in turns."""
-_SECRET: Final = "a secret of this benchmark, of no other use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +74,15 @@ async def measure(requests: int, connections: int, *, progress: Callable[[str], 
     async with place() as where:
         store = fresh_store(where, "gateway")
         private, public = new_key_pair()
-        gateway = _gateway(where, store.database, public)
-        async with gateway:
+        # No limit of a token: it is not what is measured.
+        env = gateway_environment(where, store, public) | {"SENDLEDGER_WRITES_PER_SECOND": "0"}
+        async with Program([*SENDLEDGER, "gateway"], env, where.folder / "gateway.log") as gateway:
             url = f"http://127.0.0.1:{where.port}"
             await until(lambda: is_ready(gateway, url), "the gateway", seconds=60, every=0.1)
             served = list[Served]()
             for kind in _kinds(private):
                 number = max(connections, requests // (10 if kind.records > 1 else 1))
+                already = await _records_in(where, kind.topic)
                 await _send(where, kind, number // 10, connections)
                 pids = where.pids | {"gateway": gateway.pid}
                 before, started = Usage.now(pids), time.monotonic()
@@ -92,7 +92,10 @@ async def measure(requests: int, connections: int, *, progress: Callable[[str], 
                     kind.name, connections, number, number * kind.records, seconds, Usage.now(pids).since(before)
                 )
                 progress(f"  {kind.name}: {one.requests / one.seconds:,.0f} requests/s")
-                await _check(where, kind, (number + number // 10) * kind.records, served)
+                acknowledged = (number + number // 10) * kind.records
+                found = await _records_in(where, kind.topic) - already
+                if found != acknowledged:
+                    raise BenchmarkFailed(f"{kind.name}: {acknowledged} records were acknowledged, Kafka has {found}")
                 served.append(one)
         store.close()
         return served
@@ -144,54 +147,29 @@ async def _connection(port: int, kind: _Kind, numbers: Iterator[int]) -> None:
         writer.close()
 
 
-async def _check(where: Place, kind: _Kind, records: int, before: Sequence[Served]) -> None:
-    """Compare the records of the kind's topic with what was acknowledged. Raises BenchmarkFailed."""
+async def _records_in(where: Place, topic: Topic) -> int:
     consumer = AIOKafkaConsumer(bootstrap_servers=where.stack.kafka_bootstrap)
     await consumer.start()
     try:
-        tps = [TopicPartition(kind.topic.name, number) for number in range(where.partitions)]
-        found = sum((await consumer.end_offsets(tps)).values())
+        tps = [TopicPartition(topic.name, number) for number in range(where.partitions)]
+        return sum((await consumer.end_offsets(tps)).values())
     finally:
         await consumer.stop()
-    if kind.records > 1:  # the topic has those that were sent one by one, too
-        records += sum(one.records + one.requests // 10 for one in before if one.kind == _ONE_SEND)
-    if found != records:
-        raise BenchmarkFailed(f"{kind.name}: {records} records were acknowledged, {kind.topic.name} has {found}")
 
 
 def _kinds(private_key: str) -> Iterator[_Kind]:
-    token = issue(_SECRET, subject="benchmark", role="publisher", accounts=["acct1"])
+    token = issue(TOKEN_SECRET, subject="benchmark", role="publisher", accounts=["acct1"])
     posts = []
     for _ in range(BODIES):
-        body, signed_at = _post(), str(int(time.time()))
-        posts.append(
-            _request(
-                "/webhooks/sendgrid",
-                body,
-                **{
-                    "X-Twilio-Email-Event-Webhook-Timestamp": signed_at,
-                    "X-Twilio-Email-Event-Webhook-Signature": sign_sendgrid(private_key, signed_at, body),
-                },
-            )
-        )
+        body, _ = delivered_post(range(EVENTS_OF_A_POST))
+        posts.append(_request("/webhooks/sendgrid", body, **signature_headers(private_key, body)))
     yield _Kind(f"webhook of {EVENTS_OF_A_POST} events", posts, b"204", WEBHOOKS["sendgrid"], 1)
-    for name, count in ((_ONE_SEND, 1), (f"list of {LIST} send requests", LIST)):
+    for name, count in (("one send request", 1), (f"list of {LIST} send requests", LIST)):
         sends = [_send_request(number) for number in range(count)]
         body = orjson.dumps(sends if count > 1 else sends[0])
         yield _Kind(
             name, [_request("/v1/sends", body, Authorization=f"Bearer {token}")], b"202", SENDS_REQUESTED, count
         )
-
-
-_ONE_SEND: Final = "one send request"
-
-
-def _post() -> bytes:
-    values = []
-    for number in range(EVENTS_OF_A_POST):
-        ids = (f"acct{number}", uuid7(time.time_ns() // 1000, os.urandom(10)))
-        values.append(orjson.dumps(element("delivered", int(time.time()), number, ids, response="250 OK")))
-    return body_of(values)
 
 
 def _send_request(number: int) -> dict[str, Any]:
@@ -209,16 +187,3 @@ def _request(path: str, body: bytes, **headers: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
     lines += [f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     return "\r\n".join(lines).encode() + body
-
-
-def _gateway(where: Place, database: str, public_key: str) -> Program:
-    env = {
-        "SENDLEDGER_KAFKA_BOOTSTRAP": where.stack.kafka_bootstrap,
-        "SENDLEDGER_CLICKHOUSE_URL": where.stack.clickhouse_url,
-        "SENDLEDGER_CLICKHOUSE_DATABASE": database,
-        "SENDLEDGER_TOKEN_SECRET": _SECRET,
-        "SENDLEDGER_SENDGRID_PUBLIC_KEYS": public_key,
-        "SENDLEDGER_WRITES_PER_SECOND": "0",
-        "SENDLEDGER_PORT": str(where.port),
-    }
-    return Program([*SENDLEDGER, "gateway"], env, where.folder / "gateway.log")

@@ -22,11 +22,10 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from benchmarks.ledger.surroundings import BenchmarkFailed, free_port_base
-from processors.kafka.lag import wait_until_caught_up
+from benchmarks.ledger.surroundings import BenchmarkFailed, free_port_base, wait_until_all_is_read
+from benchmarks.ledger.traffic import signature_headers
 from schemas.consumer_groups import consumer_groups
 from schemas.decoding.ids import uuid7
-from simulator.signing import sign_sendgrid
 
 __all__ = ["Sizes", "measure_sizes", "size_rows"]
 
@@ -53,10 +52,10 @@ async def measure_sizes(requests: int, *, progress: Callable[[str], None]) -> Si
         async with _stack(Path(folder)) as env, httpx.AsyncClient(trust_env=False, timeout=60) as client:
             statuses: dict[int, int] = {}
             await _send(client, env, 200, {}, progress)
-            await _settled(env)
+            await _read(env)
             before = _sizes(Path(folder))
             await _send(client, env, requests, statuses, progress)
-            await _settled(env)
+            await _read(env)
             return Sizes(requests, before, _sizes(Path(folder)), statuses)
 
 
@@ -121,12 +120,7 @@ async def _request(client: httpx.AsyncClient, env: Mapping[str, str], number: in
         body = orjson.dumps(
             [{"event": text[:100_000], "email": text[100_000:200_000], "sg_message_id": text[200_000:]}]
         )
-        signed_at = str(int(time.time()))
-        signature = sign_sendgrid(env["SENDLEDGER_DEV_SENDGRID_PRIVATE_KEY"], signed_at, body)
-        headers = {
-            "X-Twilio-Email-Event-Webhook-Timestamp": signed_at,
-            "X-Twilio-Email-Event-Webhook-Signature": signature,
-        }
+        headers = signature_headers(env["SENDLEDGER_DEV_SENDGRID_PRIVATE_KEY"], body)
         return (await client.post(f"{url}/webhooks/sendgrid", content=body, headers=headers)).status_code
     request = {
         "message_id": uuid7(time.time_ns() // 1000, os.urandom(10)),
@@ -147,12 +141,8 @@ def _text(number: int) -> str:
     return (block * (TEXT_CHARACTERS // len(block) + 1))[:TEXT_CHARACTERS]
 
 
-async def _settled(env: Mapping[str, str]) -> None:
-    behind = await wait_until_caught_up(
-        env["SENDLEDGER_KAFKA_BOOTSTRAP"], consumer_groups("ledger"), within_seconds=600
-    )
-    if behind:
-        raise BenchmarkFailed(f"{behind:,} records are unread")
+async def _read(env: Mapping[str, str]) -> None:
+    await wait_until_all_is_read(env["SENDLEDGER_KAFKA_BOOTSTRAP"], consumer_groups("ledger"), seconds=600)
 
 
 def _sizes(folder: Path) -> dict[str, float]:

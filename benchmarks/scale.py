@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from benchmarks.ledger.surroundings import (
     Usage,
     fresh_store,
     ledger_environment,
+    log_bytes,
     peak_megabytes,
     place,
 )
@@ -40,7 +40,6 @@ __all__ = [
     "Sizes",
     "byte_rows",
     "idle_rows",
-    "log_bytes",
     "measure",
     "slices",
     "speed_rows",
@@ -132,11 +131,6 @@ def slices(load: Traffic, events: int) -> Iterator[tuple[list[Delivery], int, in
             posts, begun = [], until
 
 
-def log_bytes(kafka_log: Path, topic: str) -> int:
-    """Return the size of all segments of a topic in a broker's log directory, without their indexes."""
-    return sum(path.stat().st_size for path in kafka_log.glob(f"{topic}-[0-9]*/*.log"))
-
-
 def speed_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row a run. CPU is in seconds for a million events; that of the workers is of all together."""
     single = {run.partitions: run.events_per_second for run in runs if run.workers == 1}
@@ -218,7 +212,7 @@ async def _run(where: Place, load: Traffic, sizes: Sizes, workers: int) -> Run:
         start_seconds=max(assigned) - started,
         idle_cores=idle,
         peak_megabytes=peak,
-        kafka_bytes=log_bytes(where.folder / "kafka" / "log", WEBHOOKS[load.provider].name),
+        kafka_bytes=log_bytes(where.kafka_log, WEBHOOKS[load.provider].name),
         table_bytes=bytes_on_disk(store),
         events=load.events,
         messages=load.messages,

@@ -99,6 +99,7 @@ def measure(population: Population, seeds: Sequence[int]) -> list[Skew]:
             loads = _loads(_messages(population, scenario, Random(seed)), Random(seed))
             for of, keys, counts, placed in _LAYOUTS:
                 for name, key in keys.items():
+                    # Each key is hashed once: its place among the least common multiple gives it among each count.
                     placed_at = {each: placed(each, lcm(*counts)) for each in loads[key]}
                     for count in counts:
                         skew = skew_of(loads[key], count, lambda each, n: placed_at[each] % n)  # noqa: B023 - used at once

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks.gate.requests import a_request
 from benchmarks.ledger.surroundings import SENDLEDGER, Place, Program, Usage, peak_megabytes, place
+from benchmarks.ledger.traffic import one_transaction
 from schemas.decoding.ids import uuid7
 from schemas.topics import SENDS_DECIDED, SENDS_REQUESTED
 
@@ -128,13 +129,8 @@ async def _decisions(where: Place) -> AsyncIterator[AsyncIterator[str]]:
 
 @asynccontextmanager
 async def _hidden(where: Place, requests: int) -> AsyncIterator[None]:
-    """Requests in Kafka, that no worker may read before the block ends: they are one transaction."""
-    async with (
-        AIOKafkaProducer(
-            bootstrap_servers=where.stack.kafka_bootstrap, transactional_id="backlog", linger_ms=5
-        ) as kafka,
-        kafka.transaction(),
-    ):
+    """Requests in Kafka, that no worker may read before the block ends."""
+    async with one_transaction(where.stack.kafka_bootstrap) as kafka:
         for at in range(0, requests, 2_000):
             waiting = []
             for number in range(at, min(at + 2_000, requests)):

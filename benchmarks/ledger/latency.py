@@ -6,13 +6,12 @@ Out: the delays. A row is there when a query for young messages gives it; the qu
 """
 
 import asyncio
-import os
 import time
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Final
 
 import httpx
-import orjson
 
 from benchmarks.ledger.surroundings import (
     SENDLEDGER,
@@ -21,15 +20,15 @@ from benchmarks.ledger.surroundings import (
     Program,
     Usage,
     fresh_store,
+    gateway_environment,
     is_ready,
+    ledger_environment,
     place,
     until,
 )
-from benchmarks.ledger.traffic import element
+from benchmarks.ledger.traffic import delivered_post, signature_headers
 from projections.store import Store
-from schemas.decoding.ids import uuid7
-from simulator.plan import body_of
-from simulator.signing import new_key_pair, sign_sendgrid
+from simulator.signing import new_key_pair
 
 __all__ = ["Delays", "measure"]
 
@@ -37,7 +36,6 @@ POSTS_PER_SECOND: Final = 100
 EVENTS_PER_POST: Final = 5
 POLL_SECONDS: Final = 0.05
 WARM_UP_SECONDS: Final = 2.0
-_SECRET: Final = "a secret of this benchmark, of no other use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ async def measure(seconds: float) -> Delays:
 class _Load:
     def __init__(self, client: httpx.AsyncClient, url: str, private_key: str, store: Store) -> None:
         self._client, self._url, self._private_key, self._store = client, url, private_key, store
-        self._posted = 0
+        self._numbers = count(1)
         self._answered: dict[str, float] = {}
         """When the 2xx of a post came, by its last message."""
         self._seen: dict[str, float] = {}
@@ -106,12 +104,8 @@ class _Load:
             looking.cancel()
 
     async def _post(self) -> None:
-        body, last = self._body()
-        signed_at = str(int(time.time()))
-        headers = {
-            "X-Twilio-Email-Event-Webhook-Timestamp": signed_at,
-            "X-Twilio-Email-Event-Webhook-Signature": sign_sendgrid(self._private_key, signed_at, body),
-        }
+        body, last = delivered_post(islice(self._numbers, EVENTS_PER_POST))
+        headers = signature_headers(self._private_key, body)
         began = time.monotonic()
         try:
             answer = await self._client.post(f"{self._url}/webhooks/sendgrid", content=body, headers=headers)
@@ -123,15 +117,6 @@ class _Load:
         self.to_answer.append(ended - began)
         self._answered[last] = ended
         self._pair(last)
-
-    def _body(self) -> tuple[bytes, str]:
-        values, message_id = [], ""
-        for _ in range(EVENTS_PER_POST):
-            self._posted += 1
-            message_id = uuid7(time.time_ns() // 1000, os.urandom(10))
-            ids = (f"acct{self._posted % 50}", message_id)
-            values.append(orjson.dumps(element("delivered", int(time.time()), self._posted, ids, response="250 OK")))
-        return body_of(values), message_id
 
     async def _look(self) -> None:
         young = "SELECT DISTINCT toString(message_id) FROM message_state WHERE sent_at >= now64(3) - 10"
@@ -153,15 +138,8 @@ class _Load:
 
 
 def _programs(where: Place, store: Store, public_key: str) -> tuple[Program, Program]:
-    env = {
-        "SENDLEDGER_KAFKA_BOOTSTRAP": where.stack.kafka_bootstrap,
-        "SENDLEDGER_CLICKHOUSE_URL": where.stack.clickhouse_url,
-        "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
-        "SENDLEDGER_TOKEN_SECRET": _SECRET,
-        "SENDLEDGER_SENDGRID_PUBLIC_KEYS": public_key,
-        "SENDLEDGER_PORT": str(where.port),
-        "SENDLEDGER_INSTANCE": "latency",
-        "SENDLEDGER_WORKER_DIR": str(where.folder / "worker"),
-    }
-    gateway = Program([*SENDLEDGER, "gateway"], env, where.folder / "gateway.log")
-    return gateway, Program([*SENDLEDGER, "worker", "ledger"], env, where.folder / "worker.log")
+    gateway = Program(
+        [*SENDLEDGER, "gateway"], gateway_environment(where, store, public_key), where.folder / "gateway.log"
+    )
+    worker = ledger_environment(where, store, "latency")
+    return gateway, Program([*SENDLEDGER, "worker", "ledger"], worker, where.folder / "worker.log")

@@ -1,7 +1,8 @@
 """What a benchmark runs in: a local stack of its own, programs as processes, and the machine's own accounts.
 
 In:  nothing but a free range of ports.
-Out: Kafka and ClickHouse in a temporary folder, which is removed at the end; CPU seconds and memory by process.
+Out: Kafka and ClickHouse in a temporary folder, which is removed at the end; CPU seconds and memory by process; bytes
+     of a topic.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,27 +24,34 @@ from typing import Final
 import httpx
 
 from deploy.local.stack import Stack, local_stack
+from processors.kafka.lag import wait_until_caught_up
 from processors.kafka.topics import create_topics
 from projections.store import Store, generations, migrate
+from schemas.consumer_groups import ConsumerGroup
 from schemas.settings import PREFIX, TopicSettings, read
 
 __all__ = [
     "SENDLEDGER",
+    "TOKEN_SECRET",
     "BenchmarkFailed",
     "Place",
     "Program",
     "Usage",
     "free_port_base",
     "fresh_store",
+    "gateway_environment",
     "is_ready",
     "ledger_environment",
+    "log_bytes",
     "machine",
     "peak_megabytes",
     "place",
     "until",
+    "wait_until_all_is_read",
 ]
 
 SENDLEDGER: Final = (sys.executable, str(Path(sys.executable).with_name("sendledger")))
+TOKEN_SECRET: Final = "a secret of the benchmarks, of no other use"
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _ASSIGNED_WITHIN_SECONDS: Final = 480
 """Long enough for a machine that is busy with other work: a worker that fails ends, and is not waited for."""
@@ -65,6 +73,11 @@ class Place:
     """Of each topic."""
     topics_seconds: float
     """How long it took to create all topics."""
+
+    @property
+    def kafka_log(self) -> Path:
+        """The folder with the partitions of all topics."""
+        return self.folder / "kafka" / "log"
 
     @property
     def pids(self) -> dict[str, int]:
@@ -99,6 +112,18 @@ def ledger_environment(where: Place, store: Store, name: str) -> dict[str, str]:
         "SENDLEDGER_CONSUMER_GROUP": name,
         "SENDLEDGER_INSTANCE": name,
         "SENDLEDGER_WORKER_DIR": str(where.folder / name),
+    }
+
+
+def gateway_environment(where: Place, store: Store, sendgrid_public_key: str) -> dict[str, str]:
+    """Return the settings of a gateway on the port of the place. TOKEN_SECRET signs its tokens."""
+    return {
+        "SENDLEDGER_KAFKA_BOOTSTRAP": where.stack.kafka_bootstrap,
+        "SENDLEDGER_CLICKHOUSE_URL": where.stack.clickhouse_url,
+        "SENDLEDGER_CLICKHOUSE_DATABASE": store.database,
+        "SENDLEDGER_TOKEN_SECRET": TOKEN_SECRET,
+        "SENDLEDGER_SENDGRID_PUBLIC_KEYS": sendgrid_public_key,
+        "SENDLEDGER_PORT": str(where.port),
     }
 
 
@@ -156,6 +181,13 @@ async def is_ready(gateway: Program, url: str) -> bool:
         return False
 
 
+async def wait_until_all_is_read(bootstrap: str, groups: Iterable[ConsumerGroup], *, seconds: float) -> None:
+    """Return once the groups have read all that Kafka has. Raises BenchmarkFailed after `seconds`."""
+    behind = await wait_until_caught_up(bootstrap, list(groups), within_seconds=seconds)
+    if behind:
+        raise BenchmarkFailed(f"{behind:,} records are unread after {seconds:g} s")
+
+
 async def until(holds: Callable[[], Awaitable[bool]], what: str, *, seconds: float, every: float) -> None:
     """Return once it holds. Raises BenchmarkFailed after `seconds`."""
     try:
@@ -190,6 +222,11 @@ def peak_megabytes(pid: int) -> float:
     """Return the largest resident size that a process has had."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def log_bytes(kafka_log: Path, topic: str) -> int:
+    """Return the size of all segments of a topic in a broker's log directory, without their indexes."""
+    return sum(path.stat().st_size for path in kafka_log.glob(f"{topic}-[0-9]*/*.log"))
 
 
 def machine() -> str:

@@ -7,6 +7,7 @@ other in the log and mostly in different posts, as real ones do.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -23,8 +24,20 @@ from schemas.decoding.ids import uuid7
 from schemas.decoding.times import rfc3339
 from simulator.kafka import producer, send
 from simulator.plan import Delivery, body_of
+from simulator.providers import PROVIDERS
+from simulator.signing import Keys
 
-__all__ = ["Told", "Traffic", "element", "hidden", "produce", "traffic"]
+__all__ = [
+    "Told",
+    "Traffic",
+    "delivered_post",
+    "element",
+    "hidden",
+    "one_transaction",
+    "produce",
+    "signature_headers",
+    "traffic",
+]
 
 ACCOUNTS: Final = 200
 NEIGHBOURS: Final = 2_000
@@ -98,19 +111,26 @@ async def produce(bootstrap: str, posts: Iterable[Delivery]) -> None:
 
 @asynccontextmanager
 async def hidden(bootstrap: str, posts: Iterable[Delivery]) -> AsyncIterator[None]:
-    """Posts that are in Kafka, but that no worker may read before the block ends: they are one transaction."""
+    """Posts that are in Kafka, but that no worker may read before the block ends."""
+    async with one_transaction(bootstrap, max_batch_size=256 * 1024) as kafka:
+        await _write(kafka, posts)
+        yield
+
+
+@asynccontextmanager
+async def one_transaction(bootstrap: str, **settings: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer, whose records no worker may read before the block ends."""
     async with (
         AIOKafkaProducer(
             bootstrap_servers=bootstrap,
             transactional_id="benchmark",
             transaction_timeout_ms=_HIDDEN_SECONDS * 1000,
             linger_ms=5,
-            max_batch_size=256 * 1024,
+            **settings,
         ) as kafka,
         kafka.transaction(),
     ):
-        await _write(kafka, posts)
-        yield
+        yield kafka
 
 
 async def _write(kafka: AIOKafkaProducer, posts: Iterable[Delivery]) -> None:
@@ -137,6 +157,25 @@ def element(name: str, at: int, number: int, ids: tuple[str, str], **more: objec
         "sl_message": ids[1],
         **more,
     }
+
+
+def delivered_post(numbers: Iterable[int]) -> tuple[bytes, str]:
+    """Return the body of a post that says of new messages, one for each number, that they are delivered; the last id.
+
+    All is of now: nothing older is found by a query for young messages.
+    """
+    values, message_id = [], ""
+    for number in numbers:
+        message_id = uuid7(time.time_ns() // 1000, os.urandom(10))
+        ids = (f"acct{number % 50}", message_id)
+        values.append(orjson.dumps(element("delivered", int(time.time()), number, ids, response="250 OK")))
+    return body_of(values), message_id
+
+
+def signature_headers(private_key: str, body: bytes) -> dict[str, str]:
+    """Return the headers by which SendGrid signs a post that is sent now."""
+    keys = Keys(sendgrid_private_key=private_key)
+    return dict(PROVIDERS["sendgrid"].sign(keys, "", body, time.time_ns() // 1000).headers)
 
 
 def _shuffled(events: int, now: int, chance: Random, story: Callable[["_Message"], Iterator[Told]]) -> Iterator[Told]:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from benchmarks.ledger.surroundings import log_bytes
 from benchmarks.ledger.traffic import traffic
-from benchmarks.scale import log_bytes, slices
+from benchmarks.scale import slices
 
 NOW = 1_790_000_000.0
 

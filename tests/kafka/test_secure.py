@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +118,7 @@ class Installation:
 @pytest.fixture(scope="module")
 async def installation(
     kafka: SecureKafka,
-    topics: list[str],
+    topics: None,
     clickhouse_url: str,
     store: Store,
     tmp_path_factory: pytest.TempPathFactory,
@@ -201,57 +201,80 @@ class TestEveryProgram:
         assert [log.name for log in logs if "kept-secret" in log.read_text()] == []
 
 
-def wrong_settings(kafka: SecureKafka) -> Mapping[str, tuple[Env, str, str]]:
-    """Each with what the error says, and what its mend names."""
-    without = mutual_tls(kafka, CERT_FILE="", KEY_FILE="")
+def with_a_foreign_certificate(kafka: SecureKafka) -> Env:
     other = kafka.other_ca.issue("other")
-    foreign = mutual_tls(kafka, CERT_FILE=str(other.certificate), KEY_FILE=str(other.key))
-    return {
-        "password": (sasl_ssl(kafka, SASL_PASSWORD=WRONG), "rejects our user or password", "KAFKA_SASL_PASSWORD"),
-        "user": (sasl_ssl(kafka, SASL_USERNAME="nobody"), "rejects our user or password", "KAFKA_SASL_USERNAME"),
-        "mechanism": (sasl_ssl(kafka, SASL_MECHANISM="PLAIN"), "does not accept the mechanism PLAIN", "SASL_MECHANISM"),
-        "CA": (sasl_ssl(kafka, CA_FILE=str(kafka.other_ca.file)), "a CA that we don't trust", "KAFKA_CA_FILE"),
-        "system's CAs": (sasl_ssl(kafka, CA_FILE=""), "a CA that we don't trust", "KAFKA_CA_FILE"),
-        "host name": (sasl_ssl(kafka, BOOTSTRAP=kafka.wrong_name), "for another host name", "advertised.listeners"),
-        "no certificate": (without, "rejects our certificate, or requires one", "KAFKA_CERT_FILE"),
-        "foreign certificate": (foreign, "rejects our certificate, or requires one", "KAFKA_CERT_FILE"),
-        "TLS missing": ({f"{PREFIX}KAFKA_BOOTSTRAP": kafka.ssl}, "requires TLS", "KAFKA_SECURITY_PROTOCOL"),
-        "no TLS there": (sasl_ssl(kafka, BOOTSTRAP=kafka.plain), "speaks no TLS", "KAFKA_SECURITY_PROTOCOL"),
-        "SASL missing": (
-            mutual_tls(kafka, BOOTSTRAP=kafka.sasl_ssl),
-            "requires a user and a password",
-            "KAFKA_SECURITY_PROTOCOL",
-        ),
-        "no SASL there": (
-            sasl_ssl(kafka) | mutual_tls(kafka, SECURITY_PROTOCOL="SASL_SSL"),
-            "takes no password",
-            "KAFKA_SECURITY_PROTOCOL",
-        ),
-    }
+    return mutual_tls(kafka, CERT_FILE=str(other.certificate), KEY_FILE=str(other.key))
 
 
-CASES = (
-    "password",
-    "user",
-    "mechanism",
-    "CA",
-    "system's CAs",
-    "host name",
-    "no certificate",
-    "foreign certificate",
-    "TLS missing",
-    "no TLS there",
-    "SASL missing",
-    "no SASL there",
-)
+WrongSettings = tuple[Callable[[SecureKafka], Env], str, str]
+WRONG_SETTINGS: Mapping[str, WrongSettings] = {
+    "password": (
+        lambda kafka: sasl_ssl(kafka, SASL_PASSWORD=WRONG),
+        "rejects our user or password",
+        "KAFKA_SASL_PASSWORD",
+    ),
+    "user": (
+        lambda kafka: sasl_ssl(kafka, SASL_USERNAME="nobody"),
+        "rejects our user or password",
+        "KAFKA_SASL_USERNAME",
+    ),
+    "mechanism": (
+        lambda kafka: sasl_ssl(kafka, SASL_MECHANISM="PLAIN"),
+        "does not accept the mechanism PLAIN",
+        "SASL_MECHANISM",
+    ),
+    "CA": (
+        lambda kafka: sasl_ssl(kafka, CA_FILE=str(kafka.other_ca.file)),
+        "a CA that we don't trust",
+        "KAFKA_CA_FILE",
+    ),
+    "system's CAs": (lambda kafka: sasl_ssl(kafka, CA_FILE=""), "a CA that we don't trust", "KAFKA_CA_FILE"),
+    "host name": (
+        lambda kafka: sasl_ssl(kafka, BOOTSTRAP=kafka.wrong_name),
+        "for another host name",
+        "advertised.listeners",
+    ),
+    "no certificate": (
+        lambda kafka: mutual_tls(kafka, CERT_FILE="", KEY_FILE=""),
+        "rejects our certificate, or requires one",
+        "KAFKA_CERT_FILE",
+    ),
+    "foreign certificate": (
+        with_a_foreign_certificate,
+        "rejects our certificate, or requires one",
+        "KAFKA_CERT_FILE",
+    ),
+    "TLS missing": (
+        lambda kafka: {f"{PREFIX}KAFKA_BOOTSTRAP": kafka.ssl},
+        "requires TLS",
+        "KAFKA_SECURITY_PROTOCOL",
+    ),
+    "no TLS there": (
+        lambda kafka: sasl_ssl(kafka, BOOTSTRAP=kafka.plain),
+        "speaks no TLS",
+        "KAFKA_SECURITY_PROTOCOL",
+    ),
+    "SASL missing": (
+        lambda kafka: mutual_tls(kafka, BOOTSTRAP=kafka.sasl_ssl),
+        "requires a user and a password",
+        "KAFKA_SECURITY_PROTOCOL",
+    ),
+    "no SASL there": (
+        lambda kafka: sasl_ssl(kafka) | mutual_tls(kafka, SECURITY_PROTOCOL="SASL_SSL"),
+        "takes no password",
+        "KAFKA_SECURITY_PROTOCOL",
+    ),
+}
+"""Each with what the error says, and what its mend names."""
 
 
 class TestWrongSettings:
-    @pytest.mark.parametrize("case", CASES)
+    @pytest.mark.parametrize("case", WRONG_SETTINGS)
     async def test_the_doctor_names_the_setting_and_the_mend(
         self, kafka: SecureKafka, case: str, tmp_path: Path
     ) -> None:
-        env, what, mend = wrong_settings(kafka)[case]
+        settings, what, mend = WRONG_SETTINGS[case]
+        env = settings(kafka)
         ended = await in_process("doctor", "--for", "topics", env=env, folder=tmp_path)
         line, advice = ended.out.split(" kafka ", 1)[1].splitlines()[:2]
         assert (ended.code, what in line, mend in advice) == (3, True, True), ended.out
@@ -261,7 +284,8 @@ class TestWrongSettings:
     async def test_a_program_ends_with_code_3_and_says_the_same(
         self, kafka: SecureKafka, case: str, tmp_path: Path
     ) -> None:
-        env, what, mend = wrong_settings(kafka)[case]
+        settings, what, mend = WRONG_SETTINGS[case]
+        env = settings(kafka)
         away = {"CLICKHOUSE_URL": "http://127.0.0.1:1", "TOKEN_SECRET": TOKEN_SECRET, "PORT": str(free_port_base())}
         env |= {PREFIX + name: value for name, value in away.items()}
         programs = (["worker", "ledger"], ["worker", "gate"], ["gateway"])
@@ -272,7 +296,8 @@ class TestWrongSettings:
             assert "Traceback" not in ended.err
 
 
-async def test_a_replaced_password_is_the_only_one(kafka: SecureKafka, topics: list[str]) -> None:
+@pytest.mark.usefixtures("topics")
+async def test_a_replaced_password_is_the_only_one(kafka: SecureKafka) -> None:
     old = connection(sasl_ssl(kafka))
     await kafka.set_password("kept-secret-and-new")
     assert await wait_until_caught_up(connection(sasl_ssl(kafka)), [], within_seconds=60) == 0

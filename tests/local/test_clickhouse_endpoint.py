@@ -345,8 +345,11 @@ class TestUsers:
 
     @pytest.mark.parametrize(
         "sql",
-        ["INSERT INTO t VALUES (3)", "INSERT INTO t FORMAT CSV\n3", "DROP TABLE t", "SET readonly = 0"]
-        + [
+        [
+            "INSERT INTO t VALUES (3)",
+            "INSERT INTO t FORMAT CSV\n3",
+            "DROP TABLE t",
+            "SET readonly = 0",
             "BACKUP TABLE t TO File('one')",
             "/* */ restore TABLE t FROM File('one')",
             "BACKUP TABLE t TO Memory('one')",

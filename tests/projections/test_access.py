@@ -110,7 +110,7 @@ def test_the_parser_accepts_every_statement(clickhouse_url: str, cluster: str) -
     assert [one for one, (made,) in zip(statements, formatted, strict=True) if not made] == []
 
 
-def test_an_account_that_is_none_is_refused() -> None:
+def test_an_account_id_with_characters_of_sql_is_refused() -> None:
     with pytest.raises(RequestError, match="--account"):
         access_statements("sendledger", ["acme' OR 1"])
 

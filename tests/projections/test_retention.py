@@ -39,11 +39,6 @@ OF_MESSAGES = ("events", "message_state", "bounces", "dispatches", "contents")
 STAY = ("suppressions", "suppression_history")
 
 
-def shown(store: Store) -> dict[str, list[Any]]:
-    """All views that a reader may see."""
-    return rows_of(store)
-
-
 def merge_all(store: Store) -> None:
     """What ClickHouse does in the background, for each table: merges all parts, and deletes what has expired."""
     for (table,) in store.tuples(
@@ -74,11 +69,11 @@ def own(clickhouse_url: str) -> Iterator[Store]:
 
 async def test_old_messages_disappear_from_all_views_and_then_from_the_tables(own: Store, clickhouse_url: str) -> None:
     await replay(own, in_turn(RECORDS), decision_days=30)
-    everything, old = shown(own), old_ids(own)
+    everything, old = rows_of(own), old_ids(own)
     assert len(old) > 50
     assert retention.set_retention(own, DAYS)
     assert retention.set_content_retention(own, 365)
-    before = shown(own)
+    before = rows_of(own)
     messages = {str(row[0]) for row in own.tuples("SELECT toString(email_id) FROM messages")}
     assert len(messages) > 50
     assert not messages & old
@@ -89,13 +84,13 @@ async def test_old_messages_disappear_from_all_views_and_then_from_the_tables(ow
     assert differences(own) == []
 
     merge_all(own)
-    assert shown(own) == before
+    assert rows_of(own) == before
     assert {table: len(ids_in(own, table) & old) for table in OF_MESSAGES} == dict.fromkeys(OF_MESSAGES, 0)
     assert differences(own) == []
 
     # A second reading of the log brings nothing back, and what was rebuilt from all of it is found to be the same.
     await replay(own, in_turn(RECORDS), decision_days=30)
-    assert shown(own) == before
+    assert rows_of(own) == before
     rebuilt = Store(clickhouse_url, database=own.database, generation=2)
     migrate.apply(rebuilt)
     await replay(rebuilt, in_turn(RECORDS), decision_days=30)
@@ -111,17 +106,17 @@ def test_the_evidence_of_a_suppression_in_force_stays_and_other_evidence_goes(st
     ]
     orphan = an_orphan("complained", uuid4().hex, address=address, received_us=OLD_US)
     forgotten = an_event("bounced", message_id=uuid7(OLD_US, uuid4().bytes), address="x@y.z", received_us=OLD_US)
-    wish = an_event("unsubscribed", message_id=uuid7(OLD_US, uuid4().bytes), address="x@y.z", received_us=OLD_US)
-    write(store, [*bounces, orphan, forgotten, wish])
+    opt_out = an_event("unsubscribed", message_id=uuid7(OLD_US, uuid4().bytes), address="x@y.z", received_us=OLD_US)
+    write(store, [*bounces, orphan, forgotten, opt_out])
     ids = [event.event_id for event in (*bounces, orphan)]
     state = a_state(address, 1, a_scope("*", reason="bounces", evidence=ids))
     store.insert("suppression_changes", changes_table([state]))
     retention.set_retention(store, DAYS)
     retention.set_retention(store, DAYS)
     merge_all(store)
-    query = evidence_events([ACCOUNT], [*ids, forgotten.event_id, wish.event_id])
+    query = evidence_events([ACCOUNT], [*ids, forgotten.event_id, opt_out.event_id])
     found = {row["event_id"] for row in store.rows(query.sql, query.parameters)}
-    assert found == {*ids[:3], wish.event_id}
+    assert found == {*ids[:3], opt_out.event_id}
     query = evidence_without_message(ids)
     assert [row[0] for row in store.tuples(query.sql, query.parameters)] == [orphan.event_id]
     query = suppressions_page(SuppressionFilter([ACCOUNT], addresses=[address]), limit=9)
@@ -160,12 +155,12 @@ def test_what_was_hidden_stays_hidden_when_the_days_are_raised(own: Store) -> No
     message = uuid7(OLD_US, uuid4().bytes)
     write(own, [an_event(message_id=message, received_us=OLD_US), an_event(message_id=uuid7(NOW_US, uuid4().bytes))])
     retention.set_retention(own, DAYS)
-    before = shown(own)
+    before = rows_of(own)
     assert len(before["messages"]) == 1
     for days in (60, 0):
         assert retention.set_retention(own, days)
         assert not retention.set_retention(own, days)
-        assert shown(own) == before
+        assert rows_of(own) == before
         ttl = "SELECT count() FROM system.tables WHERE database = {db:String} AND engine_full LIKE {ttl:String}"
         tables = own.tuples(ttl, {"db": own.tables, "ttl": "%UTC%))) + toIntervalDay(%"})[0][0]
         assert tables == (6 if days else 0)

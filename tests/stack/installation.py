@@ -37,10 +37,7 @@ class Installation:
 
     async def run(self, *words: str) -> tuple[int, str]:
         """Run a command to its end; return its exit code and all that it printed."""
-        program = self.program(*words)
-        async with running(program):
-            assert program.process is not None
-            return await program.process.wait(), program.log.read_text()
+        return await self._end_of(self.program(*words))
 
     def simulation(self, seed: int, messages: int) -> tuple[Program, str]:
         """Return the program that writes traffic, and the file with what is expected of it."""
@@ -51,14 +48,18 @@ class Installation:
     async def simulate(self, seed: int, messages: int) -> str:
         """Write traffic, and return the file with what is expected of it."""
         program, oracle = self.simulation(seed, messages)
-        async with running(program):
-            assert program.process is not None
-            assert await program.process.wait() == 0, program.log.read_text()[-3000:]
+        code, printed = await self._end_of(program)
+        assert code == 0, printed[-3000:]
         return oracle
 
     async def finds_nothing(self, oracle: str, timeout_seconds: int = 300) -> None:
         code, printed = await self.run("verify", "--oracle", oracle, "--timeout", str(timeout_seconds))
         assert code == 0, printed[-3000:]
+
+    async def _end_of(self, program: Program) -> tuple[int, str]:
+        async with running(program):
+            assert program.process is not None
+            return await program.process.wait(), program.log.read_text()
 
 
 @asynccontextmanager

@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.clickhouse]
 
 SECRET: Final = "a secret of this test, and of no other place"
 BATCH: Final = 5
+"""Send requests that are posted together."""
 TRIAL_LIMIT: Final = 40
 PARTITIONS: Final = 3
 
@@ -182,7 +183,7 @@ async def on_trial(installation: Installation, account: str) -> None:
     await installation.settled()
 
 
-def batches(account: str) -> list[dict[str, Any]]:
+def a_batch(account: str) -> list[dict[str, Any]]:
     return [a_request(account, to=f"u{n}@example.com") for n in range(BATCH)]
 
 
@@ -218,7 +219,7 @@ async def test_with_one_broker_lost_nothing_stops_and_nothing_is_lost_or_counted
     async def send_on() -> None:
         nonlocal sent
         while not stop.is_set():
-            await installation.accept(batches(account))
+            await installation.accept(a_batch(account))
             sent += BATCH
 
     async def more(count: int) -> None:
@@ -246,11 +247,11 @@ async def test_with_two_lost_nothing_is_accepted_until_they_are_back(installatio
     account = "two-lost"
     await on_trial(installation, account)
     for _ in range(TRIAL_LIMIT // BATCH):
-        await installation.accept(batches(account))
+        await installation.accept(a_batch(account))
     before = set(installation.accepted[account])
     for node in installation.nodes[1:]:
         await node.kill()
-    waiting = [batches(account) for _ in range(3)]
+    waiting = [a_batch(account) for _ in range(3)]
     assert await asyncio.gather(*(installation.post(requests) for requests in waiting)) == [503] * 3
     assert installation.accepted[account] == before
     for node in installation.nodes[1:]:
