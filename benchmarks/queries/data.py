@@ -11,8 +11,7 @@ that they stay so while the benchmark runs; a larger log would have such parts b
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -30,8 +29,7 @@ from benchmarks.queries.multiply import (
     state_of,
 )
 from benchmarks.queries.template import Template, templates
-from deploy.local.stack import Ports, clickhouse_part
-from deploy.local.supervisor import Supervisor
+from deploy.local.stack import local_clickhouse
 from projections.accounts.columns import PolicyRow, policies_table
 from projections.messages.columns import dispatches_table, events_table, state_table
 from projections.store import Store, generations, migrate
@@ -95,7 +93,7 @@ async def kept(folder: Path, messages: int, progress: Callable[[str], None]) -> 
             return Made(**made)
         progress(f"{file} is about another log: it is made anew")
     _empty(folder)
-    async with _server(folder) as url:
+    async with local_clickhouse(folder, free_port_base()) as url:
         store = Store(url, generation=generations.FIRST, timeout_seconds=_STATEMENT_SECONDS)
         migrate.apply(store)
         made = make(store, Store(url, database=TEMPLATES, timeout_seconds=_STATEMENT_SECONDS), messages, progress)
@@ -110,17 +108,6 @@ def _empty(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / MADE).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-
-
-@asynccontextmanager
-async def _server(folder: Path) -> AsyncIterator[str]:
-    port = Ports(free_port_base()).clickhouse
-    supervisor = Supervisor(folder, [clickhouse_part(folder, port)])
-    await supervisor.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await supervisor.stop()
 
 
 def make(store: Store, beside: Store, messages: int, progress: Callable[[str], None]) -> Made:

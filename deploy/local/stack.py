@@ -17,7 +17,7 @@ from deploy.local.clickhouse.users import User
 from deploy.local.kafka import answers_metadata
 from deploy.local.supervisor import Part, Supervisor
 
-__all__ = ["Ports", "Stack", "clickhouse_part", "kafka_part", "local_stack"]
+__all__ = ["Ports", "Stack", "clickhouse_part", "kafka_part", "local_clickhouse", "local_stack"]
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,17 @@ async def local_stack(data_dir: Path, port_base: int, users: Sequence[User] = ()
             clickhouse_url=f"http://127.0.0.1:{ports.clickhouse}",
             supervisor=supervisor,
         )
+    finally:
+        await supervisor.stop()
+
+
+@contextlib.asynccontextmanager
+async def local_clickhouse(data_dir: Path, port_base: int) -> AsyncIterator[str]:
+    """Run the endpoint alone while the block runs; yield its URL. `port_base` is P."""
+    port = Ports(port_base).clickhouse
+    supervisor = Supervisor(data_dir, [clickhouse_part(data_dir, port)])
+    await supervisor.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
     finally:
         await supervisor.stop()

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from deploy.local.stack import Stack
 from projections.store import Store, generations
 from tests.kafka.broker import broker_with_topics
 from tests.stack.programs import Program, running, workers_running
@@ -63,12 +62,12 @@ class Installation:
 
 
 @asynccontextmanager
-async def installed(stack: Stack, folder: Path) -> AsyncIterator[Installation]:
-    """Yield an installation with a broker of its own, in the ClickHouse of a stack."""
-    store = a_store(stack.clickhouse_url)
+async def installed(clickhouse_url: str, folder: Path) -> AsyncIterator[Installation]:
+    """Yield an installation with a broker of its own, in a ClickHouse that runs."""
+    store = a_store(clickhouse_url)
     async with (
         broker_with_topics(folder) as bootstrap,
-        workers_running(bootstrap, stack.clickhouse_url, store, folder, SENDLEDGER_SWEEP_SECONDS="3") as env,
+        workers_running(bootstrap, clickhouse_url, store, folder, SENDLEDGER_SWEEP_SECONDS="3") as env,
     ):
         yield Installation(env, store, folder)
     drop(store)

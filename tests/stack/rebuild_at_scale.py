@@ -10,13 +10,12 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deploy.local.stack import Ports, Stack, clickhouse_part
-from deploy.local.supervisor import Supervisor
+from deploy.local.stack import local_clickhouse
 from projections.store import Store, generations
 from schemas.topics import LEDGER_INPUTS
 from tests.local.ports import free_port_base
@@ -142,17 +141,6 @@ def _hashes(store: Store) -> dict[str, object]:
     return found | {"messages": store.tuples("SELECT * FROM projection_hashes ORDER BY ALL")}
 
 
-@asynccontextmanager
-async def _clickhouse(folder: Path) -> AsyncIterator[Stack]:
-    port = Ports(free_port_base()).clickhouse
-    supervisor = Supervisor(folder, [clickhouse_part(folder, port)])
-    await supervisor.start()
-    try:
-        yield Stack("", f"http://127.0.0.1:{port}", supervisor)
-    finally:
-        await supervisor.stop()
-
-
 async def main(words: Sequence[str]) -> int:
     """Run it on a stack of its own."""
     parser = argparse.ArgumentParser(prog="python -m tests.stack.rebuild_at_scale", description=__doc__)
@@ -161,8 +149,8 @@ async def main(words: Sequence[str]) -> int:
     wanted = parser.parse_args(words)
     async with AsyncExitStack() as running_now:
         folder = Path(running_now.enter_context(TemporaryDirectory()))
-        stack = await running_now.enter_async_context(_clickhouse(folder))
-        installation = await running_now.enter_async_context(installed(stack, folder))
+        clickhouse_url = await running_now.enter_async_context(local_clickhouse(folder, free_port_base()))
+        installation = await running_now.enter_async_context(installed(clickhouse_url, folder))
         await rebuild(installation, wanted.seeds, wanted.messages)
     return 0
 

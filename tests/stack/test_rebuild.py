@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.stack import Stack
 from projections.store import Store, generations, migrate
 from projections.store.generations import Pointer
 from tests.local.waiting import until
@@ -25,8 +24,8 @@ KILLS = 4
 
 
 @pytest.fixture
-async def installation(stack: Stack, tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installed(stack, tmp_path) as made:
+async def installation(clickhouse_url: str, tmp_path: Path) -> AsyncIterator[Installation]:
+    async with installed(clickhouse_url, tmp_path) as made:
         yield made
 
 
