@@ -13,6 +13,8 @@ import pytest
 from projections.store import Store, migrate
 from projections.store.access import BOUND_BY, access_statements
 from schemas.errors import RequestError
+from schemas.settings import PREFIX
+from tests.operating.commands import in_process
 from tests.projections.own_engine import results
 from tests.projections.test_cluster import DATABASE, OWN_TABLES
 
@@ -113,6 +115,12 @@ def test_the_parser_accepts_every_statement(clickhouse_url: str, cluster: str) -
 def test_an_account_that_is_none_is_refused() -> None:
     with pytest.raises(RequestError, match="--account"):
         access_statements("sendledger", ["acme' OR 1"])
+
+
+async def test_an_account_without_roles_is_a_usage_error_and_migrates_nothing(tmp_path: Path) -> None:
+    env = {f"{PREFIX}CLICKHOUSE_URL": "http://127.0.0.1:1"}
+    ended = await in_process("migrate", "--account", "acme", env=env, folder=tmp_path)
+    assert (ended.code, ended.out, "only with --roles" in ended.err) == (2, "", True), ended.err
 
 
 def test_only_dashboards_are_bound_and_only_by_their_views() -> None:
