@@ -56,7 +56,7 @@ class Person:
         if not account_id_or_blank(self.account):
             faults.append(ValidationFault("account", "must be the id of one account"))
         if sum(bool(one) for one in (self.client_id, self.staff_id, self.address)) != 1:
-            faults.append(ValidationFault("client-id", "or staff-id or address must be given, exactly one of them"))
+            faults.append(ValidationFault("client-id", "exactly one of client-id, staff-id and address must be given"))
         key = ""
         if self.address:
             channel = channel_of(self.address)

@@ -49,7 +49,10 @@ def show_result(result: ErasureResult, *, as_json: bool, dry_run: bool) -> None:
     counts = {"messages": result.messages, "recorded": result.recorded, "with_content": result.with_content}
     show([{**counts, "dry_run": dry_run}], as_json=as_json, upright=True)
     if not result.messages:
-        typer.echo("The account has no message to this person: check the account, and the id or address", err=True)
+        typer.echo(
+            "The account has no message to this person, so nothing is erased: check account, id and address",
+            err=True,
+        )
 
 
 @contextmanager

@@ -215,7 +215,7 @@ _ALL: Final = (
         "content-erased",
         410,
         "Content erased",
-        "The content of the message was erased, on request of the person that it was sent to or about.",
+        "The content of this message was erased, because a person asked for it.",
         "Nothing: it is not stored any more. `content_erasures` in ClickHouse has who erased it, and why.",
     ),
     ProblemKind(

@@ -22,6 +22,7 @@ SaslMechanism = Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _TLS: Final = ("SSL", "SASL_SSL")
 _SASL: Final = ("SASL_PLAINTEXT", "SASL_SSL")
+_PROTOCOL: Final = "SENDLEDGER_KAFKA_SECURITY_PROTOCOL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,12 @@ class SecuritySettings:
         }
         if self.protocol in _SASL:
             return [
-                (name, f"it is not set, and KAFKA_SECURITY_PROTOCOL is {self.protocol}: set it")
+                (name, f"it is not set, but {_PROTOCOL} is {self.protocol}: set it")
                 for name, is_given in given.items()
                 if not is_given
             ]
-        mend = "set KAFKA_SECURITY_PROTOCOL to SASL_SSL, or unset this"
-        what = f"it is set, but KAFKA_SECURITY_PROTOCOL is {self.protocol}, which logs in without a password: {mend}"
+        mend = f"set {_PROTOCOL} to SASL_SSL, or unset this"
+        what = f"it is set, but {_PROTOCOL} is {self.protocol}, which uses no password: {mend}"
         return [(name, what) for name, is_given in given.items() if is_given]
 
     def _problems_of_tls(self) -> list[tuple[str, str]]:
@@ -110,22 +111,20 @@ class SecuritySettings:
         has_key_password = bool(self.key_password.get_secret_value())
         if self.protocol not in _TLS:
             given = [name for name, path in files.items() if path] + ["KAFKA_KEY_PASSWORD"] * has_key_password
-            mend = "set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL, or unset this"
+            mend = f"set {_PROTOCOL} to SSL or SASL_SSL, or unset this"
             return [
-                (name, f"it is set, but KAFKA_SECURITY_PROTOCOL is {self.protocol}, which uses no TLS: {mend}")
-                for name in given
+                (name, f"it is set, but {_PROTOCOL} is {self.protocol}, which uses no TLS: {mend}") for name in given
             ]
         problems = [(name, why) for name, path in files.items() if path and (why := _unreadable(path))]
         if self.cert_file and not self.key_file:
-            problems.append(
-                ("KAFKA_KEY_FILE", "it is not set, and KAFKA_CERT_FILE is: set it to the certificate's key")
-            )
+            mend = "set it to the private key of that certificate"
+            problems.append(("KAFKA_KEY_FILE", f"it is not set, but SENDLEDGER_KAFKA_CERT_FILE is: {mend}"))
         if self.key_file and not self.cert_file:
-            problems.append(
-                ("KAFKA_CERT_FILE", "it is not set, and KAFKA_KEY_FILE is: set it to the key's certificate")
-            )
+            mend = "set it to the certificate of that key"
+            problems.append(("KAFKA_CERT_FILE", f"it is not set, but SENDLEDGER_KAFKA_KEY_FILE is: {mend}"))
         if has_key_password and not self.key_file:
-            problems.append(("KAFKA_KEY_PASSWORD", "it is set, and KAFKA_KEY_FILE is not: set that one, or unset this"))
+            what = "it is set, but SENDLEDGER_KAFKA_KEY_FILE is not: set that one, or unset this"
+            problems.append(("KAFKA_KEY_PASSWORD", what))
         return problems
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -161,7 +160,7 @@ class SecuritySettings:
                 )
             else:
                 name = "KAFKA_CERT_FILE"
-                what = f"{self.cert_file} and {self.key_file} are no certificate and key: give two PEM files"
+                what = f"{self.cert_file} and {self.key_file} are not a certificate and its key: give two PEM files"
             raise ValueError(f"SENDLEDGER_{name}: {what}") from None
 
 

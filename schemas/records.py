@@ -219,7 +219,7 @@ class SendDispatched(Record):
 
 
 class ContentErased(Record):
-    """The contents of a message were erased. It has none of them, and no address: this record is kept for ever."""
+    """The contents of a message were erased. The record has neither contents nor address, and is kept for ever."""
 
     erasure_id: NonblankId = Field(description="The same in all records of one command")
     message_id: MessageId

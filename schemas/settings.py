@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from schemas.errors import ConfigError
@@ -77,8 +78,8 @@ class StoreSettings(Settings):
     clickhouse_cluster: str = Field(
         "",
         pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,63})?$",
-        description="The name of the cluster in ClickHouse's configuration, on which tables are sharded and replicated;"
-        " empty for one server",
+        description="The name of the cluster in ClickHouse's configuration (`remote_servers`), on which tables are"
+        " sharded and replicated; empty for one server",
     )
 
 
@@ -101,20 +102,27 @@ class BrokerSettings(Settings):
     )
     kafka_ca_file: str = Field(
         "",
-        description="File of the CA certificates (PEM) that may have signed those of the brokers; without it, those of"
-        " the system. Certificate and host name are always verified",
+        description="File of the CA certificates (PEM) that are trusted to sign the brokers' certificates; if empty,"
+        " those of the system. Certificate and host name of a broker are always verified",
     )
     kafka_cert_file: str = Field(
         "", description="File of our own certificate and its chain (PEM), for brokers that require one"
     )
-    kafka_key_file: str = Field("", description="File of the private key of that certificate (PEM)")
-    kafka_key_password: SecretStr = Field(SecretStr(""), description="Password of that key, if it is encrypted")
+    kafka_key_file: str = Field(
+        "", description="File of the private key (PEM) of the certificate in `SENDLEDGER_KAFKA_CERT_FILE`"
+    )
+    kafka_key_password: SecretStr = Field(
+        SecretStr(""), description="Password of the key in `SENDLEDGER_KAFKA_KEY_FILE`, if it is encrypted"
+    )
     kafka_sasl_mechanism: SaslMechanism = Field(
         "",
-        description="How the password is proved: `SCRAM-SHA-512`, `SCRAM-SHA-256`, or `PLAIN` (the broker receives it)",
+        description="How the password is checked: `SCRAM-SHA-512`, `SCRAM-SHA-256`, or `PLAIN`, which sends the"
+        " password itself",
     )
-    kafka_sasl_username: str = Field("", description="Our user at Kafka")
-    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="Password of that user")
+    kafka_sasl_username: str = Field("", description="The user that we log in to Kafka with")
+    kafka_sasl_password: SecretStr = Field(
+        SecretStr(""), description="Password of the user in `SENDLEDGER_KAFKA_SASL_USERNAME`"
+    )
 
     @cached_property
     def kafka(self) -> KafkaConnection:
@@ -157,8 +165,8 @@ class TableRetentionSettings(RetentionSettings):
 
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
         0,
-        description="Days for which messages and their events are shown in ClickHouse, after which they are deleted; 0"
-        " for ever. `sendledger migrate` sets it. Suppressions stay, and Kafka's topics are not affected",
+        description="Days after Date Sent for which messages and their events are shown; ClickHouse deletes them after"
+        " that. 0: for ever. `sendledger migrate` applies it. Suppressions stay, and Kafka's topics are not affected",
     )
 
 
@@ -167,7 +175,7 @@ class TopicSettings(BrokerSettings, RetentionSettings):
 
     partitions: Annotated[int, Field(ge=1, le=4096)] = Field(4, description="Partitions of a new topic")
     replication: Annotated[int, Field(ge=1, le=10)] = Field(
-        1, description="Replication factor of a new topic. With 3 or more it gets `min.insync.replicas=2`"
+        1, description="Replication factor of a new topic. With 3 or more, the topic gets `min.insync.replicas=2`"
     )
 
 
@@ -218,11 +226,11 @@ class TracingSettings(Settings):
     traces_url: str = Field(
         "",
         pattern=r"^(https?://[^\s@]+)?$",  # a password would be in the log: see docs/how-to/trace-a-webhook.md
-        description="A collector that takes traces by OTLP over HTTP, usually http://host:4318/v1/traces; no traces"
-        " without it",
+        description="URL of a collector that takes traces by OTLP over HTTP, usually http://host:4318/v1/traces,"
+        " without a password; empty for no traces",
     )
     traces_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.01, description="The share of the webhooks that are traced, chosen by chance"
+        0.01, description="The fraction of webhooks that is traced, chosen at random"
     )
 
 
@@ -466,13 +474,7 @@ def read(kind: type[S], *, env_file: Path | None = None, **given: Any) -> S:
     try:
         return kind(**given, **file)
     except ValidationError as error:
-        problems = [
-            # What concerns several settings names them itself.
-            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {_problem(e['type'], e['msg'])}"
-            if e["loc"]
-            else _problem(e["type"], e["msg"])
-            for e in error.errors(include_input=False, include_url=False)
-        ]
+        problems = [_problem(kind, one) for one in error.errors(include_input=False, include_url=False)]
         where, mend = _where_and_mend(env_file)
         # From None, because the cause would show the values.
         raise ConfigError(f"Settings are missing or wrong: {'; '.join(problems)}", where, mend) from None
@@ -498,8 +500,19 @@ def _is_file(path: Path) -> bool:
         raise ConfigError(f"The settings file can't be read: {error.strerror}", str(path.absolute()), mend) from error
 
 
-def _problem(kind: str, message: str) -> str:
-    return "it is not set" if kind == "missing" else message.removeprefix("Value error, ")
+def _problem(kind: type[Settings], error: ErrorDetails) -> str:
+    """Return what is wrong, without the value. What concerns several settings names them itself."""
+    if not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
+    name = "_".join(map(str, error["loc"]))
+    match error["type"]:
+        case "missing":
+            problem = "it is not set"
+        case "string_pattern_mismatch":
+            problem = f"it is not of the form {error['ctx']['pattern']}: {kind.model_fields[name].description}"
+        case _:
+            problem = error["msg"].removeprefix("Value error, ")
+    return f"{PREFIX}{name.upper()}: {problem}"
 
 
 def _where_and_mend(env_file: Path | None) -> tuple[str, str]:

@@ -188,7 +188,7 @@ WEBHOOKS_TOTAL: Final = CounterMetric(
 )
 SPANS_TOTAL: Final = CounterMetric(
     "spans_total",
-    "Spans of traced webhooks, by outcome: sent to the collector, or dropped since it did not take them. If `dropped`"
+    "Spans of traced webhooks, by outcome: sent to the collector, or dropped because it did not take them. If `dropped`"
     " rises, check the collector and SENDLEDGER_TRACES_URL.",
     labels=("outcome",),
 )

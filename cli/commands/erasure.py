@@ -1,4 +1,4 @@
-"""`erase-contents`: what was sent to a person is deleted."""
+"""`erase-contents`: deletes what was sent to a person."""
 
 import time
 from typing import Annotated
@@ -18,8 +18,8 @@ app = typer.Typer()
 def erase_contents(
     account: Annotated[str, typer.Option(help="The account whose messages they are.")],
     reason: Annotated[str, typer.Option(help="The reason; kept for ever with the actor, so name nobody in it.")],
-    client_id: Annotated[str | None, typer.Option(help="The client's id: what was sent to this client.")] = None,
-    staff_id: Annotated[str | None, typer.Option(help="The staff member's id.")] = None,
+    client_id: Annotated[str | None, typer.Option(help="The id of a client: what was sent to this client.")] = None,
+    staff_id: Annotated[str | None, typer.Option(help="The id of a staff member: what was sent to them.")] = None,
     address: Annotated[str | None, typer.Option(help="An address: what was sent to it, as To or CC.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be erased.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it erases.")] = False,
@@ -27,7 +27,8 @@ def erase_contents(
 ) -> None:
     """Erase the contents, HTML and text, of all messages to a person. It can't be undone; repeating it is safe.
 
-    Subject, names, addresses and events stay: see docs/how-to/erase-a-person.md.
+    Give exactly one of --client-id, --staff-id and --address. Subject, names, addresses and events stay: see
+    docs/how-to/erase-a-person.md.
 
     Example: sendledger erase-contents --account demo --client-id c-17 --reason "request 4711" --dry-run
     """

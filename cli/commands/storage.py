@@ -17,14 +17,16 @@ app = typer.Typer()
 @app.command()
 def migrate(
     roles: Annotated[
-        bool, typer.Option("--roles", help="Only print the SQL of roles, quotas and row policies; run nothing")
+        bool, typer.Option("--roles", help="Only print the SQL of roles, quotas and row policies; run nothing.")
     ] = False,
     account: Annotated[
-        list[str] | None, typer.Option(help="With --roles: an account whose dashboards get a role; may be repeated")
+        list[str] | None, typer.Option(help="With --roles: an account whose dashboards get a role; may be repeated.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Migrate the database to the newest version; safe to repeat, and to run concurrently.
+    """Migrate the database to the newest version, and set how long messages and contents are kept.
+
+    It is safe to repeat, and to run concurrently. With --roles it changes nothing.
 
     Example: sendledger migrate
     """

@@ -2,7 +2,8 @@
 
 In:  the database, the cluster or none, and accounts. Out: statements, each of which may be run again.
 
-- `sendledger_migrator`, `sendledger_writer`, `sendledger_reader`: for `migrate` and `rebuild`, the ledger, the gateway.
+- `sendledger_migrator` for `migrate`, `rebuild`, `replay` and `erase-contents`, which create tables or delete rows;
+  `sendledger_writer` for the ledger; `sendledger_reader` for the gateway.
 - `sendledger_dashboard`: for people and programs that write their own queries. It reads only the views of the database
   `…_dashboards`. These have the rights of the user `sendledger_views`, who can't sign in, so the role needs none on the
   tables. Row policies bind the views: the role alone sees no row, `sendledger_account_A` adds those of account A, and
@@ -51,11 +52,13 @@ _DASHBOARD_QUOTA: Final = "KEYED BY user_name FOR INTERVAL 1 hour MAX queries = 
 def access_statements(database: str, accounts: Sequence[str], *, cluster: str = "") -> list[str]:
     """Return the statements, in the order in which they have to be run.
 
-    Raises RequestError for a text that is no account id.
+    Raises RequestError for a text that is not an account id.
     """
     for account in accounts:
         if not _ACCOUNT.fullmatch(account):
-            raise RequestError("This is no account id", "--account", "Give 1-64 characters of A-Z a-z 0-9 _ . -")
+            raise RequestError(
+                f"{account[:80]!r} is not an account id", "--account", "Give 1-64 characters of A-Z a-z 0-9 _ . -"
+            )
     on = f" ON CLUSTER {cluster}" if cluster else ""
     return [*_programs(database, cluster, on), *_dashboards(database, cluster, on), *_policies(database, accounts, on)]
 

@@ -22,6 +22,7 @@ from projections.messages.matching import candidates_of, copies_of, recent_provi
 from projections.store import Store, generations, migrate, retention
 from projections.store.cluster import MATCHING, ON_EACH_SERVER, PLACEMENT, READING, WRITING, Cluster
 from schemas.errors import ConfigError
+from tests.docs.generate import ROOT
 from tests.ledger.test_replay import in_turn, rows_of, simulated
 from tests.projections.own_engine import results
 from tests.projections.test_retention import DAYS, OLD_US, differences
@@ -55,6 +56,12 @@ def on_cluster(statements: Any) -> list[str]:
 def test_every_table_has_a_shard_for_its_rows() -> None:
     names = {found[1] for one in defined() if (found := re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", one))}
     assert names == set(PLACEMENT)
+
+
+def test_the_page_says_where_the_rows_of_each_table_are() -> None:
+    page = (ROOT / "docs" / "how-to" / "grow-to-a-cluster.md").read_text(encoding="utf-8")
+    first_cells = re.findall(r"^\| (`.*?) \|", page.partition("## Where a row is")[2].partition("\n## ")[0], re.M)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(first_cells))) == sorted(PLACEMENT)
 
 
 def test_a_table_without_a_placement_is_refused() -> None:

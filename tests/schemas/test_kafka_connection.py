@@ -85,6 +85,23 @@ def test_settings_that_make_no_sense_are_refused_by_name(given: Given, named: st
     assert f"SENDLEDGER_KAFKA_{named}: " in complaint(**given)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        SCRAM,
+        {"kafka_security_protocol": "SASL_SSL"},
+        {"kafka_ca_file": __file__},
+        {"kafka_security_protocol": "SSL", "kafka_cert_file": __file__},
+        {"kafka_security_protocol": "SSL", "kafka_key_file": __file__},
+        {"kafka_security_protocol": "SSL", "kafka_key_password": SECRET},
+    ],
+    ids=["no SASL", "no login", "no TLS", "no key", "no certificate", "a password without a key"],
+)
+def test_every_setting_that_is_named_has_its_whole_name(given: Given) -> None:
+    said = complaint(**given)
+    assert said.count("SENDLEDGER_KAFKA_") == said.count("KAFKA_") > 1
+
+
 def test_several_problems_are_named_at_once() -> None:
     said = complaint(kafka_security_protocol="SASL_SSL", kafka_ca_file="/no/ca")
     assert all(name in said for name in ("SASL_MECHANISM", "SASL_USERNAME", "SASL_PASSWORD", "CA_FILE"))
