@@ -1,11 +1,13 @@
-"""What a program logs about requests that were abandoned with a broken connection."""
+"""What a program logs about the errors that a broken connection leaves behind."""
 
 import asyncio
 import gc
 import logging
+import ssl
 from collections.abc import Iterator
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from cli.process import quieten_clients
@@ -38,6 +40,25 @@ async def test_the_requests_of_a_broken_connection_are_not_logged(caplog: pytest
     for _ in range(2):
         quieten_clients()
     abandoned(KafkaConnectionError("Connection at host:9093 closed"))
+    assert caplog.records == []
+
+
+async def test_the_error_that_a_connection_ended_with_is_not_logged_a_second_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def read() -> None:
+        raise ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED]")
+
+    reading = asyncio.ensure_future(read())
+    await asyncio.wait([reading])
+    AIOKafkaConnection._on_read_task_error(lambda: None, reading)  # aiokafka reads the result here
+    error = reading.exception()
+    assert isinstance(error, ssl.SSLError)
+    abandoned(error)
+    assert "never retrieved" in caplog.text, "asyncio logs it by itself"
+    caplog.clear()
+    quieten_clients()
+    abandoned(error)
     assert caplog.records == []
 
 
