@@ -113,6 +113,11 @@ class Event(NamedTuple):
     position: int
     """The index of the event in the record's list, from 0."""
 
+    @property
+    def channel(self) -> str:
+        """The channel that its provider sends by."""
+        return "sms" if self.provider == "twilio" else "email"
+
 
 class Rejection(NamedTuple):
     """Input that could not be read: a whole record (`position` is None) or one of its elements. It is dead-lettered."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import structlog
 
 from projections.bounces.columns import bounces_table
-from projections.messages.columns import events_table, state_table, withdrawn_state_table
+from projections.messages.columns import addressees_table, events_table, state_table, withdrawn_state_table
 from projections.messages.matching import (
     Assignment,
     Candidate,
@@ -127,6 +127,8 @@ class Matcher:
         if assignment.withdrawn:
             # A receipt time before all others: of the copies of an event the one received first is kept.
             withdrawn = [event._replace(received_us=0) for event in assignment.withdrawn]
+            if (addressees := addressees_table(withdrawn)).num_rows:
+                self._store.insert("withdrawn_addressees", addressees)
             self._write_events(withdrawn, "withdrawn", withdrawn_state_table(withdrawn))
 
     def _write_events(self, events: Sequence[Event], link: str, states: pa.Table) -> None:

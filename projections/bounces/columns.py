@@ -28,7 +28,7 @@ def bounces_table(events: Sequence[Event], link: str = "") -> pa.Table:
     return pa.table(
         {
             "event_id": hash_array(bytes.fromhex("".join(event.event_id for event in bounces))),
-            "channel": pa.array(["sms" if event.provider == "twilio" else "email" for event in bounces], pa.string()),
+            "channel": pa.array([event.channel for event in bounces], pa.string()),
             "occurred_at": pa.array([event.occurred_us for event in bounces], _TIME),
             "received_at": pa.array([event.received_us for event in bounces], _TIME),
             "sub_status": pa.array([sub_status(event) for event in bounces], pa.string()),

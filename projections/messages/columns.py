@@ -37,6 +37,7 @@ from schemas.events import Event
 
 __all__ = [
     "NO_MESSAGE",
+    "addressees_table",
     "contents_table",
     "dispatches_table",
     "erasures_table",
@@ -106,6 +107,18 @@ def withdrawn_state_table(events: Sequence[Event]) -> pa.Table:
     which records what was withdrawn.
     """
     return _state_rows({**_keys(events), "flags": _flags(WITHDRAWN, len(events))})
+
+
+def addressees_table(events: Sequence[Event]) -> pa.Table:
+    """Return the rows of `addressees`, or of `withdrawn_addressees`, for the addresses that `events` name."""
+    keys = {(event.account_id, event.channel, event.address) for event in events}
+    named = sorted(key for key in keys if key[2])
+    return pa.table(
+        {
+            name: pa.array([key[place] for key in named], pa.string())
+            for place, name in enumerate(("account_id", "channel", "address"))
+        }
+    )
 
 
 def dispatches_table(dispatches: Sequence[Dispatch]) -> pa.Table:

@@ -37,13 +37,13 @@ PLACEMENT: Final[Mapping[str, str]] = {
     # queries read these tables as sets.
     "recent_orphans": _PROVIDER_ID,
     "addressees": _ADDRESS,
-    "withdrawn_addressees": _ADDRESS,
     # Derived as well. An orphan and the event that it becomes are on different shards, so these are sent on.
     "evidence": "cityHash64(event_id)",
     "arrivals": "cityHash64(provider, partition, offset, position)",
-    # All versions of an address.
+    # All that is known of an address.
     "suppression_changes": _ADDRESS,
     "opt_outs": _ADDRESS,
+    "withdrawn_addressees": _ADDRESS,
     "commands": "cityHash64(command_id)",
     "policies": "cityHash64(account_id)",
     "preferences": "cityHash64(account_id, recipient_kind, recipient_id)",
@@ -99,6 +99,8 @@ _VIEW: Final = re.compile(r"CREATE (?:OR REPLACE )?VIEW (?:IF NOT EXISTS )?(?:\w
 _DATABASE: Final = re.compile(
     r"(?P<verb>CREATE DATABASE IF NOT EXISTS|DROP DATABASE IF EXISTS) (?P<name>\w+)(?P<rest>.*)"
 )
+_DROPPED: Final = re.compile(r"DROP VIEW IF EXISTS (?P<name>\w+)")
+"""A materialized view: the others are never dropped."""
 _SOURCE: Final = re.compile(r"\bFROM (\w+)")
 _OF_COLUMNS: Final = re.compile(r"(?:ADD|DROP) COLUMN\b")
 _GENERATION: Final = re.compile(r"\w+_g[1-9][0-9]*")
@@ -137,6 +139,8 @@ class Cluster:
             return self._table(found, database)
         if found := _MATERIALIZED.match(sql):
             return [self._materialized(found, database)]
+        if found := _DROPPED.fullmatch(sql):
+            return [f"DROP VIEW IF EXISTS {self.local(database)}.{found['name']}{self._on}"]
         if found := _VIEW.match(sql):
             return [f"{found[0]}{self._on}{sql[found.end() :]}"]
         if found := _ALTER.match(sql):

@@ -107,7 +107,7 @@ def evidence_of(event: Event) -> AddressEvidence | None:
     if reader is None or not event.address:
         return None
     evidence = reader(event)
-    return None if evidence is None else AddressEvidence(AddressKey(_channel(event), event.address), evidence)
+    return None if evidence is None else AddressEvidence(AddressKey(event.channel, event.address), evidence)
 
 
 def evidence_of_command(command: Command) -> AddressEvidence:
@@ -125,10 +125,6 @@ def evidence_of_command(command: Command) -> AddressEvidence:
     return AddressEvidence(AddressKey(command.channel, command.address), evidence)
 
 
-def _channel(event: Event) -> str:
-    return "sms" if event.provider == "twilio" else "email"
-
-
 def _seen(event: Event, kind: Kind, **fields: Any) -> Evidence:
     return Evidence(kind, event.event_id, event.occurred_us, event.received_us, **fields)
 
@@ -140,7 +136,7 @@ def _bounced(event: Event) -> Evidence | None:
 
 def _failed(event: Event) -> Evidence | None:
     """A failed SMS. Only its code counts: the text around it may quote the code of another system."""
-    if _channel(event) != "sms":
+    if event.channel != "sms":
         return None
     if event.code in OPT_OUT_CODES:
         return _seen(event, Kind.OPTED_OUT, senders=_senders(event, "From"))

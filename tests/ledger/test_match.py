@@ -255,7 +255,7 @@ class DyingStore(Store):
         super().insert(table, rows)
 
 
-@pytest.mark.parametrize("dies_at", range(7))
+@pytest.mark.parametrize("dies_at", range(8))
 def test_the_next_worker_completes_the_match_of_one_that_died(store: Store, clickhouse_url: str, dies_at: int) -> None:
     """An event is matched, then withdrawn by a second dispatch; the worker dies at each insert of the two steps."""
     provider_id, first, second = uuid4().hex, new_id(), new_id()
@@ -286,6 +286,10 @@ def test_the_next_worker_completes_the_match_of_one_that_died(store: Store, clic
         "SELECT toString(last_email_id), bounces FROM bounced_emails WHERE address = {a:String}", {"a": address}
     )
     assert [tuple(row) for row in bounced] == [(second, 1)]
+    withdrawn = store.tuples(
+        "SELECT account_id, channel FROM withdrawn_addressees WHERE address = {a:String}", {"a": address}
+    )
+    assert {tuple(row) for row in withdrawn} == {(ACCOUNT, "email")}
 
 
 def test_the_writer_matches_what_it_writes(store: Store) -> None:

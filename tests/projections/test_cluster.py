@@ -112,6 +112,11 @@ def test_a_materialized_view_reads_and_writes_the_tables_of_its_shard() -> None:
         assert database == (DATABASE if target in ("arrivals", "evidence") else f"{DATABASE}_local")
 
 
+def test_a_materialized_view_is_dropped_where_it_is() -> None:
+    dropped = CLUSTER.statements("DROP VIEW IF EXISTS some_of_events", DATABASE)
+    assert dropped == [f"DROP VIEW IF EXISTS {DATABASE}_local.some_of_events ON CLUSTER both"]
+
+
 def test_a_column_is_added_to_both_tables_and_a_ttl_to_the_stored_one() -> None:
     added = CLUSTER.statements("ALTER TABLE orphans ADD COLUMN IF NOT EXISTS x UInt8", DATABASE)
     assert added == [

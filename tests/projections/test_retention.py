@@ -10,7 +10,7 @@ import pytest
 from processors.ledger.replay import replay
 from projections.accounts.queries import account_ids
 from projections.messages import queries
-from projections.messages.columns import contents_table, events_table, state_table
+from projections.messages.columns import addressees_table, contents_table, events_table, state_table
 from projections.messages.filters import Filter
 from projections.messages.pages import read_page, read_with_id
 from projections.store import Store, migrate, retention
@@ -142,6 +142,7 @@ def test_a_platform_wide_suppression_stays_visible_to_the_accounts_that_sent_to_
     write(own, [request, other])
     withdrawn = events_table([other._replace(received_us=0)]).append_column("link", [["withdrawn"]])
     own.insert("events", withdrawn)
+    own.insert("withdrawn_addressees", addressees_table([other]))
     own.insert("suppression_changes", changes_table([a_state(one, 1, a_scope("*")) for one in (sent, matched)]))
     retention.set_retention(own, DAYS)
     merge_all(own)
