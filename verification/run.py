@@ -8,7 +8,7 @@ them.
 import asyncio
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -34,9 +34,9 @@ SWEPT_WITHIN_SECONDS: Final = 5.0
 """The assumed duration of a sweep."""
 
 
-async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds: float) -> list[Difference]:
+async def verify(settings: VerifySettings, oracles: Sequence[Path], timeout_seconds: float) -> list[Difference]:
     """Return all differences; records that stay unread are one, too. Raises StoreError or BrokerError."""
-    document = read_oracle(oracle) if oracle else None
+    documents = [read_oracle(oracle) for oracle in oracles]
     as_of_us = time.time_ns() // 1000
     behind = await wait_until_caught_up(
         settings.kafka,
@@ -48,12 +48,12 @@ async def verify(settings: VerifySettings, oracle: Path | None, timeout_seconds:
         return [Difference("lag", f"after {timeout_seconds:g} s", "records of before the call", 0, behind)]
     store = ShownStore.of(settings)
     try:
-        found = await _compare(store, settings.kafka, document, as_of_us)
+        found = await _compare(store, settings.kafka, documents, as_of_us)
         if found:
             # The next sweep corrects some rows (after an earlier copy of an event, for example): compare once more.
             _say(f"{len(found):,} differences; waiting for a sweep")
             await asyncio.sleep(settings.sweep_seconds + SWEPT_WITHIN_SECONDS)
-            found = confirmed_differences(found, await _compare(store, settings.kafka, document, as_of_us))
+            found = confirmed_differences(found, await _compare(store, settings.kafka, documents, as_of_us))
         return found
     finally:
         store.close()
@@ -65,20 +65,22 @@ def confirmed_differences(first: Iterable[Difference], second: Iterable[Differen
     return [difference for difference in second if (difference.of, difference.id, difference.name) in before]
 
 
-async def _compare(store: Store, bootstrap: KafkaAddress, document: Document | None, as_of_us: int) -> list[Difference]:
+async def _compare(
+    store: Store, bootstrap: KafkaAddress, oracles: Sequence[Document], as_of_us: int
+) -> list[Difference]:
     def compare_tables() -> list[Difference]:
         return [
             *islice(compare_with_recomputation(store, as_of_us=as_of_us), MAX_DIFFERENCES),
             *compare_columns_alone(store),
             *duplicate_events(store),
-            *(islice(compare_with_oracle(store, document), MAX_DIFFERENCES) if document else ()),
+            *(one for oracle in oracles for one in islice(compare_with_oracle(store, oracle), MAX_DIFFERENCES)),
         ]
 
     found = await asyncio.to_thread(compare_tables)
-    if document is None:
-        return found
-    gate = await compare_with_gate(bootstrap, document)
-    return [*found, *gate[:MAX_DIFFERENCES], *await compare_dead_letters(bootstrap, document)]
+    for oracle in oracles:
+        gate = await compare_with_gate(bootstrap, oracle)
+        found += [*gate[:MAX_DIFFERENCES], *await compare_dead_letters(bootstrap, oracle)]
+    return found
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """`verify`: compares the tables with a recomputation from the event log, and with an oracle."""
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,9 @@ class Source(StrEnum):
 
 @app.command()
 def verify(
-    oracle: Annotated[Path | None, typer.Option(help="The file that `simulate --oracle` wrote.")] = None,
+    oracle: Annotated[
+        list[Path] | None, typer.Option(help="A file that `simulate --oracle` wrote; may be repeated.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait until all has been read.", min=0)] = 120.0,
     source: Annotated[Source, typer.Option("--from", help="What the rows are compared with.")] = Source.EVENTS,
     sample: Annotated[float, typer.Option(help="With `--from log`: only this share of the messages.")] = 1.0,
@@ -51,25 +54,27 @@ def verify(
     from verification.run import verify as run_verify
 
     if source is Source.LOG:
-        sys.exit(_verify_from_log(sample, since, until, oracle, as_json=as_json))
+        sys.exit(_verify_from_log(sample, since, until, oracle or (), as_json=as_json))
     if (sample, since, until) != (1.0, None, None):
         raise RequestError(
             "A part of the messages is asked for without --from log", "--sample, --since, --until", "Add it"
         )
 
-    found = run(run_verify(settings_with_dev_env(VerifySettings), oracle, timeout))
+    found = run(run_verify(settings_with_dev_env(VerifySettings), oracle or (), timeout))
     show([difference._asdict() for difference in found], as_json=as_json, none="0 differences.")
     sys.exit(1 if found else 0)
 
 
-def _verify_from_log(sample: float, since: str | None, until: str | None, oracle: Path | None, *, as_json: bool) -> int:
+def _verify_from_log(
+    sample: float, since: str | None, until: str | None, oracles: Sequence[Path], *, as_json: bool
+) -> int:
     from cli.rebuilding import progress, say, show_comparisons
     from processors.ledger.rebuild import RebuildInterrupted
     from schemas.settings import RebuildSettings
     from verification.from_log import compare_with_log
     from verification.part import Part
 
-    if oracle is not None:
+    if oracles:
         raise RequestError("An oracle is compared with the tables alone", "--oracle", "Leave out --from log")
     if not 0 < sample <= 1:
         raise RequestError("A sample is a share of the messages", "--sample", "Give a number above 0, at most 1")

@@ -51,8 +51,9 @@ class Installation:
         assert code == 0, printed[-3000:]
         return oracle
 
-    async def finds_nothing(self, oracle: str, timeout_seconds: int = 300) -> None:
-        code, printed = await self.run("verify", "--oracle", oracle, "--timeout", str(timeout_seconds))
+    async def finds_nothing(self, *oracles: str, timeout_seconds: int = 300) -> None:
+        named = (word for oracle in oracles for word in ("--oracle", oracle))
+        code, printed = await self.run("verify", *named, "--timeout", str(timeout_seconds))
         assert code == 0, printed[-3000:]
 
     async def _end_of(self, program: Program) -> tuple[int, str]:

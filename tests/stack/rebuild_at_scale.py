@@ -52,8 +52,7 @@ async def rebuild(installation: Installation, seeds: int, messages: int) -> None
     store, steps = installation.store, Steps()
     oracles = [await installation.simulate(seed, messages) for seed in range(1, seeds + 1)]
     steps.done(f"{seeds * messages:,} messages simulated")
-    for oracle in oracles:
-        await installation.finds_nothing(oracle, PATIENCE_SECONDS)
+    await installation.finds_nothing(*oracles, timeout_seconds=PATIENCE_SECONDS)
     count = store.tuples("SELECT count() FROM message_events")[0][0]
     steps.done(f"{count:,} events stored, as the oracles say")
 
@@ -66,7 +65,7 @@ async def rebuild(installation: Installation, seeds: int, messages: int) -> None
         steps.done("the rebuild ended and compared, beside traffic", printed)
         assert live.process is not None
         assert await live.process.wait() == 0
-    await installation.finds_nothing(oracle, PATIENCE_SECONDS)
+    await installation.finds_nothing(oracle, timeout_seconds=PATIENCE_SECONDS)
     steps.done("the traffic meanwhile is stored, as its oracle says")
 
     await _lost_rows(installation, steps)
