@@ -16,6 +16,7 @@ from application.signatures.keys import load_keys
 from gateway import health, openapi, problem_page, problems
 from gateway.api import accounts, bounces, bulk_releases, dead_letters, messages, one_message, sends, stats, weather
 from gateway.api.suppressions import command_routes, read_routes
+from gateway.bulk_releaser import BulkReleaser
 from gateway.console import routes as console
 from gateway.middleware import RequestMiddleware
 from gateway.read_pool import ReadPool
@@ -131,8 +132,7 @@ def _add_api(
     app.include_router(command_routes.router(settings, store, kafka, reads))
     app.include_router(read_routes.router(settings, store, reads))
     app.include_router(bounces.router(settings, store, reads))
-    releaser = bulk_releases.BulkReleaser(settings, store, kafka, reads)
-    app.include_router(bulk_releases.router(settings, releaser))
+    app.include_router(bulk_releases.router(settings, BulkReleaser(settings, store, kafka, reads)))
     app.include_router(stats.router(settings, store, reads))
     app.include_router(accounts.router(settings, store, kafka, reads))
     app.include_router(dead_letters.router(settings))

@@ -18,10 +18,11 @@ from application.bulk_causes import text_problem
 from application.bulk_releases import BulkRelease, Undo, plan_release, plan_undo
 from application.principals import Principal
 from gateway.access import OPERATORS
-from gateway.api.bulk_releases import BulkId, BulkReleaser
+from gateway.api.bulk_releases import BulkId
 from gateway.api.export import Format
 from gateway.api.lists import Account, CursorText, Limit, Row
 from gateway.bodies import read_body
+from gateway.bulk_releaser import BulkReleaser
 from gateway.console.links import Links
 from gateway.console.pages import Pages
 from gateway.console.query_string import canonical_query

@@ -3,8 +3,8 @@
 from fastapi import FastAPI
 
 from application.raw_events import RawEvents
-from gateway.api.bulk_releases import BulkReleaser
 from gateway.api.weather import ReadWeather
+from gateway.bulk_releaser import BulkReleaser
 from gateway.console import (
     accounts,
     acts,

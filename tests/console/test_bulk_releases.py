@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from gateway.api import bulk_releases as module
+from gateway import bulk_releaser as module
 from projections.store import Store
 from schemas.decoding.ids import uuid7
 from tests.application.building import FakeKafka, records

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from application import deadlines
-from gateway.api import bulk_releases as module
+from gateway import bulk_releaser as module
 from gateway.problems import Problem
 from gateway.read_pool import ReadPool
 from schemas.decoding.ids import uuid7
