@@ -113,8 +113,10 @@ def _guard(code: int, seconds: float) -> None:
     """End the process after `seconds`, even if a thread still hangs."""
 
     def end() -> None:
-        print(f"exit guard: the process did not end in {seconds} s", file=sys.stderr, flush=True)
-        os._exit(code)
+        try:
+            print(f"exit guard: the process did not end in {seconds} s", file=sys.stderr, flush=True)
+        finally:  # nobody may read stderr any more, as after `2>&1 | head`
+            os._exit(code)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
