@@ -79,6 +79,11 @@ _ERRORS: Final = 'sendledger_errors_total{of="%s", instance="a:1"}'
 _CLOSED: Final = 'sendledger_suppression_changes_total{channel="email", now="%s"}'
 _OF_TOPIC: Final = {"topic": "webhooks.sendgrid"}
 
+_RESIDENT: Final = 'sendledger_resident_bytes{job="sendledger-gate", instance="a:1"}'
+_MEMORY_LIMIT: Final = 'sendledger_memory_limit_bytes{job="sendledger-gate", instance="a:1"}'
+_DISK_FREE: Final = 'sendledger_broker_disk_free_bytes{broker="%d", instance="a:1"}'
+_DISK: Final = 'sendledger_broker_disk_bytes{broker="%d", instance="a:1"}'
+
 _PROGRAMS: Final = {
     "GatewayDown": _up("gateway"),
     "LedgerDown": _up("ledger"),
@@ -93,6 +98,24 @@ _PROGRAMS: Final = {
         {
             "it answers": {'up{job="sendledger-ledger", instance="a:1"}': "1x30"},
             "another one's job": {'up{job="node", instance="a:1"}': "0x30"},
+        },
+    ),
+    "MemoryHigh": Case(
+        Fires(
+            20,
+            {_RESIDENT: "90x30", _MEMORY_LIMIT: "100x30"},
+            "90% of the memory that a:1 of sendledger-gate may use. The system ends it at the limit; it starts again,"
+            " and loses nothing.",
+            {"job": "sendledger-gate", "instance": "a:1"},
+        ),
+        {
+            "half of it": {_RESIDENT: "50x30", _MEMORY_LIMIT: "100x30"},
+            "a peak": {_RESIDENT: "50x12 90x8 50x20", _MEMORY_LIMIT: "100x40"},
+            "another one's limit": {
+                _RESIDENT: "90x30",
+                _MEMORY_LIMIT: "200x30",
+                'sendledger_memory_limit_bytes{job="sendledger-gate", instance="b:1"}': "100x30",
+            },
         },
     ),
 }
@@ -223,6 +246,24 @@ _WORKERS: Final = {
             "30 producers were replaced in 30 minutes.",
         ),
         {"Kafka was away": {'sendledger_producers_renewed_total{why="ProducerFenced"}': "0x20 4x60"}},
+    ),
+    "KafkaDiskLow": Case(
+        Fires(
+            20,
+            {_DISK_FREE % 2: "10x30", _DISK % 2: "100x30", _DISK_FREE % 1: "60x30", _DISK % 1: "100x30"},
+            "10% of the disk of broker 2 is free. A broker whose disk is full ends.",
+            {"broker": "2"},
+        ),
+        {
+            "enough": {_DISK_FREE % 2: "20x30", _DISK % 2: "100x30"},
+            "a peak": {_DISK_FREE % 2: "60x12 10x8 60x20", _DISK % 2: "100x40"},
+            "a small one beside a large one": {
+                _DISK_FREE % 2: "60x30",
+                _DISK % 2: "100x30",
+                _DISK_FREE % 1: "600x30",
+                _DISK % 1: "1000x30",
+            },
+        },
     ),
 }
 
