@@ -178,7 +178,8 @@ ERRORS_TOTAL: Final = CounterMetric(
     "errors_total",
     "Responses of the gateway with status 500 or 503, by cause: `kafka`, `clickhouse` (unavailable or too slow:"
     " look at the service), `readiness` (`/readyz`), `deadline`, `limits` (overloaded), `refused` (ClickHouse"
-    " rejects a statement), `code` (a bug). Each has a line `request.failed` in the log.",
+    " rejects a statement), `code` (a bug). Each has a line `request.failed` in the log, but for connections over"
+    " max_connections, which count as `limits`.",
     labels=("of",),
 )
 WEBHOOKS_TOTAL: Final = CounterMetric(
