@@ -65,7 +65,7 @@ async def _without_second_gateway(stand: Stand) -> None:
 
 async def _limit_memory(stand: Stand) -> None:
     """Set `ulimit -m` of the gate so that it uses nine tenths of it."""
-    ((reading),) = await stand.prometheus.query('sendledger_resident_bytes{job="sendledger-gate"}')
+    (reading,) = await stand.prometheus.query('sendledger_resident_bytes{job="sendledger-gate"}')
     limit = int(float(reading["value"][1]) / 0.9)
     resource.prlimit(stand.pid("gate"), resource.RLIMIT_RSS, (limit, limit))
 
@@ -99,7 +99,7 @@ async def _kill_clickhouse(stand: Stand) -> None:
 
 
 async def _reads(stand: Stand) -> None:
-    statuses = await asyncio.gather(*(stand.read("/v1/messages") for _ in range(20)))
+    statuses = await asyncio.gather(*(stand.read("/v1/messages") for _ in range(40)))
     assert set(statuses) <= {503, 429}
 
 
@@ -133,7 +133,7 @@ async def _good_ledger(stand: Stand) -> None:
     await stand.restart("ledger")
     await stand.caught_up()
     wrong, letters, *_ = page("when-a-deploy-wrote-wrong-rows")
-    await stand.shell.run(wrong)
+    await stand.shell.run(wrong, strict=False)  # what was parked is missing
     await stand.shell.run(letters)
     await stand.caught_up()
 

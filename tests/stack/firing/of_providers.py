@@ -127,7 +127,7 @@ async def _see_why_they_bounce(stand: Stand) -> None:
 async def _complaints(stand: Stand) -> None:
     await _many_delivered(1000)(stand)
     await stand.caught_up()
-    ((reading),) = await stand.prometheus.query('sum(sendledger_events_total{type="delivered"})')
+    (reading,) = await stand.prometheus.query('sum(sendledger_events_total{type="delivered"})')
     count = max(5, int(float(reading["value"][1]) * 0.004))
     assert await stand.webhook(events(count, "spamreport")) == 204
 
