@@ -194,8 +194,9 @@ _WORKERS: Final = (
     Alert(
         name="KafkaUnavailable",
         severity="critical",
-        # Whatever else is retried: an error that is new here must not go unnoticed.
-        expr=f"{increase(RETRIES_TOTAL, '5m', ('of',), of=Not((*_OF_STORE, *_OF_OPERATOR)))} > 6",
+        # Whatever else is retried: an error that is new here must not go unnoticed. An attempt waits for Kafka for up
+        # to 40 seconds, and 10 more until the next. So a single write that is blocked makes some 6 retries in 5 minutes.
+        expr=f"{increase(RETRIES_TOTAL, '5m', ('of',), of=Not((*_OF_STORE, *_OF_OPERATOR)))} > 2",
         lasting="5m",
         summary="Workers can't reach Kafka",
         description='Workers retried {{ $value | printf "%.0f" }} times in 5 minutes: {{ $labels.of }}.',

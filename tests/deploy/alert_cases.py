@@ -216,13 +216,14 @@ _WORKERS: Final = {
     "KafkaUnavailable": Case(
         Fires(
             20,
-            {_RETRIES % "BrokerError": "0x5 0+6x30"},
-            "Workers retried 30 times in 5 minutes: BrokerError.",
+            # One write that is blocked, with an attempt every 50 seconds.
+            {_RETRIES % "BrokerError": "0x5 0+1.2x30"},
+            "Workers retried 6 times in 5 minutes: BrokerError.",
             {"of": "BrokerError"},
         ),
         {
             "a leader moved": {_RETRIES % "BrokerError": "0x14 50x30"},
-            "one now and then": {_RETRIES % "BrokerError": "0+1x30"},
+            "one now and then": {_RETRIES % "BrokerError": " ".join(f"{n}x2" for n in range(20))},
             "ClickHouse's": {_RETRIES % "StoreError": "0+6x30", _RETRIES % "StoreDenied": "0+6x30"},
             "an operator's": {_RETRIES % "BrokerDenied": "0+6x30"},
         },
@@ -276,7 +277,10 @@ _DEAD_LETTERS: Final = {
             "1 dead letters of webhooks.sendgrid in 15 minutes, with the reason event_missing.",
             {**_OF_TOPIC, "reason": "event_missing"},
         ),
-        {"older ones": {_LETTERS % "event_missing": "7x60"}},
+        {
+            "older ones": {_LETTERS % "event_missing": "7x60"},
+            "older ones, and a scrape that failed": {_LETTERS % "event_missing": "7x4 stale 7x60"},
+        },
     ),
     "DeadLettersOfOurCode": Case(
         Fires(

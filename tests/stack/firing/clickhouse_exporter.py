@@ -5,7 +5,7 @@ its system tables, under the exporter's names.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Final
 
@@ -39,12 +39,16 @@ def clickhouse_exporter(url: str) -> Iterator[int]:
             try:
                 answer = httpx.post(url, content=_SQL, timeout=_WITHIN_SECONDS, trust_env=False).raise_for_status()
             except httpx.HTTPError:
-                self.send_error(503)
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write("".join(line.replace("\t", " ") + "\n" for line in answer.text.splitlines()).encode())
+                self._answer(503, "")
+            else:
+                self._answer(200, "".join(line.replace("\t", " ") + "\n" for line in answer.text.splitlines()))
+
+        def _answer(self, status: int, text: str) -> None:
+            with suppress(ConnectionError):  # Prometheus has not waited for it
+                self.send_response(status)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(text.encode())
 
     with serving(Answer) as port:
         yield port

@@ -20,7 +20,8 @@ Act = Callable[[Stand], Awaitable[object]]
 
 _POLL_SECONDS: Final = 0.25
 _PAUSE_SECONDS: Final = 1.0
-_QUIET_WITHIN: Final = 300.0
+_QUIET_WITHIN: Final = 900.0
+_FEW_EVENTS: Final = 300
 _RUNBOOKS: Final = {alert.name: alert.runbook for alert in ALERTS}
 
 
@@ -57,7 +58,7 @@ class Exercise:
     """By how much durations are divided. Less where what is counted takes its time, like a worker's retries."""
     more: tuple[str, ...] = ()
     """Further programs that Prometheus reads."""
-    within_seconds: float = 240.0
+    within_seconds: float = 600.0
 
 
 @dataclass(slots=True)
@@ -101,7 +102,7 @@ async def carry_out(stand: Stand, exercise: Exercise) -> list[Row]:
     try:
         await exercise.prepare(stand)
         await stand.watch(exercise.factor, exercise.more)
-        await _quiet(stand)
+        await _quiet(stand, window=min(60, 3600 // exercise.factor))
         await _fire(stand, exercise, rows, seen)
         await _end(stand, exercise, rows, seen)
     except NotHere as why:
@@ -118,14 +119,15 @@ async def carry_out(stand: Stand, exercise: Exercise) -> list[Row]:
     return list(rows.values())
 
 
-async def _quiet(stand: Stand) -> None:
-    """Wait until Prometheus reads every program, and no alert fires or is about to."""
-    what = "Prometheus to read every program, and no alert"
+async def _quiet(stand: Stand, window: int) -> None:
+    """Wait until Prometheus reads every program, no alert fires or is about to, and there were few events lately."""
+    what = "Prometheus to read every program, no alert, and little traffic in what is an hour here"
 
     async def is_quiet() -> bool:
-        await stand.prometheus.is_ready()
-        unread = await stand.prometheus.query("up == 0")
-        return not unread and not await stand.alerts("pending", "firing")
+        if await stand.prometheus.query("up == 0") or await stand.alerts("pending", "firing"):
+            return False
+        # Shares of an hour's events must not drown in those of the exercise before.
+        return not await stand.prometheus.query(f"sum(increase(sendledger_events_total[{window}s])) > {_FEW_EVENTS}")
 
     await _until(is_quiet, what, _QUIET_WITHIN)
 

@@ -79,7 +79,7 @@ async def _kill_broker(stand: Stand) -> None:
 
 async def _ask_in_vain(stand: Stand) -> None:
     statuses = await asyncio.gather(stand.webhook(delivered(1)), stand.ask(requests(1)))
-    assert set(statuses) == {503}
+    assert set(statuses) <= {429, 503}, statuses
 
 
 async def _start_broker(stand: Stand) -> None:
@@ -265,19 +265,19 @@ FROZEN_OR_STOPPED: Final = (
         usual=usual,
         over=_clickhouse_is_back,
         also=frozenset({"LagNotRead"}),
-        within_seconds=400,
+        within_seconds=900,
     ),
     Exercise(
         alerts=("KafkaUnavailable", "PartitionsUnread", "GatewayWithoutKafka"),
         cause="the only broker is killed",
-        factor=6,
+        factor=3,
         begin=_kill_broker,
         goes_on=_ask_in_vain,
         ended_by="the broker is started",
         mend=_start_broker,
         over=_broker_is_back,
-        also=frozenset({"WebhooksSlow", "GateStuck", "LagNotRead"}),
-        within_seconds=300,
+        also=frozenset({"WebhooksSlow", "GateStuck", "LagNotRead", "ErrorRate"}),
+        within_seconds=900,
     ),
 )
 """What takes its time, because workers retry with pauses: with durations divided by less, and so the first ones."""

@@ -13,7 +13,7 @@ from tests.docs.code_blocks import blocks
 __all__ = ["ROOT", "Ran", "Shell", "page"]
 
 ROOT: Final = Path(__file__).parents[3]
-_WITHIN_SECONDS: Final = 240.0
+_WITHIN_SECONDS: Final = 600.0
 
 
 def page(name: str, language: str = "sh") -> list[str]:
