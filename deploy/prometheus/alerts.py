@@ -195,7 +195,7 @@ _WORKERS: Final = (
         name="KafkaUnavailable",
         severity="critical",
         # Whatever else is retried: an error that is new here must not go unnoticed. An attempt waits for Kafka for up
-        # to 40 seconds, and 10 more until the next. So a single write that is blocked makes some 6 retries in 5 minutes.
+        # to 40 seconds, and 10 more until the next. So one write that is blocked makes some 6 retries in 5 minutes.
         expr=f"{increase(RETRIES_TOTAL, '5m', ('of',), of=Not((*_OF_STORE, *_OF_OPERATOR)))} > 2",
         lasting="5m",
         summary="Workers can't reach Kafka",
