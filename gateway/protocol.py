@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.problem_codes import KINDS, ProblemKind
 from schemas.decoding.ids import uuid7
-from schemas.telemetry import REQUESTS_TOTAL, Telemetry
+from schemas.telemetry import ERRORS_TOTAL, REQUESTS_TOTAL, Telemetry
 
 __all__ = ["WireLimits", "protocol_of"]
 
@@ -202,3 +202,5 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._start_timer(_LINGER_SECONDS)
         self.telemetry.counter(REQUESTS_TOTAL, route="none", status=str(kind.status)).inc()
+        if kind.status >= 500:
+            self.telemetry.counter(ERRORS_TOTAL, of="limits").inc()

@@ -21,6 +21,7 @@ from application.writing import producer_of
 from gateway.app import Only, create_app
 from gateway.problems import path_of
 from gateway.protocol import WireLimits, protocol_of
+from processors.process_memory import export_memory
 from processors.tracing import tracing_of
 from projections.store import Store
 from projections.store.generations import ShownStore
@@ -45,6 +46,7 @@ log = structlog.get_logger()
 async def serve(settings: GatewaySettings, *, only: Only | None = None) -> int:
     """Run the gateway, or one part of it, until it is stopped. Raises ConfigError or BrokerError before it listens."""
     telemetry = Telemetry()
+    export_memory(telemetry)
     store = ShownStore.of(settings, timeout_seconds=_STORE_SECONDS, max_execution_seconds=_STORE_SECONDS)
     kafka = producer_of(settings.kafka, telemetry)
     tracing = tracing_of(settings, "gateway", telemetry)

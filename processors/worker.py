@@ -20,8 +20,10 @@ from processors.dead_letters import DeadLetters, recent_failures
 from processors.engine import BatchGroup, FailureLimit, GroupWriter, MicroBatchApp, Retry, run_app
 from processors.engine.run import SIGNALS
 from processors.kafka import Producer
+from processors.kafka.disks import disks_watched
 from processors.kafka.lag import export_lag
 from processors.memory_tuning import release_memory, tune_gc
+from processors.process_memory import export_memory
 from processors.retry_reporting import report_retries
 from schemas.errors import BrokerDenied, ConfigError, SendledgerError
 from schemas.kafka_connection import KafkaConnection
@@ -96,6 +98,7 @@ async def _run(
     )
     limit = FailureLimit(clock=app.clock)
     export_lag(app, group, telemetry)
+    export_memory(telemetry)
 
     def announce() -> None:
         tune_gc()  # what the agents keep in memory is there by now
@@ -104,7 +107,7 @@ async def _run(
         ready()
 
     with _metrics_served(settings, telemetry):
-        async with _started_producer(kafka, telemetry) as producer:
+        async with _started_producer(kafka, telemetry) as producer, disks_watched(kafka, telemetry):
             letters = DeadLetters(producer, program, telemetry)
             await attach(Worker(app, telemetry, producer, letters, limit, report_retries(telemetry, program)))
             await _count_recent_failures(limit, kafka, program)

@@ -14,6 +14,7 @@ class LogEvent(StrEnum):
 
     # Workers
     ATTEMPT_RETRIED = "attempt.retried"
+    DISKS_NOT_READ = "disks.not_read"
     FAILURES_COUNTED = "failures.counted"
     FAILURES_NOT_COUNTED = "failures.not_counted"
     GENERATION_CHANGED = "generation.changed"

@@ -178,7 +178,8 @@ ERRORS_TOTAL: Final = CounterMetric(
     "errors_total",
     "Responses of the gateway with status 500 or 503, by cause: `kafka`, `clickhouse` (unavailable or too slow:"
     " look at the service), `readiness` (`/readyz`), `deadline`, `limits` (overloaded), `refused` (ClickHouse"
-    " rejects a statement), `code` (a bug). Each has a line `request.failed` in the log.",
+    " rejects a statement), `code` (a bug). Each has a line `request.failed` in the log, but for connections over"
+    " max_connections, which count as `limits`.",
     labels=("of",),
 )
 WEBHOOKS_TOTAL: Final = CounterMetric(
@@ -218,6 +219,27 @@ REQUEST_SECONDS: Final = HistogramMetric(
     "Seconds to answer an API request.",
     labels=("route",),
     buckets=_SECONDS,
+)
+RESIDENT_BYTES: Final = GaugeMetric(
+    "resident_bytes",
+    "Resident memory of this process. If it nears `memory_limit_bytes`, the system will end the process:"
+    " docs/how-to/when-the-lag-grows.md.",
+)
+MEMORY_LIMIT_BYTES: Final = GaugeMetric(
+    "memory_limit_bytes",
+    "Memory that this process may use: the smallest of the limit of its container, `ulimit -m` and the machine's"
+    " memory.",
+)
+BROKER_DISK_FREE_BYTES: Final = GaugeMetric(
+    "broker_disk_free_bytes",
+    "Room on the fullest disk of a Kafka broker, as it says itself. A broker whose disk is full ends:"
+    " docs/how-to/when-kafka-lost-a-broker.md. No value: Kafka is older than 3.3, or its ACLs don't let us ask.",
+    labels=("broker",),
+)
+BROKER_DISK_BYTES: Final = GaugeMetric(
+    "broker_disk_bytes",
+    "Size of that disk.",
+    labels=("broker",),
 )
 UP: Final = GaugeMetric(
     "up",

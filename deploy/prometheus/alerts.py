@@ -13,6 +13,8 @@ from schemas.consumer_groups import DEFAULT_GATE_GROUP
 from schemas.events import DeliveryFault, EventType
 from schemas.telemetry import (
     ARRIVAL_DELAY_SECONDS,
+    BROKER_DISK_BYTES,
+    BROKER_DISK_FREE_BYTES,
     DEAD_LETTERS_TOTAL,
     DELAY_SECONDS,
     DELIVERY_FAILURES_TOTAL,
@@ -20,10 +22,12 @@ from schemas.telemetry import (
     EVENTS_TOTAL,
     INSERT_SECONDS,
     LAG_RECORDS,
+    MEMORY_LIMIT_BYTES,
     ORPHANS_TOTAL,
     PRODUCERS_RENEWED_TOTAL,
     RECORDS_TOTAL,
     REQUESTS_TOTAL,
+    RESIDENT_BYTES,
     RETRIES_TOTAL,
     SIGNATURE_FAILURES_TOTAL,
     SUPPRESSION_CHANGES_TOTAL,
@@ -93,6 +97,16 @@ _PROGRAMS: Final = (
         summary="A process of sendledger does not answer",
         description="{{ $labels.instance }} of {{ $labels.job }} does not answer when Prometheus reads its metrics.",
         runbook="see-whether-it-is-healthy",
+    ),
+    Alert(
+        name="MemoryHigh",
+        severity="warning",
+        expr=f"{series(RESIDENT_BYTES)} / {series(MEMORY_LIMIT_BYTES)} > 0.85",
+        lasting="10m",
+        summary="A process uses nearly all of its memory",
+        description="{{ $value | humanizePercentage }} of the memory that {{ $labels.instance }} of {{ $labels.job }}"
+        " may use. The system ends it at the limit; it starts again, and loses nothing.",
+        runbook="when-the-lag-grows",
     ),
 )
 
@@ -180,8 +194,9 @@ _WORKERS: Final = (
     Alert(
         name="KafkaUnavailable",
         severity="critical",
-        # Whatever else is retried: an error that is new here must not go unnoticed.
-        expr=f"{increase(RETRIES_TOTAL, '5m', ('of',), of=Not((*_OF_STORE, *_OF_OPERATOR)))} > 6",
+        # Whatever else is retried: an error that is new here must not go unnoticed. An attempt waits for Kafka for up
+        # to 40 seconds, and 10 more until the next. So one write that is blocked makes some 6 retries in 5 minutes.
+        expr=f"{increase(RETRIES_TOTAL, '5m', ('of',), of=Not((*_OF_STORE, *_OF_OPERATOR)))} > 2",
         lasting="5m",
         summary="Workers can't reach Kafka",
         description='Workers retried {{ $value | printf "%.0f" }} times in 5 minutes: {{ $labels.of }}.',
@@ -202,6 +217,17 @@ _WORKERS: Final = (
         expr=f"{increase(PRODUCERS_RENEWED_TOTAL, '30m')} > 10",
         summary="Kafka producers break again and again",
         description='{{ $value | printf "%.0f" }} producers were replaced in 30 minutes.',
+        runbook="when-kafka-lost-a-broker",
+    ),
+    Alert(
+        name="KafkaDiskLow",
+        severity="critical",
+        # Each worker asks; one that has just been started may not have an answer yet.
+        expr=f"min by (broker) ({series(BROKER_DISK_FREE_BYTES)} / {series(BROKER_DISK_BYTES)}) < 0.15",
+        lasting="10m",
+        summary="The disk of a Kafka broker is nearly full",
+        description="{{ $value | humanizePercentage }} of the disk of broker {{ $labels.broker }} is free. A broker"
+        " whose disk is full ends.",
         runbook="when-kafka-lost-a-broker",
     ),
 )

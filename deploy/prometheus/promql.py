@@ -22,6 +22,8 @@ class Not(NamedTuple):
 Values = str | Collection[str] | Not
 """What a label is compared with: one value, any of several, or none of several."""
 
+_BEFORE: Final = "5m"
+"""As far as Prometheus itself looks back for a value, where no scrape failed."""
 _SPECIAL: Final = re.compile(r"([\\.^$*+?()\[\]{}|])")
 
 
@@ -35,10 +37,14 @@ def increase(metric: CounterMetric, window: str, by: Collection[str] = (), **lab
 
     A metric appears with its first value, for example 1 for the first dead letter, and Prometheus' `increase` sees no
     rise in that. So a series that did not exist at the beginning of the window counts with its value.
+
+    It existed if it was there at any time of the minutes before the window: a scrape that failed at its beginning must
+    not let everything count that has ever happened.
     """
     _check(metric, [name for name in by if name != "instance"])
     found = _selector(metric, labels)
-    return f"{_sum(by)}(({found} unless {found} offset {window}) or increase({found}[{window}]))"
+    before = f"last_over_time({found}[{_BEFORE}] offset {window})"
+    return f"{_sum(by)}(({found} unless {before}) or increase({found}[{window}]))"
 
 
 def rate(metric: CounterMetric, window: str, by: Collection[str] = (), **labels: Values) -> str:

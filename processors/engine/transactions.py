@@ -8,8 +8,7 @@ The last one to start under an id owns it. The previous owner is fenced: it can 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -144,13 +143,9 @@ class KafkaTransactions:
             return
         if self._open:
             self._open = False
-            with suppress(Exception):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await producer.abort_transaction()
+            await closed_within(CLOSE_SECONDS, producer.abort_transaction)
         # Otherwise the next owner of this id aborts it, or the broker after its timeout.
-        with suppress(Exception):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await producer.stop()
+        await closed_within(CLOSE_SECONDS, producer.stop)
         # The futures of a fenced producer have exceptions that nobody waits for.
         internals.retrieve_exceptions(producer, internals.unsent_batches(producer), transaction=True)
 
@@ -166,6 +161,22 @@ class KafkaTransactions:
         except KafkaError as error:
             raise _classified(error, self._id) from error
         self._open = False
+
+
+async def closed_within(seconds: float, close: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Wait some seconds for an aiokafka client to close. Never raises, unless the caller is cancelled.
+
+    In a task of its own: without a broker, aiokafka may raise the CancelledError of its own sender task, which nobody
+    could tell from a cancellation of the caller.
+    """
+    closing = asyncio.create_task(close(), name="closing a Kafka client")
+    try:
+        await asyncio.wait({closing}, timeout=seconds)
+    finally:
+        closing.cancel()
+    await asyncio.wait({closing})
+    if not closing.cancelled():
+        closing.exception()  # or asyncio would report it
 
 
 class Undelivered(NamedTuple):

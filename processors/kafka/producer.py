@@ -25,7 +25,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from processors.engine import Output, internals
 from processors.engine.families import ErrorFamily, error_family
-from processors.engine.transactions import BATCH_BYTES, Undelivered, deliver
+from processors.engine.transactions import BATCH_BYTES, Undelivered, closed_within, deliver
 from processors.kafka.diagnosis import connection_error
 from schemas.errors import BrokerDenied, BrokerError, RecordRefused
 from schemas.kafka_connection import KafkaAddress, client_arguments
@@ -364,7 +364,5 @@ async def _discard(kafka: AIOKafkaProducer) -> None:
     await asyncio.sleep(0)  # failed batches leave the set now
     internals.sent_batches(kafka).update(sent)  # where the ends of their requests look for them
     # Connections first: the sender waits for its requests, and those for responses that may never arrive.
-    for closing in (kafka.client.close, kafka.stop):
-        with suppress(Exception):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await closing()
+    for close in (kafka.client.close, kafka.stop):
+        await closed_within(CLOSE_SECONDS, close)

@@ -79,6 +79,11 @@ _ERRORS: Final = 'sendledger_errors_total{of="%s", instance="a:1"}'
 _CLOSED: Final = 'sendledger_suppression_changes_total{channel="email", now="%s"}'
 _OF_TOPIC: Final = {"topic": "webhooks.sendgrid"}
 
+_RESIDENT: Final = 'sendledger_resident_bytes{job="sendledger-gate", instance="a:1"}'
+_MEMORY_LIMIT: Final = 'sendledger_memory_limit_bytes{job="sendledger-gate", instance="a:1"}'
+_DISK_FREE: Final = 'sendledger_broker_disk_free_bytes{broker="%d", instance="a:1"}'
+_DISK: Final = 'sendledger_broker_disk_bytes{broker="%d", instance="a:1"}'
+
 _PROGRAMS: Final = {
     "GatewayDown": _up("gateway"),
     "LedgerDown": _up("ledger"),
@@ -93,6 +98,24 @@ _PROGRAMS: Final = {
         {
             "it answers": {'up{job="sendledger-ledger", instance="a:1"}': "1x30"},
             "another one's job": {'up{job="node", instance="a:1"}': "0x30"},
+        },
+    ),
+    "MemoryHigh": Case(
+        Fires(
+            20,
+            {_RESIDENT: "90x30", _MEMORY_LIMIT: "100x30"},
+            "90% of the memory that a:1 of sendledger-gate may use. The system ends it at the limit; it starts again,"
+            " and loses nothing.",
+            {"job": "sendledger-gate", "instance": "a:1"},
+        ),
+        {
+            "half of it": {_RESIDENT: "50x30", _MEMORY_LIMIT: "100x30"},
+            "a peak": {_RESIDENT: "50x12 90x8 50x20", _MEMORY_LIMIT: "100x40"},
+            "another one's limit": {
+                _RESIDENT: "90x30",
+                _MEMORY_LIMIT: "200x30",
+                'sendledger_memory_limit_bytes{job="sendledger-gate", instance="b:1"}': "100x30",
+            },
         },
     ),
 }
@@ -193,13 +216,14 @@ _WORKERS: Final = {
     "KafkaUnavailable": Case(
         Fires(
             20,
-            {_RETRIES % "BrokerError": "0x5 0+6x30"},
-            "Workers retried 30 times in 5 minutes: BrokerError.",
+            # One write that is blocked, with an attempt every 50 seconds.
+            {_RETRIES % "BrokerError": "0x5 0+1.2x30"},
+            "Workers retried 6 times in 5 minutes: BrokerError.",
             {"of": "BrokerError"},
         ),
         {
             "a leader moved": {_RETRIES % "BrokerError": "0x14 50x30"},
-            "one now and then": {_RETRIES % "BrokerError": "0+1x30"},
+            "one now and then": {_RETRIES % "BrokerError": " ".join(f"{n}x2" for n in range(20))},
             "ClickHouse's": {_RETRIES % "StoreError": "0+6x30", _RETRIES % "StoreDenied": "0+6x30"},
             "an operator's": {_RETRIES % "BrokerDenied": "0+6x30"},
         },
@@ -224,6 +248,24 @@ _WORKERS: Final = {
         ),
         {"Kafka was away": {'sendledger_producers_renewed_total{why="ProducerFenced"}': "0x20 4x60"}},
     ),
+    "KafkaDiskLow": Case(
+        Fires(
+            20,
+            {_DISK_FREE % 2: "10x30", _DISK % 2: "100x30", _DISK_FREE % 1: "60x30", _DISK % 1: "100x30"},
+            "10% of the disk of broker 2 is free. A broker whose disk is full ends.",
+            {"broker": "2"},
+        ),
+        {
+            "enough": {_DISK_FREE % 2: "20x30", _DISK % 2: "100x30"},
+            "a peak": {_DISK_FREE % 2: "60x12 10x8 60x20", _DISK % 2: "100x40"},
+            "a small one beside a large one": {
+                _DISK_FREE % 2: "60x30",
+                _DISK % 2: "100x30",
+                _DISK_FREE % 1: "600x30",
+                _DISK % 1: "1000x30",
+            },
+        },
+    ),
 }
 
 _DEAD_LETTERS: Final = {
@@ -235,7 +277,10 @@ _DEAD_LETTERS: Final = {
             "1 dead letters of webhooks.sendgrid in 15 minutes, with the reason event_missing.",
             {**_OF_TOPIC, "reason": "event_missing"},
         ),
-        {"older ones": {_LETTERS % "event_missing": "7x60"}},
+        {
+            "older ones": {_LETTERS % "event_missing": "7x60"},
+            "older ones, and a scrape that failed": {_LETTERS % "event_missing": "7x4 stale 7x60"},
+        },
     ),
     "DeadLettersOfOurCode": Case(
         Fires(

@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from shutil import which
@@ -14,7 +14,7 @@ import orjson
 from tests.local.ports import free_port_base
 from tests.local.waiting import until
 
-__all__ = ["Prometheus", "a_prometheus", "promtool"]
+__all__ = ["Prometheus", "a_prometheus", "promtool", "running_prometheus"]
 
 
 def _program(name: str) -> str:
@@ -46,6 +46,17 @@ class Prometheus:
         result = body["data"]["result"]
         return result if isinstance(result, list) else [result]
 
+    async def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that are pending or fire."""
+        answer = await self._client.get("/api/v1/alerts")
+        found: list[dict[str, Any]] = orjson.loads(answer.content)["data"]["alerts"]
+        return found
+
+    async def reload(self) -> None:
+        """Have it read its configuration and rules again; needs the option `--web.enable-lifecycle`."""
+        answer = await self._client.post("/-/reload")
+        assert answer.status_code == httpx.codes.OK, answer.text
+
     async def is_ready(self) -> bool:
         """Whether it answers queries."""
         try:
@@ -55,13 +66,11 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def a_prometheus(folder: Path, targets: Sequence[str]) -> AsyncIterator[Prometheus]:
-    """A Prometheus that reads the metrics of `targets` (`host:port`) twice a second, and has done so twice."""
+async def running_prometheus(
+    folder: Path, configuration: Mapping[str, Any], *options: str
+) -> AsyncIterator[Prometheus]:
+    """A Prometheus with this configuration, which is written to `folder`; it answers queries."""
     port = free_port_base()
-    configuration = {
-        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
-        "scrape_configs": [{"job_name": "sendledger-test", "static_configs": [{"targets": list(targets)}]}],
-    }
     (folder / "prometheus.yml").write_bytes(orjson.dumps(configuration))
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -70,6 +79,7 @@ async def a_prometheus(folder: Path, targets: Sequence[str]) -> AsyncIterator[Pr
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
+            *options,
             stdout=log,
             stderr=log,
         )
@@ -77,16 +87,27 @@ async def a_prometheus(folder: Path, targets: Sequence[str]) -> AsyncIterator[Pr
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             running = Prometheus(client)
             await until(running.is_ready, f"Prometheus: see {folder / 'prometheus.log'}")
-
-            async def scraped() -> bool:
-                counts = await running.query("count_over_time(up[1m]) >= 2 and up == 1")
-                if len(counts) < len(targets):
-                    return False
-                running.at = counts[0]["value"][0]
-                return True
-
-            await until(scraped, "two scrapes of each target")
             yield running
     finally:
         process.terminate()
         await process.wait()
+
+
+@asynccontextmanager
+async def a_prometheus(folder: Path, targets: Sequence[str]) -> AsyncIterator[Prometheus]:
+    """A Prometheus that reads the metrics of `targets` (`host:port`) twice a second, and has done so twice."""
+    configuration = {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+        "scrape_configs": [{"job_name": "sendledger-test", "static_configs": [{"targets": list(targets)}]}],
+    }
+    async with running_prometheus(folder, configuration) as running:
+
+        async def scraped() -> bool:
+            counts = await running.query("count_over_time(up[1m]) >= 2 and up == 1")
+            if len(counts) < len(targets):
+                return False
+            running.at = counts[0]["value"][0]
+            return True
+
+        await until(scraped, "two scrapes of each target")
+        yield running

@@ -113,6 +113,8 @@ async def test_connections_over_the_limit_get_503() -> None:
             assert (await connection.head()).startswith("HTTP/1.1 200 ")
         async with gateway.connection() as third:
             assert (await third.all_that_comes()).startswith(b"HTTP/1.1 503 ")
+        limits = gateway.telemetry.registry.get_sample_value("sendledger_errors_total", {"of": "limits"})
+        assert limits == 1, "an alert is about it"
         await first.send(request("HEAD", "/healthz"))
         assert (await first.head()).startswith("HTTP/1.1 200 ")
 

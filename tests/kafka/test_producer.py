@@ -16,7 +16,9 @@ from processors.engine import Output
 from processors.engine.families import ErrorFamily, error_family
 from processors.kafka import Producer
 from processors.kafka import producer as module
+from processors.kafka.topics import create_topics
 from schemas.errors import BrokerDenied, BrokerError, RecordRefused
+from schemas.settings import TopicSettings, read
 from schemas.telemetry import Telemetry
 from schemas.topics import MAX_MESSAGE_BYTES
 from tests.engine.broker import PrivateBroker, private_broker
@@ -359,3 +361,21 @@ async def test_a_broker_outage_longer_than_the_request_timeout_loses_nothing(bro
 
 async def values_of(bootstrap: str, topic: str) -> set[bytes]:
     return {record.value for record in await Topics(bootstrap).records(topic, 2)}
+
+
+@pytest.mark.kafka
+async def test_a_stuck_producer_that_is_replaced_while_kafka_is_away_raises_a_broker_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka's `stop` raises a CancelledError then: the gateway answered 500, and a worker's group was forgotten."""
+    monkeypatch.setattr(module, "STUCK_SECONDS", 0.0)
+    async with private_broker(tmp_path) as broker:
+        await create_topics(read(TopicSettings, kafka_bootstrap=broker.bootstrap))
+        producer = Producer(broker.bootstrap)
+        await producer.start()
+        await producer.send_all(some(b"before", topic="webhooks.sendgrid"))
+        await broker.kill()
+        for _ in range(3):
+            with pytest.raises(BrokerError):
+                await producer.send_all(some(b"meanwhile", topic="webhooks.sendgrid"), within_seconds=1)
+        await producer.stop()

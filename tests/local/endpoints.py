@@ -34,6 +34,11 @@ class EndpointProcess:
             _, said = await process.communicate()
         return process.returncode or 0, said.decode()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, without waiting for what it does."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def end(self, number: signal.Signals) -> int:
         """Send a signal, and return the exit code."""
         assert self._process is not None

@@ -21,15 +21,22 @@ SENDLEDGER = Path(sys.executable).with_name("sendledger")
 class Program:
     """One `sendledger …` process; its output goes to a file."""
 
-    def __init__(self, words: list[str], env: Mapping[str, str], log: Path) -> None:
-        self.words, self.log = words, log
+    def __init__(self, words: list[str], env: Mapping[str, str], log: Path, script: Path = SENDLEDGER) -> None:
+        """`script` is another one in place of `sendledger`: a release with a bug."""
+        self.words, self.log, self.script = words, log, script
         self._env = {**{k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}, **env}  # noqa: TID251
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         with self.log.open("ab") as out:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, str(SENDLEDGER), *self.words, env=self._env, stdout=out, stderr=out, cwd=self.log.parent
+                sys.executable,
+                str(self.script),
+                *self.words,
+                env=self._env,
+                stdout=out,
+                stderr=out,
+                cwd=self.log.parent,
             )
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:

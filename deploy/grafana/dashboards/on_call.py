@@ -6,6 +6,8 @@ from deploy.grafana.panels import Dashboard, Panel, Prom, Sql
 from deploy.prometheus.promql import mean, quantile, rate, series, total
 from schemas.telemetry import (
     ARRIVAL_DELAY_SECONDS,
+    BROKER_DISK_BYTES,
+    BROKER_DISK_FREE_BYTES,
     DEAD_LETTERS_TOTAL,
     DECODE_SECONDS,
     DELAY_SECONDS,
@@ -18,12 +20,14 @@ from schemas.telemetry import (
     INSERT_SECONDS,
     LAG_RECORDS,
     MATCHED_TOTAL,
+    MEMORY_LIMIT_BYTES,
     ORPHANS_TOTAL,
     OUT_OF_ORDER_TOTAL,
     PRODUCERS_RENEWED_TOTAL,
     RECORDS_TOTAL,
     REQUEST_SECONDS,
     REQUESTS_TOTAL,
+    RESIDENT_BYTES,
     RETRIES_TOTAL,
     SIGNATURE_FAILURE_TIMESTAMP_SECONDS,
     SIGNATURE_FAILURES_TOTAL,
@@ -104,7 +108,19 @@ _FAILS: Final = (
         unit="s",
         width=8,
     ),
-    Panel("Producers renewed", [Prom(rate(PRODUCERS_RENEWED_TOTAL, _RATE, ("why",)), "{{why}}")], unit="cps"),
+    Panel("Producers renewed", [Prom(rate(PRODUCERS_RENEWED_TOTAL, _RATE, ("why",)), "{{why}}")], unit="cps", width=8),
+    Panel(
+        "Memory, of what a process may use",
+        [Prom(f"{series(RESIDENT_BYTES)} / {series(MEMORY_LIMIT_BYTES)}", "{{job}} {{instance}}")],
+        unit="percentunit",
+        width=8,
+    ),
+    Panel(
+        "Free disk of Kafka's brokers",
+        [Prom(f"min by (broker) ({series(BROKER_DISK_FREE_BYTES)} / {series(BROKER_DISK_BYTES)})", "{{broker}}")],
+        unit="percentunit",
+        width=8,
+    ),
 )
 
 _WEBHOOKS: Final = (

@@ -1,0 +1,30 @@
+"""A release with a bug, as a script in place of `sendledger`: what a bad deploy is.
+
+The ledger's adapter for SendGrid fails on events with a `category`, and the gateway's delivery statistics fail always.
+"""
+
+import sys
+from typing import Any
+from unittest import mock
+
+from cli.main import main
+from gateway.api import stats
+from schemas.providers import sendgrid
+
+_event = sendgrid._event
+
+
+def _buggy_event(rest: dict[str, Any], *more: Any) -> Any:
+    if "category" in rest:
+        raise AttributeError("'NoneType' object has no attribute 'lower'")
+    return _event(rest, *more)
+
+
+def _buggy_counts(*_: object) -> Any:
+    raise ZeroDivisionError
+
+
+if __name__ == "__main__":
+    mock.patch.object(sendgrid, "_event", _buggy_event).start()
+    mock.patch.object(stats, "rates_of", _buggy_counts).start()
+    sys.exit(main())  # type: ignore[func-returns-value]  # as the installed script does
