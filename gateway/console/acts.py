@@ -19,6 +19,7 @@ from application.suppressing import command_for, submit_command
 from application.suppression_commands import Action, channel_of
 from gateway.access import SUPPRESSORS, accounts_to_query
 from gateway.bodies import read_body
+from gateway.console import words
 from gateway.console.pages import Pages
 from gateway.console.routing import ConsoleRoute, signed_in
 from gateway.problems import Problem
@@ -36,6 +37,7 @@ __all__ = ["MAX_ADDRESSES", "may_release", "router"]
 
 MAX_ADDRESSES: Final = 100
 _MAX_BODY_BYTES: Final = 64 * 1024
+_NOT_CONFIRMED: Final = "not confirmed by Kafka: do the same again. Nothing is done twice"
 _ACTIONS: Final[dict[str, Action]] = {"add": "suppress", "release": "release", "opt-in": "opt_in"}
 
 Act = Literal["add", "release", "opt-in"]
@@ -171,5 +173,6 @@ async def _submit(
     try:
         before = await submit_command(kafka, store, command, reads.runner_for(principal))
     except BrokerError:
-        return _Done(one.channel, one.address, "Kafka did not take the command; do the same again", True, since)
-    return _Done(one.channel, one.address, before.effect(action), False, since)
+        return _Done(one.channel, one.address, _NOT_CONFIRMED, True, since)
+    was = before.was_opted_out if action == "opt_in" else before.was_suppressed
+    return _Done(one.channel, one.address, words.done(act, was), False, since)

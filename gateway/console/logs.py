@@ -272,10 +272,10 @@ def _span(wanted: Filter) -> Timespan | None:
 
 
 def _span_of_days(found: Collection[int]) -> Timespan:
-    """The bars from the first to the last of these days."""
-    now = int(time.time())
-    first, last = min(found, default=now - DEFAULT_DAYS * _DAY_SECONDS), max(found, default=now)
-    span = timespan(first, max(last, first) + _DAY_SECONDS)
+    """The bars from the first to the last of these days: of DEFAULT_DAYS at least, or one bar would fill the chart."""
+    last = max(found, default=int(time.time()))
+    first = min([*found, last - (DEFAULT_DAYS - 1) * _DAY_SECONDS])
+    span = timespan(first, last + _DAY_SECONDS)
     return span if span.step >= _DAY_SECONDS else Timespan(first, last + _DAY_SECONDS, _DAY_SECONDS)
 
 

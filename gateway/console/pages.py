@@ -152,7 +152,8 @@ def _day(text: str) -> str:
 
 def _ago(at: str, now: str) -> str:
     """How long before `now` a time was."""
-    return f"{words.duration(max(0.0, (_time(now) - _time(at)).total_seconds()), 0)} ago"
+    seconds = max(0.0, (_time(now) - _time(at)).total_seconds())
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{words.duration(seconds, 0)} ago"
 
 
 def _sentence(text: str) -> str:

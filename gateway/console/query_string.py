@@ -19,6 +19,7 @@ from gateway.console.links import Links
 from gateway.console.pages import Pages
 from gateway.console.routing import Redirect, request_path
 from gateway.console.search import SEARCHED, Search, read_search
+from gateway.console.words import NOT_DELIVERED, label
 from projections.messages.filters import Filter
 from schemas.decoding.ids import ALL
 from schemas.decoding.times import DAY_US
@@ -147,11 +148,20 @@ def other_periods(shown: str, choices: Mapping[str, str]) -> dict[str, str]:
 def pills(links: Links) -> Sequence[tuple[str, str, str]]:
     """Return the filters that apply: each with its name, its value, and the URL without it."""
     shown = [(name, value) for name, value in links.filters if name in _PILLS and (name, value) != ("account", ALL)]
+    if set(links.every("status")) == set(NOT_DELIVERED):
+        others = [pair for pair in shown if pair[0] != "status"]
+        return [("Status", "Not delivered", links.set(status="")), *_pills(others, links)]
+    return _pills(shown, links)
+
+
+def _pills(shown: Sequence[tuple[str, str]], links: Links) -> list[tuple[str, str, str]]:
     return [(_PILLS[name], _readable(name, value), links.toggled(name, value)) for name, value in shown]
 
 
 def _readable(name: str, value: str) -> str:
-    """The value of a filter, in a form that is easier to read: of a time, and of yes or no."""
+    """The value of a filter, in a form that is easier to read: of a time, of a status, and of yes or no."""
+    if name == "status":
+        return label(value)
     if name == "suppressed":
         return {"true": "yes", "false": "no"}.get(value, value)
     if name not in ("from", "to") or "T" not in value:

@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from application.principals import Principal
 from gateway.access import READERS, RequirePrincipal
+from gateway.console import words
 from gateway.console.pages import Pages, is_partial, secured
 from gateway.console.session import COOKIE, read_cookie
 from gateway.problem_codes import KINDS, ProblemKind
@@ -26,6 +27,7 @@ from schemas.errors import RequestError, TimedOut
 __all__ = ["ConsoleRoute", "Redirect", "SignInNeeded", "request_path", "signed_in"]
 
 _SAME_ORIGIN: Final = "same-origin"
+_NOTHING_WRITTEN: Final = "Kafka did not answer in time, so this page can't be shown now. Nothing was changed."
 
 
 class Redirect(Exception):
@@ -112,6 +114,8 @@ def _path_and_query(request: Request) -> str:
 def _error_page(request: Request, error: Exception) -> Response:
     pages: Pages = request.app.state.console
     kind, detail = _kind_and_detail(error)
+    if kind.code == "kafka-away" and request.method in ("GET", "HEAD"):
+        detail = _NOTHING_WRITTEN
     if kind.status >= 500:
         failures: FailureReporter = request.app.state.failures
         failures.report(request.scope, kind, error)
@@ -122,7 +126,7 @@ def _error_page(request: Request, error: Exception) -> Response:
         kind.status,
         title=kind.title,
         detail=detail,
-        mend="" if kind.status < 500 else kind.mend,
+        mend=words.error_advice(kind.status, kind.code),
         is_temporary=kind.status in (429, 503),
         request_id=request.scope.get(REQUEST_ID, "") if kind.status >= 500 else "",  # others are not in the log
         retry_path=_path_and_query(request),

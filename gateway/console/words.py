@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from projections.messages.filters import REFUSED
+from schemas.events import DeliveryFault
+from schemas.providers.twilio import FAULTS
 
 __all__ = [
     "FAMILIES",
@@ -17,7 +19,9 @@ __all__ = [
     "ORDER",
     "Words",
     "corrected_address",
+    "done",
     "duration",
+    "error_advice",
     "event_name",
     "failure_reason",
     "label",
@@ -147,6 +151,16 @@ _WORDS: Final = {
             "phone not reached",
             "The carrier could not reach the phone.",
             "It may be off, out of reach or a landline.",
+        ),
+        "sms_sender": Words(
+            "sender refused",
+            "The carrier or the provider refused us, not the number.",
+            "The number is fine, and this does not count against it. Tell the on-call engineer.",
+        ),
+        "sms_infrastructure": Words(
+            "carrier failed",
+            "The carrier or the provider failed.",
+            "There is nothing to correct: send it again later, or call the client.",
         ),
     },
     "Dropped": {
@@ -296,6 +310,30 @@ _RETRY_REASONS: Final = {
 }
 """Why workers retried, by the label of their metric."""
 
+_DONE: Final[Mapping[str, Mapping[bool | None, str]]] = {
+    "add": {
+        True: "was suppressed already; your reason is in its history",
+        False: "suppressed",
+        None: "suppressed",
+    },
+    "release": {
+        True: "released",
+        False: "was not suppressed there, so nothing changed",
+        None: "released, if it was suppressed",
+    },
+    "opt-in": {
+        True: "opted in again",
+        False: "had not opted out there, so nothing changed",
+        None: "opted in again, if it had opted out",
+    },
+}
+
+_ERROR_ADVICE: Final = {
+    429: "Wait a few seconds, then try again.",
+    500: "This is a bug. Tell the on-call engineer the request id. What you did may or may not have taken effect.",
+    503: "Try again in a few seconds. If it fails again, tell the on-call engineer the request id.",
+}
+
 _TYPING_ERRORS: Final = {
     "gmial.com": "gmail.com",
     "gmai.com": "gmail.com",
@@ -325,18 +363,27 @@ def of_row(row: Mapping[str, Any]) -> Words:
     status = row["status"]
     words = _WORDS.get(status, {})
     key = row["code"] if status in REFUSED else row["sub_status"]
-    if status == "Delivered" and row["channel"] == "sms":
-        key = "sms"
+    if row["channel"] == "sms":
+        key = _sms_key(status, key, FAULTS.get(row["code"], ""))
     found = words.get(key) or words.get("") or Words("", "")
     if key == "deferred" and row["attempts"] > 1:
         return found._replace(short=f"{found.short} ({row['attempts']})")
     return found
 
 
+def _sms_key(status: str, key: str, fault: str) -> str:
+    """The key of the words of a text message. `failed` may be anybody's fault, not only that of the number."""
+    if status == "Delivered":
+        return "sms"
+    if status == "Bounced" and fault in (DeliveryFault.SENDER, DeliveryFault.INFRASTRUCTURE):
+        return f"sms_{fault}"
+    return key
+
+
 def of_bounce(row: Mapping[str, Any]) -> Words:
     """Return the words for the last bounce of an address."""
     if row["channel"] == "sms":
-        key = row["last_classification"].strip().lower()
+        key = _sms_key("Bounced", row["last_classification"].strip().lower(), row["last_fault"])
     else:
         key = _BOUNCE_KEYS.get(row["last_fault"], "")
     words = _WORDS["Bounced"]
@@ -351,6 +398,17 @@ def failure_reason(status: str, sub_status: str) -> str:
 def suppression_reason(reason: str) -> str:
     """Return why an address is or was suppressed, in a few words."""
     return _WORDS["Suppressed"].get(reason, Words(reason, "")).short
+
+
+def error_advice(status: int, code: str) -> str:
+    """Return what a person can do about a page that failed. What a program can do is in the API's problem."""
+    advice = _ERROR_ADVICE.get(status, "")
+    return f"{advice} A shorter time may help, too." if code == "clickhouse-away" else advice
+
+
+def done(act: str, was: bool | None) -> str:
+    """Return what a command did. `was`: whether the address was suppressed, or had an opt-out; None if unknown."""
+    return _DONE[act][was]
 
 
 def retry_reason(of: str) -> str:

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 from projections.store import Store
 from tests.console.building import a_token
+from tests.fakes import FakeKafka
 from tests.gateway.serving import served
 
 __all__ = ["CHROMIUM", "ConsolePage", "a_chromium", "a_server"]
@@ -25,13 +26,13 @@ if (self === top) addEventListener("securitypolicyviolation", (event) => {
 
 
 @contextmanager
-def a_server(store: Store, *, at_port: int = 0, **settings: Any) -> Iterator[str]:
+def a_server(store: Store, *, at_port: int = 0, kafka: FakeKafka | None = None, **settings: Any) -> Iterator[str]:
     """Serve the console of a gateway that reads `store`; yield its URL."""
     ports: list[int] = []
     ready, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
-        async with served(store, at_port=at_port, public_url="http://127.0.0.1", **settings) as gateway:
+        async with served(store, at_port=at_port, kafka=kafka, public_url="http://127.0.0.1", **settings) as gateway:
             ports.append(gateway.port)
             ready.set()
             await asyncio.to_thread(stop.wait)
@@ -68,6 +69,7 @@ class ConsolePage:
         dark: bool = False,
         script: bool = True,
         accounts: Sequence[str] = ("acme",),
+        token: str = "",
     ) -> None:
         self.base = base
         self.other_requests: list[str] = []
@@ -85,7 +87,7 @@ class ConsolePage:
         if script:
             self.page.add_init_script(_COLLECT_VIOLATIONS)
         self.page.goto(f"{base}/login")
-        self.page.get_by_label("Token").fill(a_token(*accounts, role=role))
+        self.page.get_by_label("Token").fill(token or a_token(*accounts, role=role))
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/logs*")
 

@@ -411,7 +411,7 @@ def test_an_address_is_released_from_its_message(console: ConsolePage) -> None:
     page.get_by_label("Reason").fill("confirmed by phone")
     page.get_by_role("button", name="Release").click()
     expect(page.get_by_role("heading", name="Done")).to_be_visible()
-    expect(page.locator("main")).to_contain_text("Releases the address")
+    expect(page.locator("main")).to_contain_text("released")
     page.get_by_role("link", name="show", exact=True).click()
     expect(page.locator("table.log .chip").first).to_have_text("Suppressed")
 

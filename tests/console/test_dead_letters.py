@@ -139,7 +139,9 @@ async def test_a_form_that_names_no_letters_is_refused(letters: FakeLetterTopics
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_without_kafka_the_pages_say_so(path: str) -> None:
-    assert "Kafka does not answer" in await get(path, status=503)
+    page = await get(path, status=503)
+    assert "Kafka does not answer" in page
+    assert "Nothing was changed" in page
 
 
 @pytest.mark.browser

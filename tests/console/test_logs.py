@@ -7,10 +7,13 @@ from html import unescape
 import httpx
 import pytest
 
+from gateway.console.charts import WIDTH
+from gateway.console.words import label
 from projections.messages.filters import STATUSES
 from projections.store import Store
+from schemas.decoding.times import SECOND_US
 from schemas.errors import StoreError
-from tests.console.building import HOSTILE, a_client, a_token, an_id, fill, fill_suppressions, log_of
+from tests.console.building import HOSTILE, NOW_US, Sent, a_client, a_token, an_id, fill, fill_suppressions, log_of
 from tests.stores import fresh_store
 
 pytestmark = pytest.mark.clickhouse
@@ -66,7 +69,7 @@ async def test_a_form_leads_to_the_query_string_of_the_api(store: Store) -> None
 @pytest.mark.parametrize("status", STATUSES)
 async def test_every_status_is_a_filter_by_link(store: Store, status: str) -> None:
     answer = await get(store, f"/logs?status={status}")
-    assert f"Status: {status}" in answer.text
+    assert f"Status: {label(status)}" in answer.text
     found = set(re.findall(r'class="chip s-(\w+)"', answer.text))
     assert found == (set() if status == "Subscriptionchange" else {status})
 
@@ -102,6 +105,22 @@ async def test_counts_are_a_separate_part_and_add_up(store: Store) -> None:
     assert numbers["Bounced"] == 3
     chosen = await get(store, "/logs/counts?status=Bounced", **PART)
     assert "<b>3</b> messages" in chosen.text
+
+
+async def test_one_message_of_all_time_is_one_bar_of_a_week(store: Store, ids: list[str]) -> None:
+    page = (await get(store, f"/logs/counts?email_id={ids[-1]}")).text
+    [width] = re.findall(r'class="hit" x="[\d.]+" y="0" width="([\d.]+)"', page)
+    assert float(width) < WIDTH / 7
+
+
+async def test_events_of_several_days_have_their_dates(store: Store, ids: list[str]) -> None:
+    def times(page: httpx.Response) -> set[str]:
+        return set(re.findall(r"<time [^>]*(data-dated|data-clock)", page.text))
+
+    assert times(await get(store, f"/logs/{ids[1]}")) == {"data-clock"}
+    before_midnight = (NOW_US // SECOND_US % 86_400 + 1) / 60
+    [id_] = fill(store, [Sent(before_midnight, "late@night.example", "x", events=[{"event": "open"}], account="night")])
+    assert times(await get(store, f"/logs/{id_}", a_token("night"))) == {"data-dated"}
 
 
 async def test_nothing_found_says_what_to_do(store: Store) -> None:

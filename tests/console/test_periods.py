@@ -7,6 +7,7 @@ import pytest
 
 from gateway.console.links import Links
 from gateway.console.query_string import period_name, pills
+from gateway.console.words import NOT_DELIVERED
 from tests.console.building import a_client, a_token
 
 
@@ -64,3 +65,10 @@ def test_another_time_is_a_chosen_one_and_none_is_the_default() -> None:
 )
 def test_the_value_of_a_filter_is_readable(name: str, value: str, shown: str) -> None:
     assert [value for _, value, _ in pills(Links("/logs", [(name, value)]))] == [shown]
+
+
+def test_not_delivered_is_one_filter_to_remove_and_a_status_has_its_name() -> None:
+    filters = [("type", "News"), *(("status", status) for status in NOT_DELIVERED)]
+    assert [value for _, value, _ in pills(Links("/logs", filters))] == ["Not delivered", "News"]
+    assert pills(Links("/logs", filters))[0][2] == "/logs?type=News"
+    assert pills(Links("/logs", [("status", "Quota_Exceeded")]))[0][1] == "Quota Exceeded"

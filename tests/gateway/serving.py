@@ -69,9 +69,11 @@ class Served:
 
 
 @asynccontextmanager
-async def served(store: Store | None = None, *, at_port: int = 0, **said: Any) -> AsyncIterator[Served]:
+async def served(
+    store: Store | None = None, *, at_port: int = 0, kafka: FakeKafka | None = None, **said: Any
+) -> AsyncIterator[Served]:
     """A gateway over a fake Kafka, with these settings. It listens at `at_port`; 0 for a free one."""
-    telemetry, kafka, wanted = Telemetry(), FakeKafka(), settings(**said)
+    telemetry, kafka, wanted = Telemetry(), kafka or FakeKafka(), settings(**said)
     app = create_app(wanted, store or Store("http://127.0.0.1:1"), kafka, telemetry)
     with socket.create_server(("127.0.0.1", at_port)) as listening:
         server = _Server(server_config(app, wanted, telemetry))

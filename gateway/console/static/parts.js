@@ -63,17 +63,25 @@ export function closeMenus(except = null) {
 const format = (options) => new Intl.DateTimeFormat(undefined, { hourCycle: "h23", ...options });
 const clock = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const minute = format({ day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit" });
+const dated = format({ day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const long = format({ dateStyle: "full", timeStyle: "long" });
 
 export function formatTimes(root) {
+  for (const zone of root.querySelectorAll("[data-zone]")) zone.textContent = `, ${shortZone()}`;
   const today = new Date().toDateString();
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.valueOf())) continue;
-    const isClock = "clock" in time.dataset || at.toDateString() === today;
-    time.textContent = ("long" in time.dataset ? long : isClock ? clock : minute).format(at);
+    const of = time.dataset;
+    const usual = "clock" in of || at.toDateString() === today ? clock : minute;
+    time.textContent = ("long" in of ? long : "dated" in of ? dated : usual).format(at);
     time.title = `${at.toISOString().replace("T", " ").slice(0, 19)} UTC, ${ago(at)}`;
   }
+}
+
+function shortZone() {
+  const parts = format({ timeZoneName: "short" }).formatToParts(new Date());
+  return parts.find(({ type }) => type === "timeZoneName").value;
 }
 
 function ago(at) {
