@@ -239,8 +239,8 @@ def test_the_types_can_be_chosen_again(console: ConsolePage) -> None:
 @pytest.mark.parametrize(
     ("label", "value", "query", "found"),
     [
-        pytest.param("From", "1999-01-01", "from=1999-01-01", 50, id="from"),
-        pytest.param("Before", "1999-01-01", "to=1999-01-01", 0, id="before"),
+        pytest.param("From (UTC)", "1999-01-01", "from=1999-01-01", 50, id="from"),
+        pytest.param("Before (UTC)", "1999-01-01", "to=1999-01-01", 0, id="before"),
         pytest.param("Client", "c5", "client_id=c5", 2, id="client"),
         pytest.param("Staff", "s1", "staff_id=s1", 0, id="staff"),
         pytest.param("Appointment", "a5", "appointment_id=a5", 2, id="appointment"),

@@ -226,6 +226,13 @@ async def test_a_file_is_checked_and_then_imported(store: Store) -> None:
     assert len(records(kafka, "suppressions.commands")) == 2
 
 
+async def test_a_message_says_so_if_its_address_is_no_longer_suppressed(store: Store) -> None:
+    [path] = re.findall(r'href="([^"]*)" data-drawer title="gus', await get(store, "/logs?q=gus%40acme.example"))
+    assert "then release it" in await get(store, path)
+    [email_id] = fill(store, [log_of("globex")[7]._replace(to="free@globex.example", minutes_ago=20)])
+    assert "no longer suppressed" in await get(store, f"/logs/{email_id}", a_token("globex"))
+
+
 async def test_a_message_leads_to_the_release_of_its_address(store: Store) -> None:
     log = await get(store, "/logs?q=gus%40acme.example")
     [path] = re.findall(r'href="([^"]*)" data-drawer title="gus', log)
