@@ -37,7 +37,7 @@ __all__ = ["MAX_ADDRESSES", "may_release", "router"]
 
 MAX_ADDRESSES: Final = 100
 _MAX_BODY_BYTES: Final = 64 * 1024
-_NOT_CONFIRMED: Final = "not confirmed by Kafka: do the same again. Nothing is done twice"
+_NOT_CONFIRMED: Final = "not confirmed by Kafka: do the same again. If it was done, that changes nothing more"
 _ACTIONS: Final[dict[str, Action]] = {"add": "suppress", "release": "release", "opt-in": "opt_in"}
 
 Act = Literal["add", "release", "opt-in"]
