@@ -44,7 +44,9 @@ async def test_without_kafka_it_is_an_error_that_is_retried() -> None:
 
 def answer(error_code: int, *results: tuple[int, int, int]) -> disks._Answer:
     """An answer with log directories, each with an error code, its size and its room."""
-    found = [(code, f"/disk{n}", [], total, free, {}) for n, (code, total, free) in enumerate(results)]
+    found: list[tuple[object, ...]] = [
+        (code, f"/disk{n}", [], total, free, {}) for n, (code, total, free) in enumerate(results)
+    ]
     return disks._Answer(0, error_code, found, {})
 
 

@@ -270,7 +270,7 @@ FROZEN_OR_STOPPED: Final = (
     Exercise(
         alerts=("KafkaUnavailable", "PartitionsUnread", "GatewayWithoutKafka"),
         cause="the only broker is killed",
-        factor=3,
+        factor=6,
         begin=_kill_broker,
         goes_on=_ask_in_vain,
         ended_by="the broker is started",
