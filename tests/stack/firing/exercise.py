@@ -112,11 +112,20 @@ async def carry_out(stand: Stand, exercise: Exercise) -> list[Row]:
         for row in rows.values():
             row.problem = f"{type(error).__name__}: {error}"[:1500]
         traceback.print_exc()
+        await _mended_for_the_next(stand, exercise)
     for row in rows.values():
         others = seen.names - {row.alert}
         row.with_it = tuple(sorted(others & {*exercise.alerts, *exercise.also}))
         row.unexpected = tuple(sorted(others - {*exercise.alerts, *exercise.also}))
     return list(rows.values())
+
+
+async def _mended_for_the_next(stand: Stand, exercise: Exercise) -> None:
+    """Mend what an exercise has caused that went wrong, so that the next one can begin."""
+    try:
+        await exercise.mend(stand)
+    except Exception:
+        traceback.print_exc()
 
 
 async def _quiet(stand: Stand, window: int) -> None:

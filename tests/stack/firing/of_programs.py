@@ -144,6 +144,21 @@ async def _no_letters(stand: Stand) -> None:
     assert "0 differences" in await stand.shell.follow("when-a-deploy-wrote-wrong-rows", 3)
 
 
+async def _bad_gate(stand: Stand) -> None:
+    await stand.restart("gate", BAD_RELEASE)
+    await _requests(stand)
+
+
+async def _good_gate(stand: Stand) -> None:
+    """It hangs, so it is killed; after a deploy: roll back."""
+    await _starts("gate", "when-the-gate-is-stuck", 0)(stand)
+
+
+async def _gate_decides(stand: Stand) -> None:
+    await stand.caught_up()
+    assert "total 0" in await stand.shell.follow("when-the-gate-is-stuck", 1)
+
+
 # -- dead letters
 
 
@@ -255,6 +270,16 @@ WITH_A_BUG: Final = (
         ended_by="it is rolled back",
         mend=_good_gateway,
         over=_follows("see-whether-it-is-healthy", 0),
+        also=_RESTART,
+    ),
+    Exercise(
+        alerts=("GateStuck",),
+        cause="a release of the gate that waits forever when it decides is deployed",
+        begin=_bad_gate,
+        goes_on=_requests,
+        ended_by="it is killed and rolled back",
+        mend=_good_gate,
+        over=_gate_decides,
         also=_RESTART,
     ),
     Exercise(

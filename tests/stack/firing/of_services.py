@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from schemas.topics import SENDS_DECIDED, WEBHOOKS
+from schemas.topics import WEBHOOKS
 from tests.stack.firing.exercise import Exercise, NotHere
 from tests.stack.firing.runbooks import page
 from tests.stack.firing.stand import Stand
@@ -93,29 +93,6 @@ async def _broker_is_back(stand: Stand) -> None:
     printed = await stand.shell.follow("when-kafka-lost-a-broker", 1)
     assert "0 differences" in printed
     await stand.shell.follow("when-kafka-lost-a-broker", 2, strict=False)
-
-
-# -- the gate can't write its decisions
-
-
-async def _refuse_decisions(stand: Stand) -> None:
-    """A second replica is required, and there is one broker: as if the others were lost."""
-    await change_topic(stand.kafka.bootstrap, SENDS_DECIDED.name, "min.insync.replicas", "2")
-
-
-async def _ask(stand: Stand) -> None:
-    assert await stand.ask(requests(2)) == 202
-
-
-async def _accept_decisions(stand: Stand) -> None:
-    await stand.shell.follow("when-the-gate-is-stuck", 0, strict=False)
-    await change_topic(stand.kafka.bootstrap, SENDS_DECIDED.name, "min.insync.replicas", None)
-    await stand.revive()
-
-
-async def _gate_decides(stand: Stand) -> None:
-    await stand.caught_up()
-    assert "total 0" in await stand.shell.follow("when-the-gate-is-stuck", 1)
 
 
 # -- many records wait
@@ -270,7 +247,7 @@ FROZEN_OR_STOPPED: Final = (
     Exercise(
         alerts=("KafkaUnavailable", "PartitionsUnread", "GatewayWithoutKafka"),
         cause="the only broker is killed",
-        factor=3,
+        factor=6,
         begin=_kill_broker,
         goes_on=_ask_in_vain,
         ended_by="the broker is started",
@@ -283,16 +260,6 @@ FROZEN_OR_STOPPED: Final = (
 """What takes its time, because workers retry with pauses: with durations divided by less, and so the first ones."""
 
 LIMITED_OR_FULL: Final = (
-    Exercise(
-        alerts=("GateStuck",),
-        cause="Kafka does not take the gate's decisions (min.insync.replicas over the brokers)",
-        begin=_refuse_decisions,
-        goes_on=_ask,
-        ended_by="the setting is corrected",
-        mend=_accept_decisions,
-        over=_gate_decides,
-        also=frozenset({"KafkaUnavailable"}),
-    ),
     Exercise(
         alerts=("LagHigh",),
         cause=f"ClickHouse is killed, and {_MANY_RECORDS:,} webhooks arrive",
