@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from projections.bounces.columns import bounces_table
-from projections.messages.columns import events_table, state_table, withdrawn_state_table
+from projections.messages.columns import addressees_table, events_table, state_table, withdrawn_state_table
 from projections.store import Store
 from projections.suppressions.columns import changes_table
 from schemas.decoding.ids import uuid7
@@ -149,6 +149,7 @@ async def test_an_address_of_a_withdrawn_event_counts_as_not_sent_to(clickhouse_
         gone = events[1]._replace(received_us=0)
         store.insert("events", events_table([gone]).append_column("link", pa.array(["withdrawn"])))
         store.insert("message_state", withdrawn_state_table([gone]))
+        store.insert("withdrawn_addressees", addressees_table([gone]))
         assert await keys(store, "acme") == {(ANN, "*")}
         assert await keys(store, "acme", address=EVE) == set()
 
