@@ -108,7 +108,7 @@ DELAY_SECONDS: Final = HistogramMetric(
 )
 LAG_RECORDS: Final = GaugeMetric(
     "lag_records",
-    "Records of a partition that this worker has not acknowledged, as of its last fetch. If it keeps rising,"
+    "Records of a partition that this worker has not acknowledged, as of some seconds ago. If it keeps rising,"
     " the worker is too slow or waits. Without a worker there is no value, so alert on `sendledger_up`, too.",
     labels=("group", "topic", "partition"),
 )

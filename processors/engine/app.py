@@ -154,7 +154,7 @@ class MicroBatchApp(faust.App):  # type: ignore[misc]  # faust is untyped
         self._batch_consumer.pause_stall_timer()
 
     def lag(self) -> dict[TP, int]:
-        """Return the unacknowledged records of each assigned partition, as of its last fetch.
+        """Return the unacknowledged records of each assigned partition, as of some seconds ago.
 
         May be called by any thread; empty before the first assignment.
         """

@@ -62,6 +62,8 @@ class ConsumerStatus:
 
 
 UNREAD_SECONDS = 60.0
+ENDS_SECONDS = 5.0
+"""How often the ends of full partitions are asked for."""
 REFRESH_SECONDS = 5.0
 """How long an assignment waits for current partition counts from the brokers."""
 
@@ -83,6 +85,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         self._reassignment = ReassignmentRequests(self.app.conf.consumer_metadata_max_age_ms / 1000, self.app.clock)
         self._refreshing: asyncio.Future[bool] | None = None
         self._read_at: dict[TP, tuple[int | None, float]] = {}
+        self._ends: Mapping[TP, int] = {}
+        self._ends_asked_at = 0.0
+        self._asking_for_ends: asyncio.Task[None] | None = None
         await super().on_start()
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -129,6 +134,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
 
     async def _check(self, consumer: aiokafka.AIOKafkaConsumer) -> ConsumerStatus:
         counts = self._counts(internals.subscription(consumer).topics)
+        self._ask_for_ends(consumer)
         if not internals.subscription(consumer).reassignment_in_progress:
             self._reassign_if_outdated(consumer, counts)
         return ConsumerStatus(internals.end_error(consumer), counts, self._unread(consumer, counts))
@@ -153,6 +159,26 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         self._reassignment.requested(counts)
         self._assignor.request()
         internals.rejoin(consumer)
+
+    def _ask_for_ends(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
+        """Ask for the ends of full partitions, which are not fetched: what arrives meanwhile is lag, too."""
+        full = [
+            tp for tp in internals.subscription(consumer).assigned_partitions() if internals.is_buffered(consumer, tp)
+        ]
+        if not full:
+            self._ends = {}
+        elif self.app.clock() - self._ends_asked_at >= ENDS_SECONDS and (
+            self._asking_for_ends is None or self._asking_for_ends.done()
+        ):
+            self._ends_asked_at = self.app.clock()
+            self._asking_for_ends = asyncio.create_task(self._note_ends(consumer, full), name="ends")
+
+    async def _note_ends(self, consumer: aiokafka.AIOKafkaConsumer, full: Sequence[aiokafka.TopicPartition]) -> None:
+        try:
+            ends = await consumer.end_offsets(full)
+        except KafkaError:  # no broker answers, or the consumer stops: asked again
+            return
+        self._ends = {TP(*tp): end for tp, end in ends.items()}
 
     def _unread(self, consumer: aiokafka.AIOKafkaConsumer, counts: PartitionCounts) -> frozenset[TP]:
         now, before = self.app.clock(), self._read_at
@@ -227,14 +253,17 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         return {TP(*tp): state.position for tp, state in states.items() if state.has_valid_position}
 
     def ends(self) -> Mapping[TP, int]:
-        """The end of each assigned partition at its last fetch, as far as it is readable: without open transactions."""
+        """The end of each assigned partition, as far as it is readable: without open transactions.
+
+        At its last fetch; for a full partition, which is not fetched, some seconds ago.
+        """
         assignment = internals.assignment(self._consumer) if self._consumer is not None else None
         if assignment is None:
             return {}
         states = {tp: assignment.state_value(tp) for tp in assignment.tps}
         committed_only = self.app.engine.isolation == "read_committed"
         ends = {TP(*tp): state.lso if committed_only else state.highwater for tp, state in states.items()}
-        return {tp: end for tp, end in ends.items() if end is not None}
+        return {tp: max(end, self._ends.get(tp, 0)) for tp, end in ends.items() if end is not None}
 
     async def seek_to_committed(self, starts: Mapping[TP, int]) -> Mapping[TP, int | None]:
         consumer = self._ensure_consumer()
@@ -379,10 +408,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         self._thread.wake()
 
     def lag(self) -> dict[TP, int]:
-        """Unacknowledged records of each assigned partition, as of its last fetch.
-
-        May be called by any thread. A full partition is not fetched, so records that arrive meanwhile are not counted.
-        """
+        """Unacknowledged records of each assigned partition, as of some seconds ago. May be called by any thread."""
         ends = self._thread.ends()
         return {tp: max(0, ends[tp] - done) for tp, done in self._inflight.low_watermarks().items() if tp in ends}
 
