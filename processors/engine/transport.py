@@ -90,6 +90,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust
         self._asking_for_ends: asyncio.Task[None] | None = None
         await super().on_start()
 
+    async def on_thread_stop(self) -> None:
+        if self._asking_for_ends is not None:  # without a broker it would outlive its event loop
+            self._asking_for_ends.cancel()
+        await super().on_thread_stop()
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         consumer = new_consumer(

@@ -66,7 +66,7 @@ async def broker_disks(kafka: KafkaAddress) -> tuple[BrokerDisk, ...]:
         raise BrokerError(
             f"Kafka does not say how full its disks are: {type(error).__name__}", str(kafka), "Check that it runs"
         ) from error
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # by aiokafka, if the broker knows no version that we know
         raise _denied(kafka, "it is older than Kafka 3.3", "Watch them with an exporter of the machine") from error
 
 

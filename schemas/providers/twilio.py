@@ -63,7 +63,7 @@ FAULTS: Final = {
     }.items()
     for code in codes.split()
 }
-"""Whose fault an error code means."""
+"""By error code: whose fault it is."""
 ERROR_CODES: Final = frozenset(FAULTS)
 """The error codes whose cause is known."""
 RECIPIENT_CODES: Final = frozenset(code for code, fault in FAULTS.items() if fault is DeliveryFault.RECIPIENT)

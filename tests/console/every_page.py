@@ -125,8 +125,8 @@ MORE_PAGES: Final[Sequence[tuple[str, str, Act]]] = [
 """Pages that need rows."""
 
 
-def take(folder: Path, data_dir: Path) -> None:
-    """Take the pictures. Raises ConfigError if no demo runs with this folder."""
+def take(folder: Path, data_dir: Path) -> list[str]:
+    """Take the pictures, and return what was wrong. Raises ConfigError if no demo runs with this folder."""
     env = dotenv_values(data_dir / "dev.env")
     demo = {name: env.get(f"{PREFIX}{name}") or "" for name in ("PUBLIC_URL", "TOKEN_SECRET", "CLICKHOUSE_URL")}
     if not all(demo.values()):
@@ -135,13 +135,14 @@ def take(folder: Path, data_dir: Path) -> None:
     expect.set_options(timeout=_PATIENCE_MS)
     bootstrap = env[f"{PREFIX}KAFKA_BOOTSTRAP"]
     with a_chromium() as browser:
-        _take_state(browser, folder, "full", demo["PUBLIC_URL"], [*PAGES, *MORE_PAGES], demo["TOKEN_SECRET"])
+        wrong = _take_state(browser, folder, "full", demo["PUBLIC_URL"], [*PAGES, *MORE_PAGES], demo["TOKEN_SECRET"])
         with _without_kafka(demo["CLICKHOUSE_URL"]) as base:
-            _take_state(browser, folder, "no-kafka", base, PAGES)
+            wrong += _take_state(browser, folder, "no-kafka", base, PAGES)
         with a_server(Store(_AWAY), kafka_bootstrap=bootstrap) as base:
-            _take_state(browser, folder, "no-clickhouse", base, PAGES)
+            wrong += _take_state(browser, folder, "no-clickhouse", base, PAGES)
         with _empty(demo["CLICKHOUSE_URL"], bootstrap) as base:
-            _take_state(browser, folder, "empty", base, PAGES)
+            wrong += _take_state(browser, folder, "empty", base, PAGES)
+    return wrong
 
 
 @contextmanager
@@ -169,7 +170,8 @@ def _take_state(
     base: str,
     pages: Sequence[tuple[str, str, Act]],
     secret: str = SECRET,
-) -> None:
+) -> list[str]:
+    wrong: list[str] = []
     token = issue(secret, subject="ann", role="operator", accounts=["*"])
     for form, (width, height) in FORMS.items():
         console = ConsolePage(browser, base, width=width, dark=form == "dark", token=token)
@@ -179,9 +181,10 @@ def _take_state(
             try:
                 _picture(console.go(path), act, folder / f"{state}-{form}-{name}.png")
             except (AssertionError, PlaywrightError) as error:
-                sys.stdout.write(f"{state}-{form}-{name}: {str(error)[:300]}\n")
+                wrong.append(f"{state}-{form}-{name}: {str(error)[:300]}")
         console.assert_clean()
         console.close()
+    return wrong
 
 
 def _picture(page: Page, act: Act, file: Path) -> None:
@@ -194,4 +197,6 @@ def _picture(page: Page, act: Act, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    take(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else ".data"))
+    found = take(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else ".data"))
+    print(*found, sep="\n")
+    sys.exit(1 if found else 0)

@@ -42,6 +42,16 @@ async def test_without_kafka_it_is_an_error_that_is_retried() -> None:
     assert not isinstance(raised.value, BrokerDenied)
 
 
+async def test_an_older_kafka_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def asked(_: object) -> tuple[BrokerDisk, ...]:
+        disks._Ask().prepare({35: (0, 3)})  # the versions of Kafka 3.2
+        return ()
+
+    monkeypatch.setattr(disks, "_disks", asked)
+    with pytest.raises(BrokerDenied, match=r"older than Kafka 3\.3"):
+        await broker_disks("kafka:9092")
+
+
 def answer(error_code: int, *results: tuple[int, int, int]) -> disks._Answer:
     """An answer with log directories, each with an error code, its size and its room."""
     found: list[tuple[object, ...]] = [

@@ -11,8 +11,10 @@ import pytest
 
 from deploy.prometheus.alerts import ALERTS
 from tests.stack.fire_alerts import EXERCISES, fire, table
+from tests.stack.firing.exercise import Row
 
 QUICK: Final = {("SignatureFailures",), ("GateDown",), ("DeadLetters",)}
+NOT_SCRAPED: Final = {"TargetDown", "GatewayDown", "LedgerDown", "GateDown"}
 
 
 def test_every_alert_has_an_exercise() -> None:
@@ -30,7 +32,9 @@ async def test_three_alerts_fire_by_their_cause_and_are_ended_by_their_runbook(t
     exercises = [replace(one, factor=180) for one in EXERCISES if one.alerts in QUICK]
     rows = await fire(exercises, tmp_path)
     assert len(rows) == len(QUICK)
-    # Whether others fire as well is for the whole program to say: "down for 5 minutes" is less than two seconds here,
-    # and on a busy machine a scrape may take as long.
-    wrong = [row.alert for row in rows if row.fired is None or row.ended is None or row.problem]
-    assert wrong == [], table(rows)
+    assert [row.alert for row in rows if not _is_right_on_a_busy_machine(row)] == [], table(rows)
+
+
+def _is_right_on_a_busy_machine(row: Row) -> bool:
+    """Whether nothing else fired but what a slow scrape causes: "down for 5 minutes" is less than two seconds here."""
+    return replace(row, unexpected=tuple(one for one in row.unexpected if one not in NOT_SCRAPED)).is_right

@@ -8,6 +8,7 @@ from typing import Final
 
 import orjson
 
+from tests.stack.firing.acts import follows, looks
 from tests.stack.firing.exercise import Act, Exercise
 from tests.stack.firing.runbooks import page
 from tests.stack.firing.stand import BAD_RELEASE, Stand
@@ -19,6 +20,7 @@ _SECOND: Final = "gateway-2"
 _RESTART: Final = frozenset({"TargetDown", "GatewayDown", "LedgerDown", "GateDown"})
 """Alerts that may fire while a program is restarted: five minutes are five seconds here."""
 _CONNECTIONS: Final = 40
+_LOOK: Final = looks("see-whether-it-is-healthy", 0)
 
 
 def _ends(name: str, number: signal.Signals) -> Act:
@@ -33,19 +35,11 @@ def _starts(name: str, runbook: str, *numbers: int) -> Act:
     """Look as the runbook says, kill the program, which may hang, and start it."""
 
     async def start(stand: Stand) -> None:
-        await stand.shell.follow(runbook, *numbers, strict=False)
+        await looks(runbook, *numbers)(stand)
         await stand.end(name, signal.SIGKILL)
         await stand.start(name)
 
     return start
-
-
-def _follows(runbook: str, *numbers: int) -> Act:
-    async def follow(stand: Stand) -> None:
-        await stand.caught_up()
-        await stand.shell.follow(runbook, *numbers)
-
-    return follow
 
 
 # -- one of several processes
@@ -81,13 +75,13 @@ async def _many_connections(stand: Stand) -> None:
     """Clients that open more connections than the gateway takes."""
     async with AsyncExitStack() as opened:
         for _ in range(_CONNECTIONS + 20):
-            _, writer = await asyncio.open_connection("127.0.0.1", stand.ports["gateway"])
+            reader, writer = await asyncio.open_connection("127.0.0.1", stand.ports["gateway"])
             opened.callback(writer.close)
-        await asyncio.sleep(0.2)
+        assert (await reader.readline()).split()[1] == b"503", "the last one is over the limit"
 
 
 async def _more_connections(stand: Stand) -> None:
-    await stand.shell.follow("see-whether-it-is-healthy", 0, strict=False)
+    await _LOOK(stand)
     await stand.restart("gateway")
 
 
@@ -104,7 +98,7 @@ async def _reads(stand: Stand) -> None:
 
 
 async def _start_clickhouse(stand: Stand) -> None:
-    await stand.shell.follow("see-whether-it-is-healthy", 0, strict=False)
+    await _LOOK(stand)
     await stand.clickhouse.start()
 
 
@@ -117,7 +111,7 @@ async def _bad_gateway(stand: Stand) -> None:
 
 
 async def _good_gateway(stand: Stand) -> None:
-    await stand.shell.follow("see-whether-it-is-healthy", 0, strict=False)
+    await _LOOK(stand)
     failed = [line for line in stand.log_of("gateway").splitlines() if "request.failed" in line]
     assert "ZeroDivisionError" in failed[-1], "the exception is in the log"
     await stand.restart("gateway")
@@ -207,7 +201,7 @@ ENDED: Final = (
         begin=_ends("gateway", signal.SIGKILL),
         ended_by="it is started, as doctor says",
         mend=_starts("gateway", "see-whether-it-is-healthy", 0),
-        over=_follows("see-whether-it-is-healthy", 0),
+        over=follows("see-whether-it-is-healthy", 0),
         also=frozenset({"TargetDown"}),
     ),
     Exercise(
@@ -217,7 +211,7 @@ ENDED: Final = (
         goes_on=usual,
         ended_by="it is killed and started",
         mend=_starts("ledger", "when-the-lag-grows", 0, 1),
-        over=_follows("when-the-lag-grows", 2),
+        over=follows("when-the-lag-grows", 2),
         also=frozenset({"TargetDown", "GateStuck"}),
     ),
     Exercise(
@@ -227,7 +221,7 @@ ENDED: Final = (
         goes_on=_requests,
         ended_by="it is killed and started",
         mend=_starts("gate", "when-the-gate-is-stuck", 0),
-        over=_follows("when-the-gate-is-stuck", 1),
+        over=follows("when-the-gate-is-stuck", 1),
         also=frozenset({"TargetDown"}),
     ),
     Exercise(
@@ -236,7 +230,7 @@ ENDED: Final = (
         begin=_limit_memory,
         ended_by="it is started again, with more memory",
         mend=_starts("gate", "when-the-lag-grows", 1),
-        over=_follows("when-the-gate-is-stuck", 1),
+        over=follows("when-the-gate-is-stuck", 1),
         also=_RESTART,
     ),
 )
@@ -251,7 +245,7 @@ WITH_A_BUG: Final = (
         goes_on=_many_connections,
         ended_by="it is restarted with a higher limit",
         mend=_more_connections,
-        over=_follows("see-whether-it-is-healthy", 0),
+        over=follows("see-whether-it-is-healthy", 0),
         also=_RESTART,
     ),
     Exercise(
@@ -261,7 +255,7 @@ WITH_A_BUG: Final = (
         goes_on=_reads,
         ended_by="ClickHouse is started",
         mend=_start_clickhouse,
-        over=_follows("see-whether-it-is-healthy", 0),
+        over=follows("see-whether-it-is-healthy", 0),
     ),
     Exercise(
         alerts=("GatewayFails",),
@@ -269,7 +263,7 @@ WITH_A_BUG: Final = (
         begin=_bad_gateway,
         ended_by="it is rolled back",
         mend=_good_gateway,
-        over=_follows("see-whether-it-is-healthy", 0),
+        over=follows("see-whether-it-is-healthy", 0),
         also=_RESTART,
     ),
     Exercise(

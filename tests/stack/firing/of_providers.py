@@ -12,6 +12,7 @@ from schemas.settings import PREFIX
 from schemas.topics import SENDS_DISPATCHED
 from simulator.signing import new_key_pair
 from tests.gate.building import now_us
+from tests.stack.firing.acts import deliveries, looks
 from tests.stack.firing.exercise import Act, Exercise
 from tests.stack.firing.runbooks import page
 from tests.stack.firing.stand import Stand
@@ -22,6 +23,7 @@ __all__ = ["PROVIDERS"]
 _BOUNCES: Final = ("5.1.1", "5.2.1", "5.4.4", "5.0.0")
 _REFUSALS: Final = ("5.7.1", "5.5.0", "4.7.0")
 _WAVE: Final = ("ann@example.com", *(f"wave{n}@example.com" for n in range(119)))
+_ASK_WHO_IS_SILENT: Final = looks("when-a-provider-is-silent", 0, 1, 2)
 _REASON: Final = "550 5.1.1 User unknown"
 _PUBLIC, _PRIVATE = f"{PREFIX}SENDGRID_PUBLIC_KEYS", f"{PREFIX}DEV_SENDGRID_PRIVATE_KEY"
 
@@ -31,13 +33,6 @@ def _posts(*groups: tuple[int, str, dict[str, Any]]) -> Act:
 
     async def post(stand: Stand) -> None:
         assert await stand.webhook([one for count, kind, more in groups for one in events(count, kind, **more)]) == 204
-
-    return post
-
-
-def _many_delivered(count: int) -> Act:
-    async def post(stand: Stand) -> None:
-        assert await stand.webhook(delivered(count)) == 204
 
     return post
 
@@ -91,10 +86,6 @@ def _dispatched() -> dict[str, str]:
     }
 
 
-async def _ask_who_is_silent(stand: Stand) -> None:
-    await stand.shell.follow("when-a-provider-is-silent", 0, 1, 2, strict=False)
-
-
 # -- what a provider sent
 
 
@@ -125,7 +116,7 @@ async def _see_why_they_bounce(stand: Stand) -> None:
 
 
 async def _complaints(stand: Stand) -> None:
-    await _many_delivered(1000)(stand)
+    await deliveries(1000)(stand)
     await stand.caught_up()
     (reading,) = await stand.prometheus.query('sum(sendledger_events_total{type="delivered"})')
     count = max(5, int(float(reading["value"][1]) * 0.004))
@@ -207,15 +198,15 @@ PROVIDERS: Final = (
         begin=_complaints,
         ended_by="usual traffic, without complaints",
         mend=_see_why_they_bounce,
-        usual=_many_delivered(1000),
+        usual=deliveries(1000),
     ),
     Exercise(
         alerts=("ProviderSilent",),
         cause="messages are handed over to SendGrid, and it posts nothing",
-        begin=_many_delivered(50),
+        begin=deliveries(50),
         goes_on=_dispatches,
         ended_by="it posts again",
-        mend=_ask_who_is_silent,
+        mend=_ASK_WHO_IS_SILENT,
         usual=usual,
     ),
     Exercise(
@@ -224,7 +215,7 @@ PROVIDERS: Final = (
         begin=_posts((25, "processed", {})),
         goes_on=_posts((5, "processed", {})),
         ended_by="it delivers again",
-        mend=_ask_who_is_silent,
+        mend=_ASK_WHO_IS_SILENT,
         usual=usual,
     ),
     Exercise(
@@ -233,7 +224,7 @@ PROVIDERS: Final = (
         begin=usual,
         goes_on=_posts((50, "delivered", {"seconds_ago": 3600})),
         ended_by="it posts in time",
-        mend=_ask_who_is_silent,
+        mend=_ASK_WHO_IS_SILENT,
         usual=usual,
     ),
     Exercise(
@@ -251,7 +242,7 @@ PROVIDERS: Final = (
         goes_on=_posts((50, "delivered", {"is_ours": False}), (10, "delivered", {})),
         ended_by="the sender is corrected",
         mend=_see_what_was_sent,
-        usual=_many_delivered(300),
+        usual=deliveries(300),
     ),
     Exercise(
         alerts=("BounceRate",),
@@ -259,7 +250,7 @@ PROVIDERS: Final = (
         begin=_posts((100, "delivered", {}), *_failures(25, "bounce", _BOUNCES)),
         ended_by="usual traffic",
         mend=_see_why_they_bounce,
-        usual=_many_delivered(200),
+        usual=deliveries(200),
     ),
     Exercise(
         alerts=("SenderRefused",),
@@ -270,7 +261,7 @@ PROVIDERS: Final = (
         ),
         ended_by="usual traffic",
         mend=_see_why_they_bounce,
-        usual=_many_delivered(200),
+        usual=deliveries(200),
     ),
     Exercise(
         alerts=("ErrorCodeRate",),
@@ -281,7 +272,7 @@ PROVIDERS: Final = (
         ),
         ended_by="usual traffic",
         mend=_see_why_they_bounce,
-        usual=_many_delivered(500),
+        usual=deliveries(500),
     ),
     Exercise(
         alerts=("SuppressionWave",),
@@ -289,7 +280,7 @@ PROVIDERS: Final = (
         begin=_wave,
         ended_by="the outage is over; the addresses are released",
         mend=_release_the_wave,
-        usual=_many_delivered(200),
+        usual=deliveries(200),
         over=_wave_is_released,
         also=frozenset({"BounceRate", "ErrorCodeRate"}),
     ),

@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from schemas.topics import WEBHOOKS
+from tests.stack.firing.acts import deliveries, looks
 from tests.stack.firing.exercise import Exercise, NotHere
 from tests.stack.firing.runbooks import page
 from tests.stack.firing.stand import Stand
@@ -17,13 +18,14 @@ __all__ = ["FROZEN_OR_STOPPED", "LIMITED_OR_FULL"]
 
 _FREEZE_SECONDS: Final = 35.0
 """Over the 30 seconds from which a delay counts as high."""
+_BROKER_FREEZE_SECONDS: Final = 4.0
 _MANY_RECORDS: Final = 12_000
 _PARTS: Final = 320
 _SENDGRID: Final = WEBHOOKS["sendgrid"].name
-
-
-async def _posts(stand: Stand) -> None:
-    assert await stand.webhook(delivered(5)) == 204
+_POST: Final = deliveries(5)
+_LOOK_AT_CLICKHOUSE: Final = looks("when-clickhouse-is-down", 0)
+_LOOK_AT_KAFKA: Final = looks("when-kafka-lost-a-broker", 0)
+_LOOK_AT_LAG: Final = looks("when-the-lag-grows", 0, 1)
 
 
 # -- ClickHouse is killed
@@ -35,7 +37,7 @@ async def _kill_clickhouse(stand: Stand) -> None:
 
 
 async def _start_clickhouse(stand: Stand) -> None:
-    await stand.shell.follow("when-clickhouse-is-down", 0, strict=False)
+    await _LOOK_AT_CLICKHOUSE(stand)
     lines = [line for line in stand.log_of("ledger").splitlines() if "attempt.retried" in line]
     assert any("can't be reached" in line for line in lines), "the line of the log by which one acts"
     await stand.clickhouse.start()
@@ -56,16 +58,12 @@ async def _freeze_clickhouse(stand: Stand) -> None:
     try:
         async with asyncio.timeout(_FREEZE_SECONDS):
             while True:
-                await _posts(stand)
-                await asyncio.sleep(1)
+                await _POST(stand)
+                await asyncio.sleep(1)  # the rate of the traffic
     except TimeoutError:
         pass
     finally:
         stand.clickhouse.send(signal.SIGCONT)
-
-
-async def _look_at_clickhouse(stand: Stand) -> None:
-    await stand.shell.follow("when-clickhouse-is-down", 0, strict=False)
 
 
 # -- the only broker is killed
@@ -83,7 +81,7 @@ async def _ask_in_vain(stand: Stand) -> None:
 
 
 async def _start_broker(stand: Stand) -> None:
-    await stand.shell.follow("when-kafka-lost-a-broker", 0, strict=False)
+    await _LOOK_AT_KAFKA(stand)
     await stand.kafka.start()
     await stand.revive()
 
@@ -106,7 +104,7 @@ async def _many_records(stand: Stand) -> None:
 
 
 async def _start_clickhouse_for_lag(stand: Stand) -> None:
-    await stand.shell.follow("when-the-lag-grows", 0, 1, strict=False)
+    await _LOOK_AT_LAG(stand)
     await _start_clickhouse(stand)
 
 
@@ -126,7 +124,7 @@ async def _refuse_rows(stand: Stand) -> None:
 
 
 async def _accept_rows(stand: Stand) -> None:
-    await stand.shell.follow("when-the-lag-grows", 0, 1, strict=False)
+    await _LOOK_AT_LAG(stand)
     line = next(line for line in stand.log_of("ledger").splitlines() if "EveryRecordFails" in line)
     assert "Check what the error names" in line, "the mend by which one acts"
     stand.store.command("ALTER TABLE events DROP CONSTRAINT by_mistake", database=stand.store.tables)
@@ -146,7 +144,7 @@ async def _large_posts(stand: Stand) -> None:
 
 
 async def _raise_the_limit(stand: Stand) -> None:
-    await stand.shell.follow("when-kafka-lost-a-broker", 0, strict=False)
+    await _LOOK_AT_KAFKA(stand)
     assert "producer.renewed" in stand.log_of("gateway")
     usual_limit = WEBHOOKS["sendgrid"].configuration()["max.message.bytes"]
     await change_topic(stand.kafka.bootstrap, _SENDGRID, "max.message.bytes", usual_limit)
@@ -159,14 +157,10 @@ async def _freeze_broker(stand: Stand) -> None:
     stand.kafka.send(signal.SIGSTOP)
     try:
         posts = asyncio.gather(*(stand.webhook(delivered(1)) for _ in range(10)))
-        await asyncio.sleep(4)
+        await asyncio.sleep(_BROKER_FREEZE_SECONDS)  # the fault itself, not a wait for something
     finally:
         stand.kafka.send(signal.SIGCONT)
     assert set(await posts) == {204}
-
-
-async def _look_at_kafka(stand: Stand) -> None:
-    await stand.shell.follow("when-kafka-lost-a-broker", 0, strict=False)
 
 
 # -- disks, parts and memory
@@ -179,7 +173,7 @@ async def _fill_disk_of_broker(stand: Stand) -> None:
 
 
 async def _room_for_broker(stand: Stand) -> None:
-    await stand.shell.follow("when-kafka-lost-a-broker", 0, strict=False)
+    await _LOOK_AT_KAFKA(stand)
     stand.kafka_disk.clear()
 
 
@@ -191,7 +185,7 @@ async def _fill_disk_of_clickhouse(stand: Stand) -> None:
 
 
 async def _room_for_clickhouse(stand: Stand) -> None:
-    await stand.shell.follow("when-clickhouse-is-down", 0, strict=False)
+    await _LOOK_AT_CLICKHOUSE(stand)
     disks, sizes = page("when-clickhouse-is-down", "sql")
     assert stand.store.tuples(disks)
     assert stand.store.tuples(sizes)
@@ -226,7 +220,7 @@ FROZEN_OR_STOPPED: Final = (
         cause="ClickHouse is killed while webhooks arrive",
         factor=6,
         begin=_kill_clickhouse,
-        goes_on=_posts,
+        goes_on=_POST,
         ended_by="ClickHouse is started",
         mend=_start_clickhouse,
         over=_clickhouse_is_back,
@@ -238,7 +232,7 @@ FROZEN_OR_STOPPED: Final = (
         begin=usual,
         goes_on=_freeze_clickhouse,
         ended_by="it is not frozen any more",
-        mend=_look_at_clickhouse,
+        mend=_LOOK_AT_CLICKHOUSE,
         usual=usual,
         over=_clickhouse_is_back,
         also=frozenset({"LagNotRead"}),
@@ -273,7 +267,7 @@ LIMITED_OR_FULL: Final = (
         alerts=("WorkerNeedsOperator",),
         cause="a constraint on a table refuses every row",
         begin=_refuse_rows,
-        goes_on=_posts,
+        goes_on=_POST,
         ended_by="the constraint is dropped, as the log line's mend says",
         mend=_accept_rows,
         over=_lag_is_gone,
@@ -295,7 +289,7 @@ LIMITED_OR_FULL: Final = (
         begin=usual,
         goes_on=_freeze_broker,
         ended_by="it is not frozen any more",
-        mend=_look_at_kafka,
+        mend=_LOOK_AT_KAFKA,
         over=_broker_is_back,
     ),
     Exercise(
