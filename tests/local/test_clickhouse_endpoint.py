@@ -64,6 +64,21 @@ def rows_and_sum(client: Client, table: str) -> tuple[int, int]:
 EXPECTED = (ROWS, sum(range(ROWS)))
 
 
+REFUSED = {
+    "VIOLATED_CONSTRAINT": ["ALTER TABLE {table} ADD CONSTRAINT none CHECK s != 'bad'"],
+    "TOO_MANY_PARTS": [
+        "ALTER TABLE {table} MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 0",
+        "SYSTEM STOP MERGES {table}",
+        "INSERT INTO {table} VALUES (1, 'x')",
+    ],
+    "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO": [
+        "CREATE MATERIALIZED VIEW {table}_view ENGINE = MergeTree ORDER BY n"
+        " AS SELECT throwIf(s = 'bad') AS n FROM {table}"
+    ],
+}
+"""By the name of ClickHouse's error: how a table comes to refuse a row."""
+
+
 class TestInserts:
     @pytest.mark.parametrize("compress", [False, "lz4", "zstd", "gzip"])
     def test_every_block_of_an_insert_arrives(
@@ -134,6 +149,22 @@ class TestInserts:
         assert answer.status_code == 400
         assert answer.headers["X-ClickHouse-Exception-Code"] == "27"
         assert rows_and_sum(client, table) == (0, 0)
+
+    @pytest.mark.parametrize("way", ["Arrow", "JSONEachRow"])
+    @pytest.mark.parametrize("refused", REFUSED)
+    def test_rows_that_the_table_refuses_are_an_error(
+        self, client: Client, http: httpx.Client, table: str, refused: str, way: str
+    ) -> None:
+        """chDB alone would take them, and lose them."""
+        for statement in REFUSED[refused]:
+            client.command(statement.format(table=table))
+        if way == "Arrow":
+            with pytest.raises(DatabaseError, match=refused):
+                client.insert_arrow(table, pa.table({"a": pa.array([7], pa.uint64()), "s": ["bad"]}))
+        else:
+            query = f"INSERT INTO {table} SETTINGS max_threads = 1 FORMAT JSONEachRow"
+            answer = http.post("/", params={"query": query}, content='{"a": 7, "s": "bad"}')
+            assert (answer.status_code, refused in answer.text) == (500, True), answer.text
 
     def test_inserts_are_not_gathered_by_the_engine(self, client: Client) -> None:
         assert client.command("SELECT getSetting('async_insert')") in {0, "false"}

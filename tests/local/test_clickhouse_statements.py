@@ -27,7 +27,14 @@ from deploy.local.clickhouse.statements import Statement, find_insert
 def test_an_insert_is_separated_from_its_data(query: bytes, body: bytes, sql: str, data: bytes) -> None:
     insert = find_insert(query, body)
     assert insert is not None
-    assert (insert.sql.strip(), bytes(insert.data)) == (sql, data)
+    assert (f"{insert.into}{insert.settings}".strip(), bytes(insert.data)) == (sql, data)
+
+
+def test_settings_stand_behind_the_file() -> None:
+    insert = find_insert(b"INSERT INTO t (a) SETTINGS max_threads = 1 FORMAT CSV", b"1")
+    assert insert is not None
+    expected = "INSERT INTO t (a) FROM INFILE '/dev/fd/3' COMPRESSION 'none' SETTINGS max_threads = 1 FORMAT CSV"
+    assert insert.from_file("/dev/fd/3").split() == expected.split()
 
 
 @pytest.mark.parametrize(

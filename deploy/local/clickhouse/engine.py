@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import tempfile
 import threading
 import time
 import uuid
@@ -33,7 +34,6 @@ __all__ = ["Engine", "QueryResult"]
 _STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 # The engine's default is on: it batches the rows of several inserts, but our writers send batches already.
 _DEFAULTS = {"async_insert": "0"}
-_APPEND_BYTES = 1 << 20
 # A folder below the data: BACKUP writes to no other. The engine takes its configuration with the path.
 _CONFIGURATION = "?backups.allowed_path=backups"
 _SETTING_NAME = re.compile(r"\w+")
@@ -131,7 +131,7 @@ class Engine:
             if insert:
                 _refuse_write_in_get(request)
                 connection = stack.enter_context(self._connection(request, user, None))
-                return self._answer(request, stack, "Null", iter(()), written=_insert(connection, insert))
+                return self._answer(request, stack, "Null", iter(()), written=self._insert(connection, insert))
             statement = Statement.of(request.query, request.body)
             user.check_statement(statement.masked)
             if not statement.is_harmless:
@@ -144,6 +144,18 @@ class Engine:
             stack.close()
             raise
         return answer
+
+    def _insert(self, connection: Connection, insert: Insert) -> tuple[int, int]:
+        """Insert all data or nothing; return rows and bytes.
+
+        By a file without a name: chDB's `send_insert` returns without an error if the table refuses the rows (too many
+        parts, a full disk, a constraint, a materialized view that fails), and they are lost.
+        """
+        with tempfile.TemporaryFile(dir=self._path) as file:
+            file.write(insert.data)
+            file.seek(0)
+            done = connection.query(insert.from_file(f"/dev/fd/{file.fileno()}"), "Null")
+        return done.rows_written(), done.bytes_written()
 
     def _query(
         self, request: QueryRequest, stack: contextlib.ExitStack, connection: Connection, statement: Statement
@@ -280,15 +292,6 @@ def _refuse_pinned(user: User, settings: Mapping[str, str]) -> None:
             raise ClickHouseError(
                 452, "SETTING_CONSTRAINT_VIOLATION", f"Setting {name} should not be changed by {user.name}"
             )
-
-
-def _insert(connection: Connection, insert: Insert) -> tuple[int, int]:
-    """Insert all data or nothing; return rows and bytes."""
-    with connection.send_insert(insert.sql, insert.format) as inserter:
-        for at in range(0, len(insert.data), _APPEND_BYTES):
-            inserter.append(insert.data[at : at + _APPEND_BYTES])
-        done = inserter.finish()
-    return done.rows_written, done.bytes_written
 
 
 def _empty_native(connection: Connection, statement: Statement, parameters: Mapping[str, str]) -> bytes:

@@ -26,8 +26,8 @@ _COLUMNS = r"\((?:`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|[^)`\"])*\)"
 _INSERT = re.compile(
     (
         r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*"
-        rf"(?P<sql>insert\s+into\s+(?:table\s+)?{_NAME}(?:\s*\.\s*{_NAME})?\s*(?:{_COLUMNS}\s*)?(?:settings\s+.*?\s)?)"
-        r"\s*format\s+(?P<format>\w+)[ \t]*;?(?:\r?\n|[ \t]|\Z)"
+        rf"(?P<into>insert\s+into\s+(?:table\s+)?{_NAME}(?:\s*\.\s*{_NAME})?\s*(?:{_COLUMNS}\s*)?)"
+        r"(?P<settings>settings\s+.*?\s)?\s*format\s+(?P<format>\w+)[ \t]*;?(?:\r?\n|[ \t]|\Z)"
     ).encode(),
     re.I | re.S,
 )
@@ -50,9 +50,16 @@ def _blank(found: re.Match[str]) -> str:
 class Insert:
     """`INSERT INTO … FORMAT …`, and the data that came with it."""
 
-    sql: str
+    into: str
+    """`INSERT INTO`, the table and the columns."""
+    settings: str
+    """The SETTINGS clause, or blank."""
     format: str
     data: memoryview
+
+    def from_file(self, path: str) -> str:
+        """Return the statement that inserts the data from a file, whose path needs no quoting."""
+        return f"{self.into} FROM INFILE '{path}' COMPRESSION 'none' {self.settings} FORMAT {self.format}"
 
 
 def find_insert(query: bytes, body: Buffer) -> Insert | None:
@@ -65,7 +72,7 @@ def find_insert(query: bytes, body: Buffer) -> Insert | None:
         data = memoryview(body)[found.end() if found else 0 :]
     if found is None:
         return None
-    return Insert(found["sql"].decode(), found["format"].decode(), data)
+    return Insert(found["into"].decode(), (found["settings"] or b"").decode(), found["format"].decode(), data)
 
 
 @dataclass(frozen=True)
